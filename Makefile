@@ -1,0 +1,59 @@
+# make demo: run the bundled model, draw docs/figures/chain.png
+# make test: run the tests          make lint: style, types, import contracts
+# All of them set up their own environment in .venv first, once.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+RANGE  := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+# Small systems run fastest on one thread (set it to more for large ones).
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format clean
+
+help:
+	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -3
+
+demo: $(VENV)/.runtime
+	@$(BIN)/python examples/demo.py --figure docs/figures/chain.png
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) -q
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache demo
+
+$(VENV)/.python:
+	@python=$$(for name in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	    if "$$name" -c '$(RANGE)' 2>/dev/null; then echo "$$name"; break; fi; done); \
+	if [ -z "$$python" ]; then \
+	    echo "cgml needs Python 3.11, 3.12 or 3.13, found:" \
+	        "$$(python3 --version 2>/dev/null || echo no python3):" \
+	        "install one, or name it: make demo PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; \
+	fi; \
+	"$$python" -m venv $(VENV)
+	@touch $@
+
+# torch first: everything else is then resolved around the one pinned build
+$(VENV)/.runtime: $(VENV)/.python pyproject.toml
+	@echo "setting up $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet "$$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@

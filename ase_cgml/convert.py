@@ -1,0 +1,210 @@
+"""ASE Atoms to molecular graphs, boxes and beads. Å becomes nm here, and back."""
+
+# mypy: allow-untyped-calls
+
+import re
+from collections.abc import Mapping as Dictionary
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.data import chemical_symbols
+from ase.neighborlist import build_neighbor_list, natural_cutoffs
+from numpy.typing import NDArray
+
+from cgml.config import ModelSpec
+from cgml.mapping import Mapping
+from cgml.topology import BOND, MolecularGraph
+
+NM: float = units.nm
+"""One nanometre in ASE's unit of length (Å)."""
+
+PS: float = 1000.0 * units.fs
+"""One picosecond in ASE's unit of time."""
+
+GUESS_TOLERANCE = 1.15
+"""Longest guessed bond over the sum of the covalent radii."""
+
+MASS_TOLERANCE = 0.01
+"""Largest relative difference between a mass in Atoms and the model's."""
+
+
+def graph_from_atoms(
+    atoms: Atoms,
+    spec: ModelSpec,
+    *,
+    type_names: Dictionary[int, str] | None = None,
+    guess: bool = False,
+) -> MolecularGraph:
+    """Read the molecular graph off ASE atoms.
+
+    Bonds come from the array "bonds" that ASE's LAMMPS data reader leaves, else,
+    where asked for, from covalent radii. Masses are those the model knows.
+
+    Args:
+        atoms: all atoms, not beads.
+        spec: what the model knows.
+        type_names: LAMMPS type -> particle type name; None: element symbols.
+        guess: join atoms closer than 1.15 times the sum of their covalent radii.
+
+    Raises:
+        ValueError: no bonds, LAMMPS types without a name, or masses that are not
+            those of the model.
+    """
+    types = particle_types(atoms, type_names)
+    masses = _model_masses(atoms, types, spec)
+    if "bonds" in atoms.arrays:
+        bonds, numbers = lammps_bonds(atoms)
+        if len(spec.bond_types) == 1:
+            names = spec.bond_types * len(bonds)
+        else:
+            names = [str(number) for number in numbers]
+        return MolecularGraph.create(types, masses, bonds, names)
+    if not guess:
+        raise ValueError(
+            "bonds are required and the atoms have none: read a LAMMPS data file "
+            "with its Bonds section, pass topology=, or ask for covalent radii with "
+            'bonds="guess"'
+        )
+    bonds = guessed_bonds(atoms)
+    return MolecularGraph.create(types, masses, bonds, [BOND] * len(bonds))
+
+
+def particle_types(
+    atoms: Atoms, type_names: Dictionary[int, str] | None = None
+) -> list[str]:
+    """Name the particle type of each atom, (n_atoms,).
+
+    Args:
+        atoms: all atoms.
+        type_names: LAMMPS type (array "type") -> name; None: element symbols.
+
+    Raises:
+        ValueError: type_names without LAMMPS types, or a type it does not name.
+    """
+    if type_names is None:
+        return [chemical_symbols[number] for number in atoms.numbers]
+    if "type" not in atoms.arrays:
+        raise ValueError(
+            'type_names names the LAMMPS types in the array "type" of the atoms, '
+            f"which have only {', '.join(sorted(atoms.arrays))}: read a LAMMPS data "
+            "file or leave type_names out"
+        )
+    numbers = atoms.arrays["type"].tolist()
+    missing = sorted(set(numbers) - set(type_names))
+    if missing:
+        raise ValueError(
+            f"type_names must name every LAMMPS type, got {dict(type_names)} and no "
+            f"name for type {missing[0]}"
+        )
+    return [type_names[number] for number in numbers]
+
+
+def lammps_bonds(atoms: Atoms) -> tuple[NDArray[np.int64], list[int]]:
+    """Read the bonds that ASE's LAMMPS data reader leaves as text.
+
+    Args:
+        atoms: with an array "bonds": "5(1),7(2)" joins an atom to atom 5 by a bond
+            of type 1 and to atom 7 by one of type 2; "_" joins nothing.
+
+    Returns:
+        Atom indices (n_bonds, 2), and LAMMPS bond types (n_bonds,).
+    """
+    found = [
+        (i, int(j), int(number))
+        for i, text in enumerate(atoms.arrays["bonds"].tolist())
+        for j, number in re.findall(r"(\d+)\((\d+)\)", text)
+    ]
+    table = np.array(found, dtype=np.int64).reshape(-1, 3)
+    return table[:, :2], table[:, 2].tolist()
+
+
+def guessed_bonds(atoms: Atoms) -> NDArray[np.int64]:
+    """Join atoms that lie within 1.15 times the sum of their covalent radii.
+
+    Returns:
+        Atom indices, (n_bonds, 2), i < j.
+
+    Raises:
+        ValueError: no two atoms are that close.
+    """
+    neighbors = build_neighbor_list(
+        atoms,
+        natural_cutoffs(atoms, mult=GUESS_TOLERANCE),
+        skin=0.0,
+        self_interaction=False,
+        bothways=False,
+    )
+    found = neighbors.get_connectivity_matrix(sparse=True).keys()
+    pairs = np.array(sorted({(min(pair), max(pair)) for pair in found}), dtype=np.int64)
+    if not len(pairs):
+        raise ValueError(
+            f"no two of the {len(atoms)} atoms lie within {GUESS_TOLERANCE} times "
+            "the sum of their covalent radii, so no bond can be guessed: pass "
+            "topology="
+        )
+    return pairs
+
+
+def box_from_atoms(atoms: Atoms, spec: ModelSpec) -> NDArray[np.float64] | None:
+    """Return the periodic box as row vectors, (3, 3), nm; None: open boundaries.
+
+    Raises:
+        ValueError: the model was trained under the other kind of boundaries, or
+            the atoms are periodic along some directions only.
+    """
+    if atoms.pbc.any() and not atoms.pbc.all():
+        raise ValueError(
+            "periodic boundaries are required along all three directions or none, "
+            f"got atoms.pbc = {atoms.pbc.tolist()}"
+        )
+    try:
+        spec.check_boundaries(is_periodic=bool(atoms.pbc.all()))
+    except ValueError as error:
+        hint = (
+            "atoms.pbc = True and atoms.cell" if spec.periodic else "atoms.pbc = False"
+        )
+        raise ValueError(f"{error} ({hint})") from error
+    return np.array(atoms.cell.array) / NM if spec.periodic else None
+
+
+def bead_atoms(atoms: Atoms, mapping: Mapping) -> Atoms:
+    """Make the Atoms of the beads alone: symbols "X", the masses of the beads.
+
+    Args:
+        atoms: all atoms of the mapping.
+        mapping: atoms -> beads; pass it to CGMLDynamics as topology, too.
+
+    Raises:
+        ValueError: the atom count is not that of the mapping.
+    """
+    return Atoms(
+        numbers=np.zeros(mapping.n_beads, dtype=int),
+        positions=mapping.positions(atoms.positions),
+        masses=mapping.bead_masses,
+        cell=atoms.cell,
+        pbc=atoms.pbc,
+    )
+
+
+def _model_masses(atoms: Atoms, types: list[str], spec: ModelSpec) -> NDArray[Any]:
+    """Return the model's masses, (n_atoms,), Da, checked against those given.
+
+    A type that the model does not know keeps its mass: the core names it.
+    """
+    own = atoms.get_masses()
+    masses = np.array(
+        [
+            spec.particle_types.get(name, mass)
+            for name, mass in zip(types, own, strict=True)
+        ]
+    )
+    wrong = np.flatnonzero(np.abs(own - masses) > MASS_TOLERANCE * masses)
+    if atoms.has("masses") and len(wrong):
+        i = wrong[0]
+        raise ValueError(
+            f"the mass of particle type {types[i]!r} is {masses[i]:g} Da in model "
+            f"{spec.name!r}, atom {i} has {own[i]:g} Da: check type_names, or correct "
+            "the masses"
+        )
+    return masses

@@ -1,0 +1,1 @@
+"""Learned coarse-grained molecular dynamics: units, molecules, model, propagator."""

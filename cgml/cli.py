@@ -1,0 +1,347 @@
+"""The command line: cgml prepare | train | export | run | evaluate | baseline | models.
+
+Each command reads its options, calls one function of the package, and prints what came
+out. Heavy libraries are imported by the command that needs them, so help is quick.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from cgml.progress import progress
+
+app = typer.Typer(
+    name="cgml",
+    help="Learned coarse-grained molecular dynamics. Units: nm, ps, Da, K, kJ/mol.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+_out = Console()
+_err = Console(stderr=True)
+
+Files = Annotated[list[Path], typer.Argument(show_default=False)]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Model file, or name of a bundled model (see cgml models).",
+        show_default=False,
+    ),
+]
+Topology = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with atoms and bonds (PDB with CONECT records, PRMTOP...)."
+    ),
+]
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Print an expected error as one line and leave with code 1."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        _err.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@app.command(no_args_is_help=True)
+@_plain_errors()
+def prepare(
+    trajectories: Files,
+    output: Annotated[Path, typer.Option(help="Folder of the bead frames.")],
+    topology: Topology = None,
+    atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
+    method: Annotated[
+        Literal["recursive", "kway"], typer.Option(help="How METIS divides.")
+    ] = "recursive",
+    mapping: Annotated[
+        Path | None, typer.Option(help="Use this mapping (JSON), not METIS.")
+    ] = None,
+    mass: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=MASS in Da of particles that are no element."),
+    ] = None,
+    time_step: Annotated[
+        float | None,
+        typer.Option(help="Time between frames, ps, where the file does not tell."),
+    ] = None,
+) -> None:
+    """Map TRAJECTORIES of atoms to beads: one H5MD file per system.
+
+    Reads DCD, XTC, TRR, HDF5 and PDB files with a topology, and .npz arrays in the
+    reference layout without. Positions in the files written are in nm, times in ps.
+
+    For example:
+        cgml prepare run1.xtc run2.xtc --topology chain.pdb --output beads
+    """
+    from cgml import preparation
+
+    written = preparation.prepare(
+        trajectories,
+        topology,
+        output,
+        preparation.Coarsening(
+            atoms_per_bead=atoms_per_bead,
+            method=method,
+            mapping=mapping,
+            masses=preparation.parse_values(mass or [], "mass"),
+            time_step=time_step,
+        ),
+    )
+    _out.print(f"{len(written)} systems written to {output}", soft_wrap=True)
+
+
+@app.command(no_args_is_help=True)
+@_plain_errors()
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file.", show_default=False)],
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the last checkpoint of this run.")
+    ] = True,
+) -> None:
+    """Train the model that CONFIG describes; after a kill, repeat the command.
+
+    Times in the file are in ps, lengths in nm, the temperature in K. Checkpoints, the
+    CSV and TensorBoard logs and at the end model.pt lie in the folder it names.
+
+    For example:
+        cgml train chain.toml
+    """
+    from cgml.config import TrainingConfig
+    from cgml.training import fit
+
+    path = fit(TrainingConfig.from_toml(config), resume=resume)
+    _out.print(f"model written to {path}", soft_wrap=True)
+
+
+@app.command(no_args_is_help=True)
+@_plain_errors()
+def export(
+    config: Annotated[Path, typer.Argument(help="TOML file.", show_default=False)],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Default: the best one so far.")
+    ] = None,
+) -> None:
+    """Write the model file of a training run, also of one that still goes on.
+
+    The file, model.pt in the folder of the run, holds the networks and all that a
+    user of the model needs to know: time step (ps), types, masses (Da), limits (nm).
+
+    For example:
+
+        cgml export chain.toml --checkpoint runs/chain/checkpoints/last.ckpt
+    """
+    from cgml import training
+    from cgml.config import TrainingConfig
+
+    settings = TrainingConfig.from_toml(config)
+    spec = training.make_spec(settings, training.load_frames(settings.data.train))
+    path = training.export_checkpoint(
+        settings,
+        checkpoint or settings.output / "checkpoints" / "best.ckpt",
+        training.Learner(spec, settings, []),
+    )
+    _out.print(f"model written to {path}", soft_wrap=True)
+
+
+@app.command(no_args_is_help=True)
+@_plain_errors()
+def run(
+    model: Model,
+    starts: Files,
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    time: Annotated[float, typer.Option(help="Simulated time, ps.")],
+    topology: Topology = None,
+    replicas: Annotated[int, typer.Option(help="Copies of every system.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    stride: Annotated[int, typer.Option(help="Model steps per stored frame.")] = 1,
+    part: Annotated[
+        int, typer.Option(help="Frames between saves: what a kill can cost.")
+    ] = 100,
+    guard: Annotated[
+        Literal["raise", "redraw", "record"],
+        typer.Option(help="When a step leaves the range of the training data."),
+    ] = "raise",
+    file_format: Annotated[
+        Literal["dcd", "xtc", "h5md"], typer.Option("--format", help="Trajectories.")
+    ] = "dcd",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Run MODEL from the first frame of STARTS, all systems and replicas at once.
+
+    STARTS are bead frames (.h5md), reference arrays (.npz), or trajectories of atoms
+    with a topology. After a kill, repeat the command: the run goes on where it was
+    saved, bit for bit. Trajectories hold nm (H5MD) or Å (DCD), times are in ps.
+
+    For example:
+        cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
+    """
+    from cgml import simulation
+    from cgml.export import load_model
+    from cgml.preparation import Coarsening, read_systems
+
+    spec = load_model(model, device).spec
+    systems = list(read_systems(starts, topology, Coarsening.from_spec(spec)))
+    options = simulation.RunOptions(
+        n_steps=simulation.count_steps(spec, time),
+        n_replicas=replicas,
+        seed=seed,
+        stride=stride,
+        n_part=part,
+        guard=guard,
+        file_format=file_format,
+        device=device,
+    )
+    n_paths = len(systems) * replicas
+    frame = n_paths * stride * spec.time_step  # ps
+    with progress(_err, "frames", options.n_frames, frame) as show:
+        outcome = simulation.run(model, systems, output, options, show)
+    trips = ", ".join(f"{key} {n}" for key, n in outcome.guard_counts.items() if n)
+    _out.print(f"{n_paths} trajectories in {output}", soft_wrap=True)
+    _out.print(f"guards tripped: {trips or 'none'}")
+
+
+@app.command(no_args_is_help=True)
+@_plain_errors()
+def evaluate(
+    model: Model,
+    reference: Annotated[list[Path], typer.Option(help="File of reference frames.")],
+    output: Annotated[Path, typer.Option(help="Folder of figures and page.")],
+    topology: Topology = None,
+    time: Annotated[
+        float | None,
+        typer.Option(help="Length of each run, ps; default: the reference's."),
+    ] = None,
+    replicas: Annotated[int, typer.Option(help="Runs of every molecule.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    baselines: Annotated[
+        Path | None, typer.Option(help="File that cgml baseline wrote.")
+    ] = None,
+    md_cost: Annotated[
+        float | None,
+        typer.Option(help="Wall time of MD of all runs, measured here, s per ps."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Run MODEL from the first frame of each reference, and compare the two.
+
+    References are bead frames (.h5md), reference arrays (.npz), or trajectories of
+    atoms with a topology. The folder gets all figures with their errors as JSON, plots
+    and one HTML page. Lengths in nm, times in ps.
+
+    For example:
+
+        cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged
+    """
+    from cgml import report
+    from cgml.baselines import load
+    from cgml.evaluation import EvaluationOptions, count_steps
+    from cgml.evaluation import evaluate as judge
+    from cgml.export import load_model
+    from cgml.preparation import Coarsening, read_systems
+
+    learned = load_model(model, device)
+    coarsening = Coarsening.from_spec(learned.spec)
+    systems = list(read_systems(reference, topology, coarsening))
+    options = EvaluationOptions(
+        length=time,
+        n_replicas=replicas,
+        seed=seed,
+        device=device,
+        md_seconds_per_ps=md_cost,
+    )
+    predictions = [] if baselines is None else load(baselines)
+    n_steps = max(count_steps(item, learned.spec, options) for item in systems)
+    step = len(systems) * replicas * learned.spec.time_step
+    with progress(_err, "steps", n_steps, step) as show:
+        found = judge(learned, systems, options, predictions=predictions, on_step=show)
+    page = report.write(found, output)
+    for name, figure in found.summary.items():
+        _out.print(f"{name:40s} {figure.value:10.4g} ± {figure.error:.2g}")
+    _out.print(f"report written to {page}", soft_wrap=True)
+
+
+@app.command(no_args_is_help=True)
+@_plain_errors()
+def baseline(
+    train: Annotated[list[Path], typer.Option(help="Frames of training molecules.")],
+    validation: Annotated[list[Path], typer.Option(help="Of other molecules.")],
+    reference: Annotated[list[Path], typer.Option(help="Of the test molecules.")],
+    output: Annotated[Path, typer.Option(help="JSON file to write.")],
+    charge: Annotated[
+        list[str] | None, typer.Option(help="TYPE=CHARGE, e, for the composition fit.")
+    ] = None,
+) -> None:
+    """Predict the test molecules without simulating: what a model has to beat.
+
+    Mean, fits of the composition, a graph network, an LSTM, and MD as long as a
+    training run, all for the mean squared radius of gyration (nm^2) and its relaxation
+    time (ps). Files are bead frames (.h5md) or reference arrays (.npz).
+
+    For example:
+
+        cgml baseline --train chain_train.npz --validation chain_val.npz
+        --reference chain_devtest.npz --charge C=1 --charge D=-1 --output baselines.json
+    """
+    from cgml import baselines
+    from cgml.preparation import Coarsening, parse_values, read_systems
+
+    parts = [
+        list(read_systems(paths, None, Coarsening()))
+        for paths in (train, validation, reference)
+    ]
+    predictions = baselines.measure(
+        parts[0],
+        parts[1],
+        parts[2],
+        charges=parse_values(charge or [], "charge"),
+        on_baseline=lambda name: _err.print(f"baseline: {name}"),
+    )
+    baselines.save(output, predictions)
+    _out.print(f"{len(predictions)} baselines written to {output}", soft_wrap=True)
+
+
+@app.command()
+@_plain_errors()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None,
+) -> None:
+    """List the bundled models, or show the card of one.
+
+    Time steps in ps, temperatures in K.
+
+    For example:
+        cgml models copolymer-chain
+    """
+    from cgml.export import bundled_models, read_spec
+
+    bundled = bundled_models()
+    if name is not None:
+        if name not in bundled:
+            known = ", ".join(bundled) or "none"
+            raise ValueError(f"no bundled model is named {name!r}, there are: {known}")
+        card = bundled[name].with_suffix(".md")
+        _out.print(Markdown(card.read_text(encoding="utf-8")))
+        return
+    table = Table("name", "step / ps", "atoms per bead", "types", "box", "T / K")
+    for key, path in bundled.items():
+        spec = read_spec(path)
+        table.add_row(
+            key,
+            f"{spec.time_step:g}",
+            f"{spec.atoms_per_bead:g}",
+            " ".join(spec.particle_types),
+            "periodic" if spec.periodic else "open",
+            f"{spec.temperature:g}",
+        )
+    _out.print(table)
+    _out.print("cgml models NAME shows a model's card")

@@ -1,0 +1,282 @@
+"""What a model file and a training run say of themselves, validated."""
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    """Frozen section of a file: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkConfig(_Section):
+    """Sizes of the four networks."""
+
+    n_embedding: Count = 16
+    n_embedding_steps: Count = 4
+    n_node: Count = 96
+    n_edge: Count = 64
+    n_predictor_layers: Count = 2
+    n_refiner_layers: Count = 3
+
+
+class RousePrior(_Section):
+    """Relaxation of the bond graph: the analytic part of the model (rouse.py).
+
+    Attributes:
+        rate: b, relaxation of the unit Laplacian mode in one step.
+        variance: c, stationary variance of the unit Laplacian mode, nm^2.
+    """
+
+    rate: Positive
+    variance: Positive
+
+
+class Refinement(_Section):
+    """How the score network is sampled.
+
+    Noise levels are in units of the predictor's own spread.
+
+    Attributes:
+        sampler: "multistep" (two-step exponential integrator of the probability
+            flow), "heun" (two evaluations per level), "ancestral" (stochastic),
+            or "none" (draw from the predictor's Gaussian).
+        n_levels: number of noise levels = score evaluations ("heun": twice less 1).
+        sigma_max: level at which the sampler starts.
+        sigma_min: last level, removed by one denoising step.
+        rho: spacing of the levels (Karras et al. 2022, eq. 5).
+    """
+
+    sampler: Literal["multistep", "heun", "ancestral", "none"] = "multistep"
+    n_levels: Count = 10
+    sigma_max: Positive = 3.0
+    sigma_min: Positive = 0.02
+    rho: Positive = 5.0
+
+    @model_validator(mode="after")
+    def _descend(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(
+                f"sigma_min must be below sigma_max, got {self.sigma_min} and "
+                f"{self.sigma_max}"
+            )
+        return self
+
+
+class Statistics(_Section):
+    """What the training data looked like: scales and the limits of the guards.
+
+    Attributes:
+        length_scale: rms distance of bonded beads, nm.
+        displacement_scale: rms displacement of a bead in one step, nm.
+        max_displacement: largest displacement of a bead seen in one step, nm.
+        bond_length_range: shortest and longest distance of bonded beads seen, nm.
+        min_distance: shortest distance of two beads that share no bond, nm.
+        mean_degree: mean number of edges that arrive at a bead.
+    """
+
+    length_scale: Positive
+    displacement_scale: Positive
+    max_displacement: Positive
+    bond_length_range: tuple[NonNegative, Positive]
+    min_distance: NonNegative
+    mean_degree: Positive
+
+
+class ModelSpec(_Section):
+    """The contents of spec.json in a model file.
+
+    Attributes:
+        format: version of the file layout.
+        name: short name of the model.
+        time_step: time of one propagator call, ps.
+        n_history: displacements of earlier steps that the predictor sees.
+        particle_types: name -> mass (Da) of every particle type the model knows.
+        bond_types: names of the bond types the model knows.
+        atoms_per_bead: mean number of atoms in a bead.
+        partition: METIS variant of the mapping.
+        cutoff: neighbour cutoff, nm; None: all pairs of beads of a system.
+        periodic: whether the model was trained in periodic boxes.
+        temperature: temperature of the training data, K.
+        friction: friction of the thermostat, 1/ps, from which the centre-of-mass
+            diffusion of every molecule follows (Einstein, D = kT / (M friction));
+            None: the centre of mass is moved by the network like the rest.
+        network: sizes.
+        prior: Rouse relaxation fitted to the training data.
+        refinement: default sampler.
+        statistics: scales and guard limits.
+        has_property: whether the radius-of-gyration head is trained.
+        provenance: what produced the weights (command, data, version).
+    """
+
+    format: Literal[1] = 1
+    name: str
+    time_step: Positive
+    n_history: Annotated[int, Field(ge=0)]
+    particle_types: dict[str, Positive]
+    bond_types: list[str]
+    atoms_per_bead: Positive
+    partition: Literal["recursive", "kway"]
+    cutoff: Positive | None
+    periodic: bool
+    temperature: Positive
+    friction: Positive | None
+    network: NetworkConfig
+    prior: RousePrior
+    refinement: Refinement
+    statistics: Statistics
+    has_property: bool
+    provenance: dict[str, str]
+
+    def check_time_step(self, time_step: float) -> None:
+        """Refuse a time step that is not the model's.
+
+        Args:
+            time_step: time step asked for, ps.
+
+        Raises:
+            ValueError: The two differ; both are named.
+        """
+        if not math.isclose(time_step, self.time_step, rel_tol=1e-6):
+            raise ValueError(
+                f"the time step of model {self.name!r} is {self.time_step:g} ps and "
+                f"cannot be changed, got {time_step:g} ps: leave it out or pass the "
+                "model's"
+            )
+
+    def check_boundaries(self, *, is_periodic: bool) -> None:
+        """Refuse a box for an open-boundary model and the reverse.
+
+        Args:
+            is_periodic: whether the system at hand has a periodic box.
+
+        Raises:
+            ValueError: The model was trained under the other kind of boundaries.
+        """
+        if is_periodic != self.periodic:
+            words = {True: "periodic boxes", False: "open boundaries"}
+            raise ValueError(
+                f"model {self.name!r} was trained in {words[self.periodic]}, the "
+                f"system has {words[is_periodic]}: "
+                + ("remove the box" if is_periodic else "give the system its box")
+            )
+
+
+class DataConfig(_Section):
+    """Where the bead frames are.
+
+    Attributes:
+        train: files or glob patterns of training molecules (.h5md, or .npz in the
+            reference layout).
+        validation: other molecules, never the same.
+    """
+
+    train: list[str]
+    validation: list[str]
+
+
+class OptimiserConfig(_Section):
+    """How the weights are found.
+
+    Attributes:
+        n_steps: optimiser steps.
+        learning_rate: peak of the one-cycle schedule (linear warm-up, cosine decay).
+        n_molecules: molecules per batch.
+        n_windows: windows of each molecule per batch.
+        clip: largest norm of the gradient.
+        average_decay: decay of the moving average of the weights.
+        validate_every: steps between validations; a checkpoint each.
+        patience: validations without improvement before training stops.
+        rollout_steps: length of the validation rollout, model steps.
+        n_threads: CPU threads.
+        seed: seed of the weights and of the batches.
+    """
+
+    n_steps: Count = 20_000
+    learning_rate: Positive = 1e-3
+    n_molecules: Count = 8
+    n_windows: Count = 8
+    clip: Positive = 1.0
+    average_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    validate_every: Count = 1000
+    patience: Count = 20
+    rollout_steps: Count = 100
+    n_threads: Count = 1
+    seed: int = 0
+
+
+class AugmentationConfig(_Section):
+    """Symmetries of the data and noise on the history.
+
+    Rotations and reflections need no augmentation: the networks are equivariant.
+
+    Attributes:
+        reverse_time: use every window backwards too (equilibrium data of a
+            reversible dynamics obey detailed balance).
+        exchange: groups of particle types that may be exchanged for each other
+            throughout a molecule (for example charge conjugation of cations and
+            anions of equal size).
+        history_dropout: probability that a window hides its earlier displacements.
+        history_noise: standard deviation of the noise on earlier displacements, in
+            units of the displacement scale.
+    """
+
+    reverse_time: bool = True
+    exchange: list[tuple[str, str]] = []
+    history_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    history_noise: NonNegative = 0.05
+
+
+class TrainingConfig(_Section):
+    """One training run, as it stands in a TOML file."""
+
+    name: str
+    output: Path
+    time_step: Positive
+    n_history: Annotated[int, Field(ge=0)] = 1
+    partition: Literal["recursive", "kway"] = "recursive"
+    cutoff: Positive | None = None
+    temperature: Positive
+    friction: Positive | None = None
+    data: DataConfig
+    network: NetworkConfig = NetworkConfig()
+    refinement: Refinement = Refinement()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "TrainingConfig":
+        """Read and check a TOML file; relative paths start at the file's folder.
+
+        Raises:
+            ValueError: The file is no TOML, lacks a key, or has one too many.
+        """
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            config = cls.model_validate(raw)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from error
+        except ValidationError as error:
+            lines = [
+                f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                for item in error.errors()
+            ]
+            text = "\n".join(lines)
+            raise ValueError(f"{path} cannot be used:\n{text}") from error
+        folder = path.resolve().parent
+        data = DataConfig(
+            train=[str(folder / item) for item in config.data.train],
+            validation=[str(folder / item) for item in config.data.validation],
+        )
+        return config.model_copy(
+            update={"output": folder / config.output, "data": data}
+        )

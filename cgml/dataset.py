@@ -1,0 +1,326 @@
+"""Training windows from bead frames: batches, splits, scales."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch.utils.data import Dataset
+
+from cgml.config import AugmentationConfig, ModelSpec, RousePrior, Statistics
+from cgml.graph import (
+    Atoms,
+    Beads,
+    Edges,
+    SystemGraph,
+    build_system,
+    find_edges,
+    join_atoms,
+    join_beads,
+)
+from cgml.predictor import History
+from cgml.rouse import gained_variance, laplacian_modes, retention
+from cgml.trajectory import BeadTrajectory
+
+
+class Batch(NamedTuple):
+    """Windows of several molecules, ready for the networks.
+
+    Attributes:
+        atoms: bond graphs, each molecule once.
+        embedding_rows: (n_beads,) row of the embedding that each bead takes.
+        beads: all windows one after the other.
+        edges: likewise.
+        history: present positions and earlier displacements.
+        target: (n_beads, 3) next positions, nm.
+        radius: (n_molecules,) radius of gyration of all atoms now, nm; NaN where the
+            data do not hold it.
+    """
+
+    atoms: Atoms
+    embedding_rows: torch.Tensor
+    beads: Beads
+    edges: Edges
+    history: History
+    target: torch.Tensor
+    radius: torch.Tensor
+
+
+def stride_of(trajectory: BeadTrajectory, time_step: float) -> int:
+    """Stored frames per model step.
+
+    Args:
+        trajectory: bead frames.
+        time_step: of the model, ps.
+
+    Raises:
+        ValueError: The stored spacing does not divide the model step, or the
+            trajectory is too short.
+    """
+    ratio = time_step / trajectory.time_step
+    stride = round(ratio)
+    if stride < 1 or abs(ratio - stride) > 1e-3:
+        raise ValueError(
+            f"the frame spacing must divide the model step, {trajectory.name!r} has "
+            f"{trajectory.time_step:g} ps, the model {time_step:g} ps"
+        )
+    if len(trajectory.positions) < 2 * stride + 1:
+        raise ValueError(
+            f"{trajectory.name!r} has {len(trajectory.positions)} frames, a window of "
+            f"two model steps takes {2 * stride + 1}"
+        )
+    return stride
+
+
+def centred(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Positions relative to each molecule's centre of mass, (n_frames, n_beads, 3)."""
+    mapping = trajectory.mapping
+    molecules, masses = mapping.molecule_index, mapping.bead_masses
+    n = int(molecules.max()) + 1
+    share = np.zeros((n, mapping.n_beads))
+    share[molecules, np.arange(mapping.n_beads)] = masses
+    share /= share.sum(axis=1, keepdims=True)
+    positions = trajectory.positions.astype(np.float64)
+    centres = np.einsum("mb,fbd->fmd", share, positions)
+    return positions - centres[:, molecules]
+
+
+def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> RousePrior:
+    """Maximum-likelihood Rouse constants of the internal modes.
+
+    Args:
+        trajectories: training molecules.
+        time_step: of the model, ps.
+    """
+    rows = []
+    for trajectory in trajectories:
+        stride = stride_of(trajectory, time_step)
+        mapping = trajectory.mapping
+        positions = centred(trajectory)
+        for index in range(int(mapping.molecule_index.max()) + 1):
+            member = np.flatnonzero(mapping.molecule_index == index)
+            local = np.full(mapping.n_beads, -1)
+            local[member] = np.arange(len(member))
+            bonds = local[mapping.bead_bonds]
+            masses = mapping.bead_masses[member]
+            values, vectors = laplacian_modes(masses, bonds[(bonds >= 0).all(axis=1)])
+            weights = np.sqrt(masses / masses.mean())
+            modes = np.einsum(
+                "bk,fbd->fkd", vectors * weights[:, None], positions[:, member]
+            )
+            now, later = modes[:-stride, 1:], modes[stride:, 1:]
+            moments = [
+                np.mean(a * b, axis=(0, 2))
+                for a, b in ((now, now), (now, later), (later, later))
+            ]
+            rows.append(np.stack((values[1:], *moments)))
+    eigenvalues, before, both, after = np.concatenate(rows, axis=1)
+
+    def cost(logs: NDArray[np.float64]) -> float:
+        prior = RousePrior(rate=float(np.exp(logs[0])), variance=float(np.exp(logs[1])))
+        kept, gained = (
+            retention(eigenvalues, prior),
+            gained_variance(eigenvalues, prior),
+        )
+        residual = after - 2.0 * kept * both + kept**2 * before
+        return float(np.mean(np.log(gained) + residual / gained))
+
+    best = minimize(cost, np.zeros(2), method="Nelder-Mead")
+    return RousePrior(rate=float(np.exp(best.x[0])), variance=float(np.exp(best.x[1])))
+
+
+def measure(
+    trajectories: Sequence[BeadTrajectory], time_step: float, cutoff: float | None
+) -> Statistics:
+    """Scales and guard limits of the training data.
+
+    Args:
+        trajectories: training molecules.
+        time_step: of the model, ps.
+        cutoff: of the model, nm, or None for all pairs.
+    """
+    moves, lengths, gaps, degrees = [], [], [], []
+    for trajectory in trajectories:
+        stride = stride_of(trajectory, time_step)
+        positions = centred(trajectory)
+        move = np.linalg.norm(positions[stride:] - positions[:-stride], axis=-1)
+        moves.append((np.mean(move**2), move.max()))
+        n = trajectory.mapping.n_beads
+        first, second = np.triu_indices(n, k=1)
+        bonded = np.zeros((n, n), dtype=bool)
+        bonded[tuple(trajectory.mapping.bead_bonds.T)] = True
+        is_bond = bonded[first, second]
+        frames = positions[::stride]
+        distance = np.linalg.norm(frames[:, first] - frames[:, second], axis=-1)
+        bond = distance[:, is_bond]
+        lengths.append((np.mean(bond**2), bond.min(), bond.max()))
+        gaps.append(distance[:, ~is_bond].min(initial=np.inf))
+        near = is_bond | (distance <= (np.inf if cutoff is None else cutoff))
+        degrees.append(2.0 * near.sum(axis=1).mean() / n)
+    mean_square, largest = np.array(moves).T
+    bond_square, shortest, longest = np.array(lengths).T
+    return Statistics(
+        length_scale=float(np.sqrt(bond_square.mean())),
+        displacement_scale=float(np.sqrt(mean_square.mean())),
+        max_displacement=float(largest.max()),
+        bond_length_range=(float(shortest.min()), float(longest.max())),
+        min_distance=float(min(gaps)),
+        mean_degree=float(np.mean(degrees)),
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One molecule's frames with its graph and the graphs it may be exchanged for."""
+
+    positions: torch.Tensor  # (n_frames, n_beads, 3) float32 nm
+    radius: torch.Tensor  # (n_frames,) nm or NaN
+    stride: int
+    graph: SystemGraph
+    atoms: tuple[Atoms, ...]
+
+
+class WindowDataset(Dataset[Batch]):
+    """Batch i is a pure function of (seed, i): resuming needs only the step count.
+
+    Args:
+        trajectories: molecules of one split.
+        spec: of the model in training.
+        augmentation: symmetries and noise; None: plain windows with full history.
+        n_molecules: molecules per batch.
+        n_windows: windows of each.
+        n_batches: length of the dataset.
+        first: number of the first batch.
+        seed: of the stream of batches.
+    """
+
+    def __init__(
+        self,
+        trajectories: Sequence[BeadTrajectory],
+        spec: ModelSpec,
+        augmentation: AugmentationConfig | None,
+        *,
+        n_molecules: int,
+        n_windows: int,
+        n_batches: int,
+        seed: int,
+    ) -> None:
+        self._spec = spec
+        self._augmentation = augmentation
+        self._n_molecules = min(n_molecules, len(trajectories))
+        self._n_windows = n_windows
+        self._n_batches = n_batches
+        self._seed = seed
+        self.first = 0
+        self._sources = [_source(item, spec, augmentation) for item in trajectories]
+
+    def __len__(self) -> int:
+        return self._n_batches
+
+    def __getitem__(self, index: int) -> Batch:
+        """Batch number `first + index`."""
+        if not 0 <= index < self._n_batches:
+            raise IndexError(index)
+        stream = np.random.default_rng((self._seed, self.first + index))
+        chosen = stream.choice(len(self._sources), self._n_molecules, replace=False)
+        atoms, graphs, windows, rows, n_beads = [], [], [], [], 0
+        for number in chosen:
+            source = self._sources[number]
+            atoms.append(source.atoms[stream.integers(len(source.atoms))])
+            n = source.positions.size(1)
+            for _ in range(self._n_windows):
+                graphs.append(source.graph)
+                windows.append(self._window(source, stream))
+                rows.append(torch.arange(n_beads, n_beads + n))
+            n_beads += n
+        present, moves, known, target, radius = zip(*windows, strict=True)
+        sizes = [len(part) for part in present]
+        beads = join_beads([graph.beads for graph in graphs])
+        positions = torch.cat(present)
+        return Batch(
+            atoms=join_atoms(atoms),
+            embedding_rows=torch.cat(rows),
+            beads=beads,
+            edges=find_edges(beads, sizes, positions, self._spec.cutoff),
+            history=History(
+                positions, torch.cat(moves, dim=1), torch.cat(known, dim=1)
+            ),
+            target=torch.cat(target),
+            radius=torch.cat(radius),
+        )
+
+    def _window(
+        self, source: _Source, stream: np.random.Generator
+    ) -> tuple[torch.Tensor, ...]:
+        n_history, stride = self._spec.n_history, source.stride
+        length = (n_history + 1) * stride
+        start = int(stream.integers(len(source.positions) - length))
+        numbers = start + stride * np.arange(n_history + 2)
+        hidden = 0
+        if self._augmentation is not None:
+            if self._augmentation.reverse_time and stream.random() < 0.5:
+                numbers = numbers[::-1]
+            if stream.random() < self._augmentation.history_dropout:
+                hidden = int(stream.integers(1, n_history + 1)) if n_history else 0
+        frames = source.positions[torch.from_numpy(numbers.copy())]
+        n = frames.size(1)
+        moves = (frames[1:-1] - frames[:-2]).flip(0)  # (n_history, n_beads, 3)
+        known = torch.ones(n_history, n, 1)
+        known[n_history - hidden :] = 0.0
+        if self._augmentation is not None and self._augmentation.history_noise > 0.0:
+            scale = (
+                self._augmentation.history_noise
+                * self._spec.statistics.displacement_scale
+            )
+            noise = stream.standard_normal(tuple(moves.shape), dtype=np.float32)
+            moves = moves + scale * torch.from_numpy(noise)
+        radius = source.radius[int(numbers[-2])].expand(
+            source.graph.beads.molecule_masses.size(0)
+        )
+        return frames[-2], moves * known, known, frames[-1], radius
+
+
+def _source(
+    trajectory: BeadTrajectory, spec: ModelSpec, augmentation: AugmentationConfig | None
+) -> _Source:
+    graph = build_system(trajectory.mapping, spec)
+    frames = trajectory.positions if spec.friction is None else centred(trajectory)
+    n_molecules = graph.beads.molecule_masses.size(0)
+    radius = np.full(len(frames), np.nan, dtype=np.float32)
+    if "rg2" in trajectory.observables and n_molecules == 1:
+        radius = np.sqrt(trajectory.observables["rg2"]).astype(np.float32)
+    variants = [graph.atoms]
+    for first, second in augmentation.exchange if augmentation else []:
+        names = list(spec.particle_types)
+        a, b = names.index(first), names.index(second)
+        swap = torch.arange(len(names))
+        swap[a], swap[b] = b, a
+        variants += [part._replace(types=swap[part.types]) for part in variants]
+    return _Source(
+        positions=torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32)),
+        radius=torch.from_numpy(radius),
+        stride=stride_of(trajectory, spec.time_step),
+        graph=graph,
+        atoms=tuple(variants),
+    )
+
+
+def check_disjoint(
+    train: Sequence[BeadTrajectory], validation: Sequence[BeadTrajectory]
+) -> None:
+    """Refuse a molecule that is in both splits.
+
+    Raises:
+        ValueError: Two trajectories have the same molecular graph.
+    """
+    seen = {item.mapping.graph.hash(): item.name for item in train}
+    for item in validation:
+        other = seen.get(item.mapping.graph.hash())
+        if other is not None:
+            raise ValueError(
+                f"validation molecule {item.name!r} is training molecule {other!r}: "
+                "split by molecule, never by frame"
+            )

@@ -1,0 +1,131 @@
+"""Model files: TorchScript with spec.json inside. The only user of torch.jit.
+
+A TorchScript archive is code for torch's own interpreter, which knows tensors and
+nothing of files, processes or Python: reading one runs no foreign Python.
+"""
+
+import json
+import warnings
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from cgml.config import ModelSpec
+from cgml.files import replacing
+from cgml.model import LearnedModel, Model
+
+FORMAT = 1
+SPEC_FILE = "spec.json"
+
+
+class ModelFileError(ValueError):
+    """A model file is missing, damaged, foreign, or too new."""
+
+
+def save_model(path: Path, spec: ModelSpec, model: Model) -> None:
+    """Write one self-describing model file, whole or not at all.
+
+    Args:
+        path: target, usually `.pt`.
+        spec: what the model says of itself.
+        model: eager networks.
+    """
+    scripted = script(model)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        contents = {SPEC_FILE: spec.model_dump_json(indent=1)}
+        torch.jit.save(scripted, str(temporary), _extra_files=contents)
+
+
+def script(model: Model) -> torch.nn.Module:
+    """Compile the networks with TorchScript, in evaluation mode."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted: torch.nn.Module = torch.jit.script(model.eval())
+    return scripted
+
+
+def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
+    """Read a model file.
+
+    Args:
+        model: path of a model file, or the name of a bundled model.
+        device: torch device on which the networks run.
+
+    Raises:
+        ModelFileError: No such file, not a model file, truncated, of a newer format,
+            or written for other networks; the text says what to do.
+    """
+    path = _find(model)
+    spec = read_spec(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = torch.jit.load(str(path), map_location=device)
+    except (RuntimeError, ValueError) as error:
+        if "cuda" in str(error).lower():
+            raise
+        raise ModelFileError(
+            f"{path} is damaged: its networks cannot be read; fetch or export it anew"
+        ) from error
+    for parameter in module.parameters():
+        parameter.requires_grad = False
+    return LearnedModel(spec, module.eval())
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read what a model file says of itself, without loading the networks.
+
+    Raises:
+        ModelFileError: As in `load_model`.
+    """
+    advice = "expected a file written by `cgml train` or `cgml export`"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if n.endswith(f"extra/{SPEC_FILE}")]
+            if not names:
+                raise ModelFileError(f"{path} is not a cgml model file: {advice}")
+            text = archive.read(names[0]).decode()
+    except zipfile.BadZipFile as error:
+        raise ModelFileError(
+            f"{path} is truncated or not a cgml model file: {advice}"
+        ) from error
+    try:
+        raw = json.loads(text)
+        number = raw["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"{path} has an unreadable {SPEC_FILE}: {advice}"
+        ) from error
+    if not isinstance(number, int) or number > FORMAT:
+        raise ModelFileError(
+            f"{path} has model format {number!r}, this version of cgml reads up to "
+            f"{FORMAT}: install a newer cgml"
+        )
+    try:
+        return ModelSpec.model_validate(raw)
+    except ValidationError as error:
+        raise ModelFileError(f"{path} has an invalid {SPEC_FILE}: {error}") from error
+
+
+def bundled_models() -> dict[str, Path]:
+    """Name -> path of the models that come with the package."""
+    folder = Path(str(files("cgml"))) / "models"
+    return {path.stem: path for path in sorted(folder.glob("*.pt"))}
+
+
+def _find(model: str | Path) -> Path:
+    path = Path(model)
+    if path.is_file():
+        return path
+    bundled = bundled_models()
+    if str(model) in bundled:
+        return bundled[str(model)]
+    known = ", ".join(bundled) or "none"
+    raise ModelFileError(
+        f"no model file at {str(model)!r} and no bundled model of that name "
+        f"(bundled: {known}): check the path"
+    )

@@ -1,0 +1,288 @@
+"""Systems as the networks see them: what never changes is built once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import shortest_path
+from vesin.torch import NeighborList
+
+from cgml.config import ModelSpec
+from cgml.mapping import Mapping
+from cgml.rouse import kernels
+from cgml.topology import bond_type_index, type_index
+
+N_STATIC = 6  # columns of Edges.static
+
+
+class Atoms(NamedTuple):
+    """Bond graphs of the atoms of several systems, one after the other.
+
+    Attributes:
+        types: (n_atoms,) index of the particle type.
+        masses: (n_atoms, 1) mass in units of the mean mass of the vocabulary.
+        sender: (2 n_bonds,) first atom of each directed bond.
+        receiver: (2 n_bonds,) second atom.
+        bond_types: (2 n_bonds,) index of the bond type.
+        beads: (n_atoms,) bead of each atom.
+        bead_sizes: (n_beads, 1) atoms of each bead.
+    """
+
+    types: torch.Tensor
+    masses: torch.Tensor
+    sender: torch.Tensor
+    receiver: torch.Tensor
+    bond_types: torch.Tensor
+    beads: torch.Tensor
+    bead_sizes: torch.Tensor
+
+
+class Beads(NamedTuple):
+    """Beads of several systems, one after the other.
+
+    Attributes:
+        masses: (n_beads, 1) mass in units of the model's mean bead mass.
+        molecules: (n_beads,) molecule of each bead.
+        molecule_masses: (n_molecules, 1) sums of `masses`.
+        slots: (n_beads,) place of each bead in the padded blocks below.
+        mean_kernel: (n_molecules, m, m) see rouse.Kernels.
+        root_kernel: (n_molecules, m, m) nm.
+        inverse_kernel: (n_molecules, m, m) 1/nm.
+        rest: (n_beads, 1) direction that the root kernel ignores.
+        separation: (n_molecules, m, m) number of bonds between two beads.
+    """
+
+    masses: torch.Tensor
+    molecules: torch.Tensor
+    molecule_masses: torch.Tensor
+    slots: torch.Tensor
+    mean_kernel: torch.Tensor
+    root_kernel: torch.Tensor
+    inverse_kernel: torch.Tensor
+    rest: torch.Tensor
+    separation: torch.Tensor
+
+
+class Edges(NamedTuple):
+    """Directed pairs of beads that exchange messages.
+
+    Attributes:
+        sender: (n_edges,) bead that sends.
+        receiver: (n_edges,) bead that receives; ascending.
+        static: (n_edges, 6) bonded, same molecule, and four decays of the number of
+            bonds between the two.
+    """
+
+    sender: torch.Tensor
+    receiver: torch.Tensor
+    static: torch.Tensor
+
+
+class SystemGraph(NamedTuple):
+    """One system, ready to be joined with others."""
+
+    atoms: Atoms
+    beads: Beads
+
+
+def build_system(mapping: Mapping, spec: ModelSpec) -> SystemGraph:
+    """Everything about one system that does not depend on positions.
+
+    Args:
+        mapping: atoms and beads of the system.
+        spec: of the model, for its vocabulary and its prior.
+
+    Raises:
+        ValueError: A particle or bond type is not in the vocabulary.
+    """
+    return SystemGraph(_atoms(mapping, spec), _beads(mapping, spec))
+
+
+def _mean_mass(spec: ModelSpec) -> float:
+    return float(np.mean(list(spec.particle_types.values())))
+
+
+def _atoms(mapping: Mapping, spec: ModelSpec) -> Atoms:
+    graph = mapping.graph
+    kinds = bond_type_index(graph, spec.bond_types)
+    first, second = graph.bonds.T
+    return Atoms(
+        types=torch.tensor(type_index(graph, list(spec.particle_types))),
+        masses=_column(graph.masses / _mean_mass(spec)),
+        sender=torch.from_numpy(np.concatenate((first, second))),
+        receiver=torch.from_numpy(np.concatenate((second, first))),
+        bond_types=torch.from_numpy(np.concatenate((kinds, kinds))),
+        beads=torch.tensor(mapping.bead_index),
+        bead_sizes=_column(np.bincount(mapping.bead_index)),
+    )
+
+
+def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:
+    molecules = mapping.molecule_index
+    n_molecules = int(molecules.max()) + 1
+    members = [np.flatnonzero(molecules == index) for index in range(n_molecules)]
+    width = max(len(member) for member in members)
+    blocks = np.zeros((4, n_molecules, width, width))
+    rest = np.zeros(mapping.n_beads)
+    slots = np.zeros(mapping.n_beads, dtype=np.int64)
+    local = np.zeros(mapping.n_beads, dtype=np.int64)
+    for index, member in enumerate(members):
+        n = len(member)
+        local[member] = np.arange(n)
+        slots[member] = index * width + np.arange(n)
+        inside = molecules[mapping.bead_bonds[:, 0]] == index
+        bonds = local[mapping.bead_bonds[inside]]
+        matrices = kernels(
+            mapping.bead_masses[member],
+            bonds,
+            spec.prior,
+            hold_centre=spec.friction is not None,
+        )
+        blocks[0, index, :n, :n] = matrices.mean
+        blocks[1, index, :n, :n] = matrices.root
+        blocks[2, index, :n, :n] = matrices.inverse
+        blocks[3, index, :n, :n] = _separation(n, bonds)
+        rest[member] = matrices.rest
+    masses = mapping.bead_masses / (spec.atoms_per_bead * _mean_mass(spec))
+    mean, root, inverse, separation = torch.from_numpy(blocks).float()
+    return Beads(
+        masses=_column(masses),
+        molecules=torch.tensor(molecules),
+        molecule_masses=_column(np.bincount(molecules, weights=masses)),
+        slots=torch.from_numpy(slots),
+        mean_kernel=mean,
+        root_kernel=root,
+        inverse_kernel=inverse,
+        rest=_column(rest),
+        separation=separation,
+    )
+
+
+def _separation(n: int, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Number of bonds between any two beads of a molecule, (n, n)."""
+    first, second = bonds.T
+    joined = coo_array((np.ones(len(bonds)), (first, second)), shape=(n, n)).tocsr()
+    return np.asarray(shortest_path(joined, directed=False, unweighted=True))
+
+
+def find_edges(
+    beads: Beads,
+    sizes: Sequence[int],
+    positions: torch.Tensor | None,
+    cutoff: float | None,
+) -> Edges:
+    """Pairs of beads that exchange messages: within the cutoff, or bonded.
+
+    Args:
+        beads: of several systems.
+        sizes: number of beads of each system; pairs stay inside a system.
+        positions: (n_beads, 3) nm; not needed without a cutoff.
+        cutoff: nm; None: all pairs of a system.
+
+    Returns:
+        Edges in ascending order of (receiver, sender).
+    """
+    n, start, keys = len(beads.molecules), 0, []
+    for size in sizes:
+        if cutoff is None or positions is None:
+            numbers = torch.arange(start, start + size)
+            receiver, sender = torch.cartesian_prod(numbers, numbers).T
+        else:
+            points = positions[start : start + size].double().cpu()
+            search = NeighborList(cutoff=cutoff, full_list=True)
+            box = torch.zeros(3, 3, dtype=torch.float64)
+            first, second = search.compute(points, box, periodic=False, quantities="ij")
+            receiver, sender = first + start, second + start
+        keys.append((receiver * n + sender)[receiver != sender])
+        start += size
+    if cutoff is not None:
+        keys.append(_bond_keys(beads, n))
+    joined = torch.cat(keys).unique()
+    receiver, sender = torch.div(joined, n, rounding_mode="floor"), joined % n
+    return Edges(sender, receiver, _static(beads, sender, receiver))
+
+
+def _bond_keys(beads: Beads, n: int) -> torch.Tensor:
+    """Receiver * n + sender of all bonds, both ways."""
+    width = beads.separation.size(1)
+    bead = torch.zeros(beads.separation.size(0) * width, dtype=torch.int64)
+    bead[beads.slots.cpu()] = torch.arange(n)
+    molecule, first, second = (beads.separation.cpu() == 1.0).nonzero().T
+    return bead[molecule * width + first] * n + bead[molecule * width + second]
+
+
+def _static(beads: Beads, sender: torch.Tensor, receiver: torch.Tensor) -> torch.Tensor:
+    """Features of pairs that depend on the bond graph alone, (n_edges, 6)."""
+    width = beads.separation.size(1)
+    slots, molecules = beads.slots.cpu(), beads.molecules.cpu()
+    place = slots[receiver] * width + slots[sender] % width
+    apart = beads.separation.cpu().reshape(-1)[place]
+    apart[molecules[receiver] != molecules[sender]] = torch.inf
+    decays = [torch.exp(-apart / reach) for reach in (1.5, 4.0, 12.0, 40.0)]
+    same = [(apart == 1.0).float(), torch.isfinite(apart).float()]
+    return torch.stack([*same, *decays], dim=1)
+
+
+def join_atoms(systems: Sequence[Atoms]) -> Atoms:
+    """Several bond graphs as one, in order."""
+    atom_offsets = _offsets([part.types for part in systems])
+    bead_offsets = _offsets([part.bead_sizes for part in systems])
+    return Atoms(
+        types=torch.cat([part.types for part in systems]),
+        masses=torch.cat([part.masses for part in systems]),
+        sender=_cat([part.sender for part in systems], atom_offsets),
+        receiver=_cat([part.receiver for part in systems], atom_offsets),
+        bond_types=torch.cat([part.bond_types for part in systems]),
+        beads=_cat([part.beads for part in systems], bead_offsets),
+        bead_sizes=torch.cat([part.bead_sizes for part in systems]),
+    )
+
+
+def join_beads(systems: Sequence[Beads]) -> Beads:
+    """Several systems as one, in order; blocks are padded to the largest molecule."""
+    width = max(part.mean_kernel.size(1) for part in systems)
+    molecule_offsets = _offsets([part.molecule_masses for part in systems])
+    slots = []
+    for part, offset in zip(systems, molecule_offsets, strict=True):
+        own = part.mean_kernel.size(1)
+        index = torch.div(part.slots, own, rounding_mode="floor")
+        slots.append((index + offset) * width + part.slots % own)
+    return Beads(
+        masses=torch.cat([part.masses for part in systems]),
+        molecules=_cat([part.molecules for part in systems], molecule_offsets),
+        molecule_masses=torch.cat([part.molecule_masses for part in systems]),
+        slots=torch.cat(slots),
+        mean_kernel=_pad([part.mean_kernel for part in systems], width),
+        root_kernel=_pad([part.root_kernel for part in systems], width),
+        inverse_kernel=_pad([part.inverse_kernel for part in systems], width),
+        rest=torch.cat([part.rest for part in systems]),
+        separation=_pad([part.separation for part in systems], width),
+    )
+
+
+def _column(values: NDArray[np.number]) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float32)[:, None])
+
+
+def _offsets(parts: Sequence[torch.Tensor]) -> list[int]:
+    return [0, *np.cumsum([len(part) for part in parts])[:-1].tolist()]
+
+
+def _cat(parts: Sequence[torch.Tensor], offsets: Sequence[int]) -> torch.Tensor:
+    return torch.cat(
+        [part + offset for part, offset in zip(parts, offsets, strict=True)]
+    )
+
+
+def _pad(parts: Sequence[torch.Tensor], width: int) -> torch.Tensor:
+    return torch.cat(
+        [
+            torch.nn.functional.pad(
+                part, (0, width - part.size(2), 0, width - part.size(1))
+            )
+            for part in parts
+        ]
+    )

@@ -1,0 +1,114 @@
+"""Guards: has a step left the range of the training data?"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from cgml.config import Statistics
+from cgml.graph import Edges
+
+DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
+BOND_MARGIN = 1.3  # of the longest bond in the training data
+DISTANCE_MARGIN = 0.5  # of the shortest distance in the training data
+GUARDS = ("finite", "displacement", "bond", "overlap")
+
+
+class GuardError(RuntimeError):
+    """A step left the range of the training data.
+
+    Attributes:
+        step: number of the step that was refused.
+        replica: number of the replica.
+        guard: "finite", "displacement", "bond" or "overlap".
+        value: what came, nm.
+        limit: what was allowed, nm.
+    """
+
+    def __init__(
+        self, step: int, replica: int, guard: str, value: float, limit: float
+    ) -> None:
+        super().__init__(
+            f"guard {guard!r} stopped replica {replica} at step {step}: got "
+            f"{value:.4g} nm, allowed {limit:.4g} nm; the state before the step is "
+            "intact; check the start configuration, or choose guard='redraw' or "
+            "guard='record'"
+        )
+        self.step = step
+        self.replica = replica
+        self.guard = guard
+        self.value = value
+        self.limit = limit
+
+
+class Guards:
+    """Limits of a model, applied to every step.
+
+    Args:
+        statistics: of the training data.
+        replica: (n_beads,) replica of each bead, counted from 0.
+        replica_ids: number of each replica in messages.
+    """
+
+    def __init__(
+        self, statistics: Statistics, replica: torch.Tensor, replica_ids: Sequence[int]
+    ) -> None:
+        self._replica = replica
+        self._replica_ids = list(replica_ids)
+        self._largest = statistics.max_displacement * DISPLACEMENT_MARGIN
+        self._longest = statistics.bond_length_range[1] * BOND_MARGIN
+        self._shortest = statistics.min_distance * DISTANCE_MARGIN
+
+    def check(
+        self,
+        before: torch.Tensor,
+        after: torch.Tensor,
+        edges: Edges,
+        steps: torch.Tensor,
+    ) -> dict[int, GuardError]:
+        """Look at one step.
+
+        Args:
+            before: (n_beads, 3) positions, nm.
+            after: (n_beads, 3) positions one step later, nm.
+            edges: pairs looked at: the bonded ones may not be too long, the others
+                not too short.
+            steps: (n_replicas,) steps done before this one.
+
+        Returns:
+            Place of each replica that failed -> its first failure.
+        """
+        move = (after - before).norm(dim=1)
+        gap = after.index_select(0, edges.receiver) - after.index_select(
+            0, edges.sender
+        )
+        length = gap.norm(dim=1)
+        bonded = edges.static[:, 0] > 0.0
+        on_edge = self._replica.index_select(0, edges.receiver)
+        tests = (
+            ("finite", move, self._replica, ~torch.isfinite(move), math.inf),
+            ("displacement", move, self._replica, move > self._largest, self._largest),
+            ("bond", length, on_edge, bonded & (length > self._longest), self._longest),
+            (
+                "overlap",
+                length,
+                on_edge,
+                ~bonded & (length < self._shortest),
+                self._shortest,
+            ),
+        )
+        trips: dict[int, GuardError] = {}
+        if not bool(torch.stack([failed.any() for *_, failed, _ in tests]).any()):
+            return trips
+        for name, values, replicas, failed, limit in tests:
+            for index in failed.nonzero().flatten().tolist():
+                place = int(replicas[index])
+                error = GuardError(
+                    int(steps[place]) + 1,
+                    self._replica_ids[place],
+                    name,
+                    float(values[index]),
+                    limit,
+                )
+                trips.setdefault(place, error)
+        return trips

@@ -1,0 +1,213 @@
+"""Bead frames in the H5MD 1.1 layout, with the mapping inside.
+
+| place in the file | content |
+|---|---|
+| /particles/beads/position, box, mass | frames, nm and ps; box vectors by frame |
+| /connectivity/bonds | bead indices, (n_bead_bonds, 2) |
+| /observables/NAME | one value per frame |
+| /cgml | name, mapping (JSON), atoms of the first frame |
+
+References:
+    de Buyl, Colberg and Höfling, Comput. Phys. Commun. 185, 1546 (2014).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.files import replacing
+from cgml.frames import BeadTrajectory
+from cgml.mapping import Mapping
+
+VERSION = 1
+"""Version of the group /cgml."""
+
+_CHUNK = 1 << 18  # bytes of a chunk on disk, about
+
+
+class Writer:
+    """Writes an H5MD file frame by frame."""
+
+    def __init__(
+        self,
+        path: Path,
+        mapping: Mapping,
+        box: NDArray[np.float64] | None,
+        name: str = "",
+    ) -> None:
+        """Open the file.
+
+        Args:
+            path: the file.
+            mapping: of the beads.
+            box: row vectors, (3, 3), nm; None for open boundaries.
+            name: of the system.
+        """
+        self._file = h5py.File(path, "w")
+        self._box = box
+        _write_head(self._file, mapping, name)
+        beads = self._file.create_group("particles/beads")
+        beads["mass"] = mapping.bead_masses
+        beads["mass"].attrs["unit"] = "Da"
+        edges = beads.create_group("box")
+        edges.attrs["dimension"] = 3
+        edges.attrs["boundary"] = ["none" if box is None else "periodic"] * 3
+        self._position = _element(beads, "position", (mapping.n_beads, 3), "f4", "nm")
+        if box is not None:
+            self._edges = _element(edges, "edges", (3, 3), "f8", "nm", self._position)
+        bonds = self._file.create_dataset(
+            "connectivity/bonds", data=mapping.bead_bonds.reshape(-1, 2)
+        )
+        bonds.attrs["particles_group"] = beads.ref
+
+    def append(self, positions: NDArray[Any], times: NDArray[np.float64]) -> None:
+        """Write frames.
+
+        Args:
+            positions: (n_frames, n_beads, 3), nm.
+            times: (n_frames,), ps.
+        """
+        start = self._position["value"].shape[0]
+        stop = start + len(positions)
+        columns = {"value": positions, "time": times, "step": np.arange(start, stop)}
+        for key, values in columns.items():
+            self._position[key].resize(stop, axis=0)
+            self._position[key][start:] = values
+        if self._box is not None:
+            self._edges["value"].resize(stop, axis=0)
+            self._edges["value"][start:] = self._box
+
+    def finish(
+        self,
+        observables: dict[str, NDArray[Any]],
+        first_atoms: NDArray[np.float32] | None,
+    ) -> None:
+        """Write what stands beside the frames.
+
+        Args:
+            observables: name -> values, (n_frames, ...).
+            first_atoms: (n_atoms, 3), nm.
+        """
+        for name, values in observables.items():
+            group = self._file.create_group(f"observables/{name}")
+            group["value"] = values
+            group["step"], group["time"] = (
+                self._position["step"],
+                self._position["time"],
+            )
+        if first_atoms is not None:
+            self._file["cgml"]["first_atoms"] = first_atoms
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def write_beads(path: Path | str, trajectory: BeadTrajectory) -> None:
+    """Write bead frames to an H5MD file, whole or not at all.
+
+    Args:
+        path: the file, .h5md.
+        trajectory: the frames.
+    """
+    with replacing(path) as temporary:
+        writer = Writer(temporary, trajectory.mapping, trajectory.box, trajectory.name)
+        try:
+            writer.append(trajectory.positions, trajectory.times)
+            writer.finish(trajectory.observables, trajectory.first_atoms)
+        finally:
+            writer.close()
+
+
+def read_beads(path: Path | str) -> BeadTrajectory:
+    """Read bead frames that `write_beads` or a run wrote.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not such a file, a truncated one, or one of a newer version.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(file, path)
+    except OSError as error:
+        raise ValueError(
+            f"{path} is not an HDF5 file, or it is cut short: {error}"
+        ) from error
+    except KeyError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _read(file: h5py.File, path: Path) -> BeadTrajectory:
+    """Read an open file."""
+    if "cgml" not in file or "particles/beads/position" not in file:
+        raise ValueError(
+            f"{path} is not a file of bead frames: its groups are {sorted(file)}, "
+            "required are cgml and particles/beads; make one with `cgml prepare`"
+        )
+    version = int(file["cgml"].attrs["version"])
+    if version > VERSION:
+        raise ValueError(
+            f"bead frames of version {VERSION} are required, {path} has version "
+            f"{version}: update cgml"
+        )
+    beads, extra = file["particles/beads"], file["cgml"]
+    edges, atoms = beads["box"].get("edges"), extra.get("first_atoms")
+    observables = file.get("observables", {})
+    content: dict[str, Any] = {
+        "mapping": Mapping.from_json(extra["mapping"].asstr()[()], str(path)),
+        "positions": beads["position/value"][()],
+        "times": beads["position/time"][()],
+        "box": None if edges is None else edges["value"][0],
+        "name": str(extra.attrs["name"]),
+        "observables": {name: item["value"][()] for name, item in observables.items()},
+        "first_atoms": None if atoms is None else atoms[()],
+    }
+    try:
+        return BeadTrajectory(**content)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _write_head(file: h5py.File, mapping: Mapping, name: str) -> None:
+    """Say what the file is, and how its beads came about."""
+    head = file.create_group("h5md")
+    head.attrs["version"] = [1, 1]
+    head.create_group("author").attrs["name"] = "cgml"
+    creator = head.create_group("creator")
+    creator.attrs["name"], creator.attrs["version"] = "cgml", str(VERSION)
+    extra = file.create_group("cgml")
+    extra.attrs["version"], extra.attrs["name"] = VERSION, name
+    extra["mapping"] = mapping.to_json()
+
+
+def _element(
+    parent: h5py.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    unit: str,
+    clock: h5py.Group | None = None,
+) -> h5py.Group:
+    """Create a time-dependent H5MD element, with times of its own or shared ones."""
+    group = parent.create_group(name)
+    frames = max(1, _CHUNK // (int(np.prod(shape)) * np.dtype(dtype).itemsize))
+    value = group.create_dataset(
+        "value", (0, *shape), dtype, maxshape=(None, *shape), chunks=(frames, *shape)
+    )
+    value.attrs["unit"] = unit
+    if clock is not None:
+        group["step"], group["time"] = clock["step"], clock["time"]
+        return group
+    group.create_dataset("step", (0,), "i8", maxshape=(None,), chunks=(1024,))
+    times = group.create_dataset("time", (0,), "f8", maxshape=(None,), chunks=(1024,))
+    times.attrs["unit"] = "ps"
+    return group

@@ -1,0 +1,293 @@
+"""From atoms to beads: positions, masses, bonds."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from cgml.files import replacing
+from cgml.partition import partition
+from cgml.topology import MolecularGraph, components
+
+FORMAT = "cgml mapping"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """Which bead each atom belongs to.
+
+    Attributes:
+        graph: the atoms.
+        bead_index: bead of each atom, (n_atoms,), 0 to n_beads - 1; no bead is
+            empty, and each is one connected piece of one molecule.
+
+    Raises:
+        ValueError: bead_index is not such an assignment.
+    """
+
+    graph: MolecularGraph
+    bead_index: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Check the assignment."""
+        _check_labels(self.graph, self.bead_index)
+
+    @classmethod
+    def from_partition(
+        cls,
+        graph: MolecularGraph,
+        atoms_per_bead: float,
+        method: Literal["recursive", "kway"] = "recursive",
+    ) -> Self:
+        """Cut every molecule into connected beads of nearly equal size.
+
+        Args:
+            graph: the atoms.
+            atoms_per_bead: atoms in a bead, on average.
+            method: how METIS divides: "recursive" or "kway".
+        """
+        return cls(graph, partition(graph, atoms_per_bead, method=method))
+
+    @classmethod
+    def from_labels(cls, graph: MolecularGraph, labels: ArrayLike) -> Self:
+        """Take an assignment as given.
+
+        Args:
+            graph: the atoms.
+            labels: bead of each atom, (n_atoms,).
+
+        Raises:
+            ValueError: an empty bead, one in several pieces or molecules, or a
+                count that does not match.
+
+        Example:
+            >>> graph = MolecularGraph.create("AAAA", np.ones(4), [[0, 1], [2, 3]])
+            >>> Mapping.from_labels(graph, [0, 0, 1, 1]).bead_masses.tolist()
+            [2.0, 2.0]
+        """
+        values = np.array(labels)
+        if values.dtype.kind not in "iu":
+            raise ValueError(f"bead labels must be integers, got {values.dtype}")
+        values = values.astype(np.int64)
+        values.setflags(write=False)
+        return cls(graph, values)
+
+    @cached_property
+    def n_beads(self) -> int:
+        """Number of beads."""
+        return int(self.bead_index.max(initial=-1)) + 1
+
+    @cached_property
+    def bead_masses(self) -> NDArray[np.float64]:
+        """Mass of each bead, (n_beads,), Da."""
+        masses = np.zeros(self.n_beads, dtype=np.float64)
+        np.add.at(masses, self.bead_index, self.graph.masses)
+        return masses
+
+    @cached_property
+    def bead_bonds(self) -> NDArray[np.int64]:
+        """Beads between which a chemical bond crosses, (n_bead_bonds, 2), i < j."""
+        pairs = np.sort(self.bead_index[self.graph.bonds], axis=1)
+        return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+
+    @cached_property
+    def molecule_index(self) -> NDArray[np.int64]:
+        """Molecule of each bead, (n_beads,)."""
+        molecule = np.empty(self.n_beads, dtype=np.int64)
+        molecule[self.bead_index] = self.graph.molecule_index
+        return molecule
+
+    @cached_property
+    def _weights(self) -> csr_array:
+        """Share of each atom in the mass of its bead, (n_beads, n_atoms)."""
+        shares = self.graph.masses / self.bead_masses[self.bead_index]
+        atoms = np.arange(self.graph.n_atoms)
+        shape = (self.n_beads, self.graph.n_atoms)
+        return csr_array((shares, (self.bead_index, atoms)), shape=shape)
+
+    def positions(self, atom_positions: NDArray[Any]) -> NDArray[Any]:
+        """Return the centres of mass of the beads.
+
+        Args:
+            atom_positions: unwrapped, (..., n_atoms, 3), nm.
+
+        Returns:
+            (..., n_beads, 3), nm, float32 for float32 and else float64; summed in
+            float64.
+
+        Raises:
+            ValueError: the atom count does not match, or a position is not finite.
+        """
+        atoms = np.asarray(atom_positions)
+        n_atoms = self.graph.n_atoms
+        if atoms.ndim < 2 or atoms.shape[-2:] != (n_atoms, 3):
+            raise ValueError(
+                f"positions of shape (..., {n_atoms}, 3) are required for the "
+                f"{n_atoms} atoms of the mapping, got {atoms.shape}"
+            )
+        _check_finite(atoms)
+        dtype = np.float32 if atoms.dtype == np.float32 else np.float64
+        lead = atoms.shape[:-2]
+        columns = np.moveaxis(atoms, -2, 0).reshape(n_atoms, -1)
+        beads: NDArray[Any] = (self._weights @ columns).astype(dtype)
+        return np.ascontiguousarray(
+            np.moveaxis(beads.reshape(self.n_beads, *lead, 3), 0, -2)
+        )
+
+    def carry(
+        self, atom_positions: NDArray[Any], bead_displacements: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Move every atom with its bead.
+
+        Args:
+            atom_positions: (..., n_atoms, 3), nm.
+            bead_displacements: (..., n_beads, 3), nm.
+
+        Returns:
+            (..., n_atoms, 3), nm.
+
+        Raises:
+            ValueError: a count does not match.
+        """
+        atoms, moves = np.asarray(atom_positions), np.asarray(bead_displacements)
+        if atoms.shape[-2:] != (self.graph.n_atoms, 3) or moves.shape[-2:] != (
+            self.n_beads,
+            3,
+        ):
+            raise ValueError(
+                f"positions of {self.graph.n_atoms} atoms and displacements of "
+                f"{self.n_beads} beads are required, got {atoms.shape} and "
+                f"{moves.shape}"
+            )
+        return np.asarray(atoms + moves[..., self.bead_index, :])
+
+    def hash(self) -> str:
+        """Return a fingerprint (sha256) of the atoms and the assignment."""
+        digest = hashlib.sha256(self.graph.hash().encode())
+        digest.update(self.bead_index.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def to_json(self) -> str:
+        """Write everything as JSON text; masses keep every bit."""
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "types": self.graph.types,
+            "masses": self.graph.masses.tolist(),
+            "bonds": self.graph.bonds.tolist(),
+            "bond_types": self.graph.bond_types,
+            "bead_index": self.bead_index.tolist(),
+        }
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "text") -> Self:
+        """Read what `to_json` wrote.
+
+        Args:
+            text: the JSON.
+            source: where it comes from, for the error text.
+
+        Raises:
+            ValueError: not a mapping, or one of a newer version.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ValueError(
+                f"a mapping of cgml is required, {source} is not JSON: {error}"
+            ) from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(
+                f"a mapping of cgml is required, {source} is JSON of another kind"
+            )
+        version = content.get("version")
+        if version != VERSION:
+            raise ValueError(
+                f"a mapping of version {VERSION} is required, {source} has version "
+                f"{version}: update cgml"
+            )
+        try:
+            graph = MolecularGraph.create(
+                content["types"],
+                content["masses"],
+                np.array(content["bonds"], dtype=np.int64).reshape(-1, 2),
+                content["bond_types"],
+            )
+            labels = np.array(content["bead_index"], dtype=np.int64)
+            return cls.from_labels(graph, labels)
+        except KeyError as error:
+            raise ValueError(f"{source} is damaged: {error} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source} is damaged: {error}") from error
+
+    def save(self, path: Path | str) -> None:
+        """Write a JSON file."""
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a file that `save` wrote.
+
+        Raises:
+            ValueError: the file is not a mapping, is damaged, or is of a newer
+                version.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        return cls.from_json(text, str(path))
+
+
+def _check_finite(positions: NDArray[Any]) -> None:
+    """Refuse NaN and infinity, naming the first."""
+    if not np.isfinite(positions).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(positions))[0])
+        raise ValueError(
+            f"positions must be finite, positions{list(place)} = {positions[place]}"
+        )
+
+
+def _check_labels(graph: MolecularGraph, labels: NDArray[np.int64]) -> None:
+    """Require beads that are not empty, connected, and inside one molecule."""
+    if labels.shape != (graph.n_atoms,):
+        raise ValueError(
+            f"one bead label for each of the {graph.n_atoms} atoms is required, got "
+            f"shape {labels.shape}"
+        )
+    if labels.min(initial=0) < 0:
+        raise ValueError(f"bead labels must be 0 or more, got {labels.min()}")
+    counts = np.bincount(labels)
+    if (counts == 0).any():
+        raise ValueError(
+            f"every bead from 0 to {len(counts) - 1} must hold atoms, bead "
+            f"{int(np.argmin(counts))} is empty"
+        )
+    inside = graph.bonds[labels[graph.bonds[:, 0]] == labels[graph.bonds[:, 1]]]
+    piece = components(graph.n_atoms, inside)
+    first = np.full(len(counts), -1, dtype=np.int64)
+    first[labels[::-1]] = piece[::-1]  # piece of the lowest atom of each bead
+    stray = np.flatnonzero(piece != first[labels])
+    if len(stray):
+        bead = labels[stray[0]]
+        atoms = np.flatnonzero(labels == bead)
+        raise ValueError(
+            f"the atoms of a bead must be connected by bonds inside it, bead {bead} "
+            f"holds atoms {atoms[0]} and {stray[0]} of "
+            + _relation(graph, int(atoms[0]), int(stray[0]))
+        )
+
+
+def _relation(graph: MolecularGraph, one: int, other: int) -> str:
+    """Say how two atoms of a broken bead are related."""
+    a, b = graph.molecule_index[one], graph.molecule_index[other]
+    return f"molecules {a} and {b}" if a != b else "two separate pieces of a molecule"

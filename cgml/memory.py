@@ -1,0 +1,33 @@
+"""Keep freed memory in the process instead of handing it back page by page."""
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
+_MEBIBYTE = 1 << 20
+
+
+def keep_freed_memory() -> bool:
+    """Tell the C library to reuse the large blocks that every step frees.
+
+    By default glibc returns arrays of a megabyte to the system as soon as they are
+    freed, and the next one is paid for again, page by page: the networks ran two to
+    three times slower. Programs call this once; libraries leave it to them. The same
+    can be had with the environment variables MALLOC_TRIM_THRESHOLD_, MALLOC_TOP_PAD_
+    and MALLOC_MMAP_THRESHOLD_.
+
+    Returns:
+        Whether the C library took the settings (False where it is not glibc).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = (
+        (_MMAP_THRESHOLD, 32 * _MEBIBYTE),
+        (_TRIM_THRESHOLD, 1024 * _MEBIBYTE),
+        (_TOP_PAD, 128 * _MEBIBYTE),
+    )
+    return all(mallopt(number, value) == 1 for number, value in settings)

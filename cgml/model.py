@@ -1,0 +1,154 @@
+"""The whole model: embedding, predictor, refiner, property head."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from cgml.config import ModelSpec
+from cgml.graph import Atoms, Beads
+from cgml.networks import MLP
+from cgml.predictor import Predictor
+from cgml.refiner import Conditioner, Denoiser
+
+
+class Embedding(nn.Module):
+    """Bond graph of the atoms -> one vector per bead (PAPER: embedding network).
+
+    Args:
+        n_types: particle types.
+        n_bond_types: bond types.
+        n_embedding: width of all features here.
+        n_steps: rounds of messages, the reach in bonds.
+    """
+
+    def __init__(
+        self, n_types: int, n_bond_types: int, n_embedding: int, n_steps: int
+    ) -> None:
+        super().__init__()
+        self.types = nn.Embedding(n_types, n_embedding)
+        self.bond_types = nn.Embedding(n_bond_types, n_embedding)
+        self.encoder = MLP(n_embedding + 1, 2 * n_embedding, n_embedding)
+        self.messages = nn.ModuleList(
+            [MLP(3 * n_embedding, 2 * n_embedding, n_embedding) for _ in range(n_steps)]
+        )
+        self.updates = nn.ModuleList(
+            [
+                MLP(2 * n_embedding, 2 * n_embedding, n_embedding, normalise=True)
+                for _ in range(n_steps)
+            ]
+        )
+
+    def forward(self, atoms: Atoms) -> torch.Tensor:
+        """Embed: (n_beads, n_embedding), the mean over the atoms of each bead."""
+        nodes = self.encoder(torch.cat((self.types(atoms.types), atoms.masses), dim=1))
+        bonds = self.bond_types(atoms.bond_types)
+        for message, update in zip(self.messages, self.updates):  # noqa: B905 (TorchScript)
+            sent = message(
+                torch.cat(
+                    (
+                        nodes.index_select(0, atoms.sender),
+                        nodes.index_select(0, atoms.receiver),
+                        bonds,
+                    ),
+                    dim=1,
+                )
+            )
+            total = torch.zeros_like(nodes).index_add(0, atoms.receiver, sent)
+            nodes = nodes + update(torch.cat((nodes, total), dim=1))
+        beads = torch.zeros(
+            atoms.bead_sizes.size(0),
+            nodes.size(1),
+            dtype=nodes.dtype,
+            device=nodes.device,
+        ).index_add(0, atoms.beads, nodes)
+        return beads / atoms.bead_sizes
+
+
+class RadiusHead(nn.Module):
+    """Radius of gyration of all atoms from the beads (PAPER: property head).
+
+    Args:
+        n_node: width of the predictor's latent.
+    """
+
+    def __init__(self, n_node: int) -> None:
+        super().__init__()
+        self.register_buffer("length_scale", torch.tensor(1.0))
+        self.correction = MLP(n_node, n_node, 1)
+
+    def forward(
+        self, beads: Beads, positions: torch.Tensor, nodes: torch.Tensor
+    ) -> torch.Tensor:
+        """Radius of gyration of each molecule, nm.
+
+        Args:
+            beads: static description.
+            positions: (n_beads, 3) nm.
+            nodes: (n_beads, n_node) latent of the predictor at these positions.
+
+        Returns:
+            (n_molecules,) value of the beads plus a learned correction.
+        """
+        weights = beads.masses / beads.molecule_masses.index_select(0, beads.molecules)
+        n_molecules = beads.molecule_masses.size(0)
+        centre = _sum(weights * positions, beads.molecules, n_molecules)
+        offset = positions - centre.index_select(0, beads.molecules)
+        square = (weights * offset.square()).sum(dim=1, keepdim=True)
+        radius = torch.sqrt(_sum(square, beads.molecules, n_molecules) + 1e-8)
+        pooled = _sum(weights * nodes, beads.molecules, n_molecules)
+        return (radius + self.length_scale * self.correction(pooled)).squeeze(1)
+
+
+def _sum(values: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:
+    return torch.zeros(
+        n, values.size(1), dtype=values.dtype, device=values.device
+    ).index_add(0, index, values)
+
+
+class Model(nn.Module):
+    """Container of the networks; the propagator calls them one by one.
+
+    Args:
+        spec: sizes, vocabulary and scales.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        sizes, scales = spec.network, spec.statistics
+        self.embedding = Embedding(
+            len(spec.particle_types),
+            len(spec.bond_types),
+            sizes.n_embedding,
+            sizes.n_embedding_steps,
+        )
+        self.predictor = Predictor(
+            sizes.n_embedding,
+            sizes.n_node,
+            sizes.n_edge,
+            sizes.n_predictor_layers,
+            spec.n_history,
+        )
+        self.conditioner = Conditioner(sizes.n_edge)
+        self.denoiser = Denoiser(sizes.n_node, sizes.n_edge, sizes.n_refiner_layers)
+        self.radius_head = RadiusHead(sizes.n_node)
+        for part in (self.predictor, self.conditioner, self.denoiser, self.radius_head):
+            part.length_scale.fill_(scales.length_scale)
+        for part in (self.predictor, self.conditioner):
+            part.displacement_scale.fill_(scales.displacement_scale)
+        for part in (self.predictor, self.denoiser):
+            part.mean_degree.fill_(scales.mean_degree)
+
+
+@dataclass(frozen=True)
+class LearnedModel:
+    """A model ready to run.
+
+    Attributes:
+        spec: what the model says of itself.
+        module: networks, eager or scripted; attributes embedding, predictor,
+            conditioner, denoiser and radius_head.
+    """
+
+    spec: ModelSpec
+    module: nn.Module

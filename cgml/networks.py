@@ -1,0 +1,172 @@
+"""Building blocks of the networks: invariant features, message passing, vectors out.
+
+Scalars travel along edges and nodes; vectors enter only through invariants (lengths,
+cosines, projections) and leave only as sums of scalars times given vectors. The
+networks are therefore equivariant under rotation and reflection by construction.
+"""
+
+import torch
+from torch import nn
+
+
+class MLP(nn.Module):
+    """Linear layers with SiLU between them, LayerNorm at the end if asked."""
+
+    def __init__(
+        self, n_input: int, n_hidden: int, n_output: int, *, normalise: bool = False
+    ) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_input, n_hidden)
+        self.second = nn.Linear(n_hidden, n_output)
+        self.norm = nn.LayerNorm(n_output) if normalise else nn.Identity()
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (..., n_input) to (..., n_output)."""
+        hidden = nn.functional.silu(self.first(values))
+        return self.norm(self.second(hidden))
+
+
+class RadialBasis(nn.Module):
+    """Gaussians on a logarithmic distance axis.
+
+    Args:
+        n_functions: number of Gaussians.
+        largest: last centre, in units of log(1 + r / length_scale).
+    """
+
+    def __init__(self, n_functions: int = 10, largest: float = 2.7) -> None:
+        super().__init__()
+        self.register_buffer("centres", torch.linspace(0.0, largest, n_functions))
+        self.inverse_width = float(n_functions - 1) / largest
+
+    def forward(self, distances: torch.Tensor) -> torch.Tensor:
+        """Map (n_edges, 1) distances in units of the length scale to (n_edges, n)."""
+        logs = from_lanes(torch.log1p(to_lanes(distances)), distances)
+        steps = (logs - self.centres) * self.inverse_width
+        return from_lanes(torch.exp(to_lanes(-0.5 * steps * steps)), steps)
+
+
+class Interaction(nn.Module):
+    """One round of messages: edges see their two nodes, nodes see their edges.
+
+    The first linear map of the edge update is split: its node parts are taken once
+    per node and gathered. The second linear map of a message commutes with the sum
+    over edges, so it is part of the node update: one matrix product per edge and
+    layer.
+
+    Args:
+        n_node: width of node features.
+        n_edge: width of edge features.
+    """
+
+    def __init__(self, n_node: int, n_edge: int) -> None:
+        super().__init__()
+        self.edge = nn.Linear(n_edge, n_edge)
+        self.receiver = nn.Linear(n_node, n_edge, bias=False)
+        self.sender = nn.Linear(n_node, n_edge, bias=False)
+        self.update = MLP(n_node + n_edge, n_node, n_node)
+        self.norm = nn.LayerNorm(n_node)
+
+    def forward(
+        self,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        sender: torch.Tensor,
+        receiver: torch.Tensor,
+        mean_degree: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Update nodes (n_nodes, n_node) and edges (n_edges, n_edge).
+
+        Args:
+            nodes: node features.
+            edges: edge features.
+            sender: (n_edges,) index of the node that sends.
+            receiver: (n_edges,) index of the node that receives.
+            mean_degree: () typical number of edges of a node, scales the sums.
+        """
+        message = nn.functional.silu(
+            self.edge(edges)
+            + self.receiver(nodes).index_select(0, receiver)
+            + self.sender(nodes).index_select(0, sender)
+        )
+        total = torch.zeros(
+            nodes.size(0), message.size(1), dtype=nodes.dtype, device=nodes.device
+        ).index_add(0, receiver, message)
+        inputs = torch.cat((nodes, total / torch.sqrt(mean_degree)), dim=1)
+        return self.norm(nodes + self.update(inputs)), edges + message
+
+
+class VectorReadout(nn.Module):
+    """Vectors per node: sums of edge vectors and node vectors with learned weights.
+
+    Args:
+        n_node: width of node features.
+        n_edge: width of edge features.
+        n_edge_vectors: unit vectors given per edge.
+        n_node_vectors: vectors given per node.
+    """
+
+    def __init__(
+        self, n_node: int, n_edge: int, n_edge_vectors: int, n_node_vectors: int
+    ) -> None:
+        super().__init__()
+        self.edge = nn.Linear(n_edge, n_edge_vectors)
+        self.node = MLP(n_node, n_node, n_node_vectors)
+
+    def forward(
+        self,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        edge_vectors: torch.Tensor,
+        node_vectors: torch.Tensor,
+        receiver: torch.Tensor,
+        mean_degree: torch.Tensor,
+    ) -> torch.Tensor:
+        """Combine to (n_nodes, 3).
+
+        Args:
+            nodes: (n_nodes, n_node).
+            edges: (n_edges, n_edge).
+            edge_vectors: (n_edges, n_edge_vectors, 3) unit vectors.
+            node_vectors: (n_nodes, n_node_vectors, 3).
+            receiver: (n_edges,) index of the node that receives.
+            mean_degree: () typical number of edges of a node.
+        """
+        along = (self.edge(edges).unsqueeze(2) * edge_vectors).sum(
+            dim=1
+        )  # (n_edges, 3)
+        total = torch.zeros(
+            nodes.size(0), 3, dtype=nodes.dtype, device=nodes.device
+        ).index_add(0, receiver, along)
+        own = (self.node(nodes).unsqueeze(2) * node_vectors).sum(dim=1)  # (n_nodes, 3)
+        return total / torch.sqrt(mean_degree) + own
+
+
+def length_and_direction(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths (n, 1) and unit vectors (n, 3), smooth through zero."""
+    lengths = torch.sqrt((vectors * vectors).sum(dim=1, keepdim=True) + 1e-8)
+    return lengths, vectors / lengths
+
+
+def edge_differences(
+    values: torch.Tensor, sender: torch.Tensor, receiver: torch.Tensor
+) -> torch.Tensor:
+    """Receiver minus sender, (n_edges, 3)."""
+    return values.index_select(0, receiver) - values.index_select(0, sender)
+
+
+def to_lanes(values: torch.Tensor) -> torch.Tensor:
+    """Flatten and pad to whole vector registers.
+
+    Torch takes exp, log and their like for whole registers from one library and for
+    the rest of an array from another: the last bit of a number would depend on where
+    it lies in the batch. Padded, a replica alone gives the bits it gives in a batch.
+    Not needed where rows are multiples of 32 wide.
+    """
+    flat = values.reshape(-1)
+    return nn.functional.pad(flat, (0, (32 - flat.size(0) % 32) % 32))
+
+
+def from_lanes(lanes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Undo `to_lanes`: the first numbers, in the shape of `like`."""
+    return lanes[: like.numel()].view(like.shape)

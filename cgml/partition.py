@@ -1,0 +1,260 @@
+"""Bond graph -> bead label of each atom, molecule by molecule.
+
+METIS divides; what it leaves disconnected or out of balance is repaired here.
+The result depends on the bond graph alone, so molecules with the same graph get
+the same beads.
+
+References:
+    Karypis and Kumar, SIAM J. Sci. Comput. 20, 359 (1998).
+"""
+
+from collections import deque
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pymetis
+from numpy.typing import NDArray
+
+from cgml.topology import MolecularGraph, components
+
+Labels: TypeAlias = NDArray[np.int64]
+Neighbours: TypeAlias = list[list[int]]
+
+SEED = 1
+"""Seed of METIS: any fixed number, so that a graph has one partition."""
+
+TOLERANCE = 0.5
+"""A part within (1 +- TOLERANCE) of the mean size is left as METIS made it."""
+
+
+def partition(
+    graph: MolecularGraph,
+    atoms_per_bead: float,
+    *,
+    method: Literal["recursive", "kway"] = "recursive",
+) -> Labels:
+    """Cut every molecule into connected beads of nearly equal size.
+
+    A molecule of n atoms becomes max(1, round(n / atoms_per_bead)) beads, numbered
+    along it from one end; an unbonded atom is a bead of its own. An unbranched
+    chain is cut into consecutive runs, which is optimal in cut and balance.
+
+    Args:
+        graph: the molecules.
+        atoms_per_bead: atoms in a bead, on average; 1 or more.
+        method: how METIS divides: "recursive" (bisection) or "kway".
+
+    Returns:
+        Bead of each atom, (n_atoms,), 0 to n_beads - 1, molecules in order.
+
+    Raises:
+        ValueError: atoms_per_bead below 1 or not finite, or an unknown method.
+
+    Example:
+        >>> graph = MolecularGraph.create("AAAA", np.ones(4), [[0, 1], [1, 2], [2, 3]])
+        >>> partition(graph, 2).tolist()
+        [0, 0, 1, 1]
+    """
+    if not 1.0 <= atoms_per_bead < np.inf:
+        raise ValueError(f"atoms_per_bead must be 1 or more, got {atoms_per_bead}")
+    if method not in {"recursive", "kway"}:
+        raise ValueError(f"method must be 'recursive' or 'kway', got {method!r}")
+    labels = np.empty(graph.n_atoms, dtype=np.int64)
+    known: dict[tuple[int, bytes], Labels] = {}
+    n_beads = 0
+    for atoms, bonds in zip(graph.molecules, graph.molecule_bonds, strict=True):
+        key = (len(atoms), bonds.tobytes())
+        if key not in known:
+            n_parts = max(1, round(len(atoms) / atoms_per_bead))
+            known[key] = _divide(len(atoms), bonds, n_parts, method)
+        labels[atoms] = n_beads + known[key]
+        n_beads += int(known[key].max()) + 1
+    return labels
+
+
+def _divide(
+    n_atoms: int, bonds: NDArray[np.int64], n_parts: int, method: str
+) -> Labels:
+    """Divide one molecule; returns labels (n_atoms,) in order along it."""
+    neighbours: Neighbours = [[] for _ in range(n_atoms)]
+    for i, j in bonds.tolist():
+        neighbours[i].append(j)
+        neighbours[j].append(i)
+    if n_parts == 1 or n_parts == n_atoms:
+        labels = np.arange(n_atoms) % n_parts
+    elif _is_chain(neighbours):
+        end = min(i for i in range(n_atoms) if len(neighbours[i]) == 1)
+        along = _breadth_first(neighbours, end)
+        labels = np.empty(n_atoms, dtype=np.int64)
+        middle = 2 * np.arange(n_atoms) + 1  # a chain read backwards is cut alike
+        labels[along] = middle * n_parts // (2 * n_atoms)
+    else:
+        labels = _metis(neighbours, n_parts, method)
+        labels = _connect(neighbours, bonds, labels, n_parts)
+        labels = _balance(neighbours, labels, n_parts)
+    return _number_along(neighbours, labels)
+
+
+def _is_chain(neighbours: Neighbours) -> bool:
+    """Tell an unbranched open chain (the graph is connected)."""
+    degrees = [len(others) for others in neighbours]
+    return max(degrees) <= 2 and sum(degrees) == 2 * (len(degrees) - 1)
+
+
+def _breadth_first(neighbours: Neighbours, start: int) -> list[int]:
+    """Nodes in order of distance from the start, ties in order of discovery."""
+    order, seen = [start], {start}
+    for i in order:
+        new = [j for j in neighbours[i] if j not in seen]
+        order.extend(new)
+        seen.update(new)
+    return order
+
+
+def _metis(neighbours: Neighbours, n_parts: int, method: str) -> Labels:
+    """Let METIS divide; parts may be empty, disconnected or out of balance."""
+    _, labels = pymetis.part_graph(
+        n_parts,
+        adjacency=[np.array(others, dtype=np.int64) for others in neighbours],
+        recursive=method == "recursive",
+        options=pymetis.Options(seed=SEED),
+    )
+    return np.array(labels, dtype=np.int64)
+
+
+def _connect(
+    neighbours: Neighbours, bonds: NDArray[np.int64], labels: Labels, n_parts: int
+) -> Labels:
+    """Make n_parts connected parts: keep the largest piece of each, share the rest."""
+    labels = _keep_largest_pieces(bonds, labels)
+    sizes = np.bincount(labels[labels >= 0], minlength=n_parts)
+    homeless = deque(np.flatnonzero(labels < 0).tolist())
+    while homeless:
+        i = homeless.popleft()
+        near = {int(labels[j]) for j in neighbours[i] if labels[j] >= 0}
+        if near:
+            labels[i] = min(near, key=lambda part: (sizes[part], part))
+            sizes[labels[i]] += 1
+        else:
+            homeless.append(i)
+    for part in np.flatnonzero(sizes == 0):
+        largest = int(np.argmax(np.bincount(labels, minlength=n_parts)))
+        labels[_bisect(neighbours, np.flatnonzero(labels == largest))] = part
+    return labels
+
+
+def _keep_largest_pieces(bonds: NDArray[np.int64], labels: Labels) -> Labels:
+    """Label -1 all atoms outside the largest connected piece of their part."""
+    inside = bonds[labels[bonds[:, 0]] == labels[bonds[:, 1]]]
+    piece = components(len(labels), inside)
+    part, size = labels[np.unique(piece, return_index=True)[1]], np.bincount(piece)
+    order = np.lexsort((np.arange(len(size)), -size, part))  # largest piece first
+    is_largest = np.zeros(len(size), dtype=np.bool_)
+    is_largest[order[np.unique(part[order], return_index=True)[1]]] = True
+    return np.where(is_largest[piece], labels, -1)
+
+
+def _restricted(neighbours: Neighbours, is_inside: NDArray[np.bool_]) -> Neighbours:
+    """Neighbours among the chosen nodes; the others have none."""
+    inside = is_inside.tolist()
+    return [
+        [j for j in others if inside[j]] if inside[i] else []
+        for i, others in enumerate(neighbours)
+    ]
+
+
+def _balance(neighbours: Neighbours, labels: Labels, n_parts: int) -> Labels:
+    """Divide pairs of touching parts anew until sizes are within TOLERANCE.
+
+    Each change brings two sizes closer, so it ends; around a hub (a star) it ends
+    with no balance, because connected parts have none.
+    """
+    mean = len(labels) / n_parts
+    while True:
+        sizes = np.bincount(labels, minlength=n_parts)
+        if (abs(sizes - mean) <= TOLERANCE * mean).all():
+            return labels
+        for a, b in _unequal_pairs(neighbours, labels, sizes):
+            atoms = np.flatnonzero((labels == a) | (labels == b))
+            half = _bisect(neighbours, atoms)
+            if abs(len(atoms) - 2 * len(half)) < abs(int(sizes[a] - sizes[b])):
+                labels[atoms] = a
+                labels[half] = b
+                break
+        else:
+            return labels
+
+
+def _unequal_pairs(
+    neighbours: Neighbours, labels: Labels, sizes: NDArray[np.int64]
+) -> list[tuple[int, int]]:
+    """Touching parts whose sizes differ by 2 or more, the most unequal first."""
+    pairs = {
+        (int(min(labels[i], labels[j])), int(max(labels[i], labels[j])))
+        for i, others in enumerate(neighbours)
+        for j in others
+        if abs(sizes[labels[i]] - sizes[labels[j]]) >= 2
+    }
+    return sorted(pairs, key=lambda pair: (-abs(sizes[pair[0]] - sizes[pair[1]]), pair))
+
+
+def _bisect(neighbours: Neighbours, atoms: NDArray[np.int64]) -> list[int]:
+    """Cut one connected part in two connected ones, as equal as a tree edge allows.
+
+    Two spanning trees are tried, the breadth-first (compact halves) and the
+    depth-first (equal halves in rings and sheets).
+
+    Returns:
+        Atoms of one of the two.
+    """
+    is_inside = np.zeros(len(neighbours), dtype=np.bool_)
+    is_inside[atoms] = True
+    inside = _restricted(neighbours, is_inside)
+    branches = [
+        _best_branch(_spanning_tree(inside, int(atoms[0]), depth_first=depth_first))
+        for depth_first in (False, True)
+    ]
+    return min(branches, key=lambda branch: abs(len(atoms) - 2 * len(branch)))
+
+
+def _spanning_tree(
+    neighbours: Neighbours, root: int, *, depth_first: bool
+) -> dict[int, int]:
+    """Parent of each node in the order of their visit; the root is its own."""
+    parent: dict[int, int] = {}
+    waiting = deque([(root, root)])
+    while waiting:
+        node, origin = waiting.pop() if depth_first else waiting.popleft()
+        if node not in parent:
+            parent[node] = origin
+            waiting.extend((j, node) for j in neighbours[node] if j not in parent)
+    return parent
+
+
+def _best_branch(parent: dict[int, int]) -> list[int]:
+    """Nodes of the branch of a rooted tree that is nearest to half of it."""
+    nodes = list(parent)
+    size = dict.fromkeys(nodes, 1)
+    for node in reversed(nodes[1:]):
+        size[parent[node]] += size[node]
+    top = min(nodes[1:], key=lambda node: abs(len(nodes) - 2 * size[node]))
+    branch = {top}
+    for node in nodes[1:]:  # parents come before children
+        if parent[node] in branch:
+            branch.add(node)
+    return sorted(branch)
+
+
+def _number_along(neighbours: Neighbours, labels: Labels) -> Labels:
+    """Number the parts in order of distance from one end of the molecule."""
+    parts, first = np.unique(labels, return_index=True)
+    touching: list[set[int]] = [set() for _ in parts]
+    for i, others in enumerate(neighbours):
+        touching[labels[i]].update(int(labels[j]) for j in others)
+    near = [sorted(others, key=lambda part: first[part]) for others in touching]
+    one = _breadth_first(near, int(labels[0]))[-1]
+    other = _breadth_first(near, one)[-1]
+    order = _breadth_first(near, min(one, other, key=lambda part: first[part]))
+    rank = np.empty(len(parts), dtype=np.int64)
+    rank[order] = np.arange(len(parts))
+    return rank[labels]

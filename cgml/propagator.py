@@ -1,0 +1,311 @@
+"""Move beads by one model step: state -> state.
+
+propagator = Propagator(load_model("copolymer-chain"), [mapping] * 10, seed=1)
+state = propagator.start(positions)
+for _ in range(1000):
+    state = propagator.step(state)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from cgml import noise, units
+from cgml.config import Refinement
+from cgml.graph import Edges
+from cgml.guards import GUARDS, GuardError, Guards
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.predictor import History, Prediction, project, unwhiten
+from cgml.refiner import n_draws, sample
+from cgml.systems import Systems
+
+GuardPolicy = Literal["raise", "redraw", "record"]
+MAX_REDRAWS = 10
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a run needs to go on.
+
+    Attributes:
+        positions: (n_beads, 3) float64 nm, unwrapped; all replicas one after the
+            other.
+        displacements: (n_history, n_beads, 3) float64 nm, newest first; zero where
+            not known.
+        n_known: (n_replicas,) int64 number of true displacements.
+        step: (n_replicas,) int64 steps done; selects the random numbers.
+    """
+
+    positions: torch.Tensor
+    displacements: torch.Tensor
+    n_known: torch.Tensor
+    step: torch.Tensor
+
+
+class Propagator:
+    """A model bound to the systems that it moves.
+
+    Args:
+        model: from `cgml.load_model`.
+        mappings: one per replica; the same one may repeat.
+        seed: seed of all noise.
+        replica_ids: number of each replica in the random stream; by default 0, 1, ...
+        box: (3, 3) row vectors, nm, or None for open boundaries.
+        guard: what happens when a step leaves the range of the training data:
+            "raise" a GuardError, "redraw" the step's noise (up to 10 times, then
+            raise), or only "record" it in `guard_counts`.
+        refinement: sampler other than the model's own.
+        device: torch device.
+
+    Raises:
+        ValueError: A particle type is unknown, or the boundaries are not the model's.
+    """
+
+    def __init__(  # noqa: PLR0913 (every option has a name and a default)
+        self,
+        model: LearnedModel,
+        mappings: Mapping | Sequence[Mapping],
+        *,
+        seed: int = 0,
+        replica_ids: Sequence[int] | None = None,
+        box: NDArray[np.float64] | None = None,
+        guard: GuardPolicy = "raise",
+        refinement: Refinement | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.spec = model.spec
+        self.spec.check_boundaries(is_periodic=box is not None)
+        self.mappings = [mappings] if isinstance(mappings, Mapping) else list(mappings)
+        if not self.mappings:
+            raise ValueError("at least one mapping is required, got none")
+        if guard not in ("raise", "redraw", "record"):
+            raise ValueError(
+                f"guard must be 'raise', 'redraw' or 'record', got {guard!r}"
+            )
+        self.seed = seed
+        self.replica_ids = list(
+            range(len(self.mappings)) if replica_ids is None else replica_ids
+        )
+        if len(self.replica_ids) != len(self.mappings):
+            raise ValueError(
+                f"one replica id per mapping is required, got {len(self.replica_ids)} "
+                f"for {len(self.mappings)}"
+            )
+        self.refinement = self.spec.refinement if refinement is None else refinement
+        self.guard: GuardPolicy = guard
+        self.guard_counts = dict.fromkeys(GUARDS, 0)
+        self._module = model.module.to(device)
+        self._device = torch.device(device)
+        self._systems = Systems(self.mappings, self.spec, self._module, self._device)
+        self._holds_centre = self.spec.friction is not None
+        self._kick_deviation = self._kicks_of(self.spec.friction)
+        self.slices = self._systems.slices
+        self.n_beads = self.slices[-1].stop
+        self._guards = Guards(
+            self.spec.statistics, self._systems.replica, self.replica_ids
+        )
+
+    def start(
+        self,
+        positions: ArrayLike,
+        *,
+        displacements: ArrayLike | None = None,
+        n_known: ArrayLike | None = None,
+        step: ArrayLike = 0,
+    ) -> State:
+        """A state from one frame, or from true earlier displacements if there are.
+
+        Args:
+            positions: (n_beads, 3) nm, unwrapped; all replicas one after the other.
+            displacements: (n_history, n_beads, 3) nm, newest first.
+            n_known: (n_replicas,) number of true displacements; by default all of
+                `displacements`, or 0.
+            step: steps done, one number or (n_replicas,).
+
+        Raises:
+            ValueError: A shape does not match, or a number is not finite.
+        """
+        n_replicas, n_history = len(self.mappings), self.spec.n_history
+        known = 0 if displacements is None else n_history
+        if displacements is None:
+            displacements = np.zeros((n_history, self.n_beads, 3))
+        return State(
+            positions=self._checked(positions, (self.n_beads, 3), "positions"),
+            displacements=self._checked(
+                displacements, (n_history, self.n_beads, 3), "displacements"
+            ),
+            n_known=_counts(known if n_known is None else n_known, n_replicas),
+            step=_counts(step, n_replicas),
+        )
+
+    def step(self, state: State) -> State:
+        """Move all replicas by one model step.
+
+        Args:
+            state: not changed.
+
+        Raises:
+            GuardError: The step left the range of the training data.
+        """
+        attempt = [0] * len(self.mappings)
+        following = self._propose(state, attempt)
+        while trips := self._check(state, following):
+            for place, trip in trips.items():
+                self.guard_counts[trip.guard] += 1
+                attempt[place] += 1
+            if self.guard == "record":
+                break
+            if self.guard == "raise" or max(attempt) > MAX_REDRAWS:
+                raise next(iter(trips.values()))
+            following = self._propose(state, attempt)
+        return following
+
+    def radius_of_gyration(self, state: State) -> NDArray[np.float64]:
+        """Radius of gyration of all atoms, from the property head.
+
+        Args:
+            state: of any step.
+
+        Returns:
+            (n_molecules,) nm, replica after replica.
+
+        Raises:
+            ValueError: The model has no property head.
+        """
+        if not self.spec.has_property:
+            raise ValueError(
+                f"model {self.spec.name!r} has no property head: compute the radius "
+                "of gyration from the beads"
+            )
+        with torch.inference_mode():
+            history, _, prediction = self._predict(state)
+            radius = self._module.radius_head(
+                self._systems.beads, history.positions, prediction.nodes
+            )
+        return np.asarray(radius.double().cpu().numpy())
+
+    def _predict(self, state: State) -> tuple[History, Edges, Prediction]:
+        systems = self._systems
+        history = self._history(state)
+        edges = systems.edges(history.positions)
+        prediction = self._module.predictor(
+            systems.beads, edges, systems.embedding, history
+        )
+        return history, edges, prediction
+
+    def _propose(self, state: State, attempt: Sequence[int]) -> State:
+        draws, kicks = self._noise(state, attempt)
+        with torch.inference_mode():
+            history, edges, prediction = self._predict(state)
+            moved = self._refine(history, edges, prediction, draws).double()
+            displacement = moved - history.positions.double()
+            if self._holds_centre:
+                kick = (self._kick_deviation * kicks).index_select(
+                    0, self._systems.beads.molecules
+                )
+                centre = self._systems.molecule_centre(displacement)
+                displacement = displacement - centre + kick
+        n_history = self.spec.n_history
+        recent = torch.cat((displacement[None], state.displacements))[:n_history]
+        return State(
+            positions=state.positions + displacement,
+            displacements=recent,
+            n_known=(state.n_known + 1).clamp(max=n_history),
+            step=state.step + 1,
+        )
+
+    def _refine(
+        self,
+        history: History,
+        edges: Edges,
+        prediction: Prediction,
+        draws: torch.Tensor,
+    ) -> torch.Tensor:
+        """Next positions (n_beads, 3) float32, relative as in `history`."""
+        beads = self._systems.beads
+        condition = self._module.conditioner(edges, history.positions, prediction)
+
+        def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
+            level = torch.full_like(prediction.spread, sigma)
+            clean: torch.Tensor = self._module.denoiser(
+                beads, edges, condition, white, level
+            )
+            return clean
+
+        start = torch.stack([project(draw, prediction.spread, beads) for draw in draws])
+        white = sample(denoise, start, self.refinement)
+        return unwhiten(white, prediction.mean, prediction.spread, beads)
+
+    def _history(self, state: State) -> History:
+        n_history, moves = self.spec.n_history, state.displacements
+        if self._holds_centre:
+            centres = [self._systems.molecule_centre(move) for move in moves]
+            moves = moves - torch.stack(centres) if centres else moves
+        ages = torch.arange(n_history)[:, None]
+        known = (ages < state.n_known[None]).float()  # (n_history, n_replicas)
+        known = known.to(self._device)[:, self._systems.replica][:, :, None]
+        origin = self._systems.system_centre(state.positions)
+        return History(
+            positions=(state.positions - origin).float(),
+            displacements=moves.float() * known,
+            known=known,
+        )
+
+    def _noise(
+        self, state: State, attempt: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Standard normals: (n_draws, n_beads, 3) float32, (n_molecules, 3) float64."""
+        count = n_draws(self.refinement)
+        draws, kicks = [], []
+        for place, number in enumerate(self.replica_ids):
+            stream = noise.generator(
+                self.seed, number, int(state.step[place]), attempt[place]
+            )
+            shape = (count, self.mappings[place].n_beads, 3)
+            draws.append(torch.randn(shape, generator=stream))
+            shape = (self._systems.n_molecules[place], 3)
+            kicks.append(torch.randn(shape, generator=stream, dtype=torch.float64))
+        return torch.cat(draws, dim=1).to(self._device), torch.cat(kicks).to(
+            self._device
+        )
+
+    def _kicks_of(self, friction: float | None) -> torch.Tensor:
+        """Step of each molecule's centre of mass per coordinate, (n_molecules, 1) nm.
+
+        Einstein: variance 2 kT t / (M friction); zero where the network moves it.
+        """
+        masses = self._systems.molecule_masses
+        if friction is None:
+            return torch.zeros_like(masses)
+        energy = units.thermal_energy(self.spec.temperature)
+        return (2.0 * energy * self.spec.time_step / (masses * friction)).sqrt()
+
+    def _check(self, before: State, after: State) -> dict[int, GuardError]:
+        edges = self._systems.edges(after.positions)
+        return self._guards.check(before.positions, after.positions, edges, before.step)
+
+    def _checked(
+        self, values: ArrayLike, shape: tuple[int, ...], name: str
+    ) -> torch.Tensor:
+        array = np.array(values, dtype=np.float64)
+        if array.shape != shape:
+            raise ValueError(
+                f"{name} must have shape {shape} for {self.n_beads} beads in "
+                f"{len(self.mappings)} replicas, got {array.shape}"
+            )
+        finite = np.isfinite(array)
+        if not finite.all():
+            where = tuple(int(i) for i in np.argwhere(~finite)[0])
+            raise ValueError(
+                f"{name} must be finite, {name}{list(where)} = {array[where]}"
+            )
+        return torch.from_numpy(array).to(self._device)
+
+
+def _counts(values: ArrayLike, n: int) -> torch.Tensor:
+    return torch.from_numpy(np.array(np.broadcast_to(values, (n,)), dtype=np.int64))

@@ -1,0 +1,302 @@
+"""The score network: noisy candidate -> denoised candidate, and its samplers.
+
+All of it happens in white coordinates w, in which the predictor's Gaussian is the
+standard normal (predictor.whiten). There the noise-free target has unit variance on
+every mode, and the best linear denoiser is w / (1 + sigma^2); the network learns the
+rest. Preconditioning and levels follow Karras et al. with sigma_data = 1.
+
+References:
+    T. Karras, M. Aittala, T. Aila, S. Laine, NeurIPS 2022: eqs. 5, 7, table 1.
+    C. Lu et al., arXiv 2211.01095: second-order multistep solver.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from cgml.config import Refinement
+from cgml.graph import Beads, Edges
+from cgml.networks import (
+    MLP,
+    Interaction,
+    RadialBasis,
+    VectorReadout,
+    edge_differences,
+    from_lanes,
+    length_and_direction,
+    to_lanes,
+)
+from cgml.predictor import Prediction, project, unwhiten
+
+
+class Condition(NamedTuple):
+    """What the score network keeps over all evaluations of one step.
+
+    Attributes:
+        mean: (n_beads, 3) predicted positions, nm.
+        spread: (n_beads, 1) predicted spread.
+        nodes: (n_beads, n_node) latent of the predictor.
+        edges: (n_edges, n_edge) first-layer term of all constant edge inputs.
+        along_now: (n_edges, 3) unit vectors at the present positions.
+        along_mean: (n_edges, 3) unit vectors at the predicted positions.
+        drift: (n_beads, 3) predicted displacement in units of the displacement scale.
+    """
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+    nodes: torch.Tensor
+    edges: torch.Tensor
+    along_now: torch.Tensor
+    along_mean: torch.Tensor
+    drift: torch.Tensor
+
+
+class Conditioner(nn.Module):
+    """Prepare a Condition from a Prediction: once per step.
+
+    Args:
+        n_edge: width of edge features.
+    """
+
+    def __init__(self, n_edge: int) -> None:
+        super().__init__()
+        self.register_buffer("length_scale", torch.tensor(1.0))
+        self.register_buffer("displacement_scale", torch.tensor(1.0))
+        self.radial = RadialBasis()
+        self.encoder = MLP(
+            n_edge + int(self.radial.centres.numel()) + 1, n_edge, n_edge
+        )
+
+    def forward(
+        self, edges: Edges, positions: torch.Tensor, prediction: Prediction
+    ) -> Condition:
+        """Combine present positions (n_beads, 3) and prediction."""
+        _, along_now = length_and_direction(
+            edge_differences(positions, edges.sender, edges.receiver)
+        )
+        length, along_mean = length_and_direction(
+            edge_differences(prediction.mean, edges.sender, edges.receiver)
+        )
+        features = torch.cat(
+            (
+                prediction.edges,
+                self.radial(length / self.length_scale),
+                (along_now * along_mean).sum(dim=1, keepdim=True),
+            ),
+            dim=1,
+        )
+        return Condition(
+            mean=prediction.mean,
+            spread=prediction.spread,
+            nodes=prediction.nodes,
+            edges=self.encoder(features),
+            along_now=along_now,
+            along_mean=along_mean,
+            drift=(prediction.mean - positions) / self.displacement_scale,
+        )
+
+
+class Denoiser(nn.Module):
+    """Expected noise-free white coordinates, given noisy ones.
+
+    Args:
+        n_node: width of node features.
+        n_edge: width of edge features.
+        n_layers: rounds of messages.
+    """
+
+    def __init__(self, n_node: int, n_edge: int, n_layers: int) -> None:
+        super().__init__()
+        self.register_buffer("length_scale", torch.tensor(1.0))
+        self.register_buffer("mean_degree", torch.tensor(1.0))
+        self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0]))
+        self.radial = RadialBasis()
+        n_radial = int(self.radial.centres.numel())
+        self.node_encoder = MLP(n_node + 9, n_node, n_node, normalise=True)
+        self.edge_encoder = nn.Linear(n_radial + 5, n_edge)
+        self.layers = nn.ModuleList(
+            [Interaction(n_node, n_edge) for _ in range(n_layers)]
+        )
+        self.readout = VectorReadout(n_node, n_edge, 3, 3)
+
+    def forward(
+        self,
+        beads: Beads,
+        edges: Edges,
+        condition: Condition,
+        white: torch.Tensor,
+        sigma: torch.Tensor,
+    ) -> torch.Tensor:
+        """Denoise.
+
+        Args:
+            beads: static description.
+            edges: pairs that exchange messages.
+            condition: of this step.
+            white: (n_beads, 3) noisy white coordinates.
+            sigma: (n_beads, 1) noise level.
+
+        Returns:
+            (n_beads, 3) expected noise-free white coordinates.
+        """
+        total = torch.sqrt(1.0 + sigma * sigma)
+        unit = white / total
+        candidate = unwhiten(unit, condition.mean, condition.spread, beads)
+        length, along = length_and_direction(
+            edge_differences(candidate, edges.sender, edges.receiver)
+        )
+        relative = edge_differences(unit, edges.sender, edges.receiver)
+        features = torch.cat(
+            (
+                self.radial(length / self.length_scale),
+                (along * condition.along_now).sum(dim=1, keepdim=True),
+                (along * condition.along_mean).sum(dim=1, keepdim=True),
+                (relative * along).sum(dim=1, keepdim=True),
+                (relative * condition.along_now).sum(dim=1, keepdim=True),
+                (relative * condition.along_mean).sum(dim=1, keepdim=True),
+            ),
+            dim=1,
+        )
+        latent = condition.edges + self.edge_encoder(features)
+        logs = from_lanes(torch.log(to_lanes(sigma)), sigma)
+        phase = logs * self.frequencies  # (n_beads, 4)
+        lanes = to_lanes(phase)
+        nodes = self.node_encoder(
+            torch.cat(
+                (
+                    condition.nodes,
+                    from_lanes(torch.sin(lanes), phase),
+                    from_lanes(torch.cos(lanes), phase),
+                    length_and_direction(unit)[0],
+                ),
+                dim=1,
+            )
+        )
+        for layer in self.layers:
+            nodes, latent = layer(
+                nodes, latent, edges.sender, edges.receiver, self.mean_degree
+            )
+        correction = self.readout(
+            nodes,
+            latent,
+            torch.stack((along, condition.along_now, condition.along_mean), dim=1),
+            torch.stack((unit, condition.drift, candidate - condition.mean), dim=1),
+            edges.receiver,
+            self.mean_degree,
+        )
+        return (white / total + sigma * correction) / total
+
+
+def denoising_loss(
+    denoised: torch.Tensor,
+    target: torch.Tensor,
+    spread: torch.Tensor,
+    sigma: torch.Tensor,
+    beads: Beads,
+) -> torch.Tensor:
+    """Preconditioned denoising score matching, ().
+
+    Args:
+        denoised: (n_beads, 3) output of the network.
+        target: (n_beads, 3) noise-free white coordinates.
+        spread: (n_beads, 1) spread of the prediction.
+        sigma: (n_beads, 1) noise level.
+        beads: static description.
+    """
+    error = project(denoised - target, spread, beads)
+    return ((1.0 + 1.0 / sigma.square()) * error.square()).mean()
+
+
+def noise_levels(refinement: Refinement) -> list[float]:
+    """Descending noise levels, n_levels of them (Karras et al. 2022, eq. 5)."""
+    n = refinement.n_levels
+    first = refinement.sigma_max ** (1.0 / refinement.rho)
+    last = refinement.sigma_min ** (1.0 / refinement.rho)
+    return [
+        (first + index / max(n - 1, 1) * (last - first)) ** refinement.rho
+        for index in range(n)
+    ]
+
+
+Denoise = Callable[[torch.Tensor, float], torch.Tensor]
+
+
+def n_draws(refinement: Refinement) -> int:
+    """Independent standard normal fields that one sample needs."""
+    if refinement.sampler == "ancestral":
+        return refinement.n_levels
+    return 1
+
+
+def sample(
+    denoise: Denoise, noise: torch.Tensor, refinement: Refinement
+) -> torch.Tensor:
+    """Draw from the conditional distribution of the next white coordinates.
+
+    The start is a normal of variance 1 + sigma_max^2: the predictor's own spread and
+    the first noise level together.
+
+    Args:
+        denoise: (white, sigma) -> expected noise-free white coordinates.
+        noise: (n_draws, n_beads, 3) standard normal.
+        refinement: sampler and levels.
+
+    Returns:
+        (n_beads, 3) white coordinates.
+    """
+    if refinement.sampler == "none":
+        return noise[0]
+    levels = noise_levels(refinement)
+    white = noise[0] * (1.0 + levels[0] ** 2) ** 0.5
+    solver = {"multistep": _multistep, "heun": _heun, "ancestral": _ancestral}
+    return solver[refinement.sampler](denoise, white, levels, noise)
+
+
+def _multistep(
+    denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
+) -> torch.Tensor:
+    """Second-order multistep exponential integrator in log sigma."""
+    del noise
+    clean = denoise(white, levels[0])
+    previous, previous_ratio = clean, 0.0
+    for index in range(len(levels) - 1):
+        ratio = levels[index + 1] / levels[index]
+        estimate = clean
+        if index > 0:
+            # extrapolate the denoised point linearly in log sigma
+            share = 0.5 * math.log(ratio) / math.log(previous_ratio)
+            estimate = clean + share * (clean - previous)
+        white = ratio * white + (1.0 - ratio) * estimate
+        previous, previous_ratio = clean, ratio
+        clean = denoise(white, levels[index + 1])
+    return clean
+
+
+def _heun(
+    denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
+) -> torch.Tensor:
+    """Heun's rule on the probability flow (Karras et al. 2022, algorithm 1)."""
+    del noise
+    for index in range(len(levels) - 1):
+        sigma, lower = levels[index], levels[index + 1]
+        slope = (white - denoise(white, sigma)) / sigma
+        trial = white + (lower - sigma) * slope
+        second = (trial - denoise(trial, lower)) / lower
+        white = white + (lower - sigma) * 0.5 * (slope + second)
+    return denoise(white, levels[-1])
+
+
+def _ancestral(
+    denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
+) -> torch.Tensor:
+    """Exact transition of the noising process given the denoised point."""
+    for index in range(len(levels) - 1):
+        sigma, lower = levels[index], levels[index + 1]
+        clean = denoise(white, sigma)
+        ratio = (lower / sigma) ** 2
+        deviation = lower * (1.0 - ratio) ** 0.5
+        white = ratio * white + (1.0 - ratio) * clean + deviation * noise[index + 1]
+    return denoise(white, levels[-1])

@@ -1,0 +1,325 @@
+"""Chemistry that does not change with time: particle types, masses, bonds."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    import mdtraj
+
+BOND = "bond"
+"""Bond type of a bond about which nothing more is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class MolecularGraph:
+    """Atoms and chemical bonds of all molecules of a system.
+
+    Make one with `create`, which sorts and checks.
+
+    Attributes:
+        types: particle type names, (n_atoms,).
+        masses: (n_atoms,), Da, positive.
+        bonds: atom indices, (n_bonds, 2), i < j, sorted, each bond once.
+        bond_types: bond type names, (n_bonds,).
+    """
+
+    types: tuple[str, ...]
+    masses: NDArray[np.float64]
+    bonds: NDArray[np.int64]
+    bond_types: tuple[str, ...]
+
+    @classmethod
+    def create(
+        cls,
+        types: Sequence[str],
+        masses: ArrayLike,
+        bonds: ArrayLike,
+        bond_types: Sequence[str] | None = None,
+    ) -> Self:
+        """Check, sort and deduplicate.
+
+        Args:
+            types: particle type names, (n_atoms,).
+            masses: (n_atoms,), Da.
+            bonds: atom indices, (n_bonds, 2), in any order; may be empty.
+            bond_types: (n_bonds,); "bond" for each where not given.
+
+        Raises:
+            ValueError: lengths that do not match, a mass that is not positive, a
+                bond to an atom that is not there or to itself, one bond with two
+                types.
+
+        Example:
+            >>> graph = MolecularGraph.create("ABA", [1.0, 2.0, 1.0], [[2, 1], [0, 1]])
+            >>> graph.bonds.tolist(), graph.n_molecules
+            ([[0, 1], [1, 2]], 1)
+        """
+        n_atoms = len(types)
+        masses = _checked_masses(masses, n_atoms)
+        pairs = _checked_pairs(bonds, n_atoms)
+        names = [BOND] * len(pairs) if bond_types is None else list(bond_types)
+        if len(names) != len(pairs):
+            raise ValueError(
+                f"one type for each bond is required, got {len(names)} types for "
+                f"{len(pairs)} bonds"
+            )
+        found: dict[tuple[int, int], str] = {}
+        for (i, j), name in zip(pairs.tolist(), names, strict=True):
+            if found.setdefault((i, j), name) != name:
+                raise ValueError(
+                    f"bond {i}-{j} is given with two types, {found[i, j]!r} and "
+                    f"{name!r}"
+                )
+        ordered = sorted(found)
+        unique = np.array(ordered, dtype=np.int64).reshape(-1, 2)
+        masses.setflags(write=False)
+        unique.setflags(write=False)
+        return cls(tuple(types), masses, unique, tuple(found[b] for b in ordered))
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.types)
+
+    @property
+    def n_molecules(self) -> int:
+        """Number of connected components; an unbonded atom is one."""
+        return len(self.molecules)
+
+    @cached_property
+    def molecule_index(self) -> NDArray[np.int64]:
+        """Molecule of each atom, (n_atoms,), numbered by first atom."""
+        return components(self.n_atoms, self.bonds)
+
+    @cached_property
+    def molecules(self) -> tuple[NDArray[np.int64], ...]:
+        """Atom indices of each molecule, ascending."""
+        order = np.argsort(self.molecule_index, kind="stable")
+        sizes = np.bincount(self.molecule_index)
+        return tuple(np.split(order, np.cumsum(sizes)[:-1])) if self.n_atoms else ()
+
+    @cached_property
+    def molecule_bonds(self) -> tuple[NDArray[np.int64], ...]:
+        """Bonds of each molecule, (n, 2), its atoms numbered from 0."""
+        local = np.empty(self.n_atoms, dtype=np.int64)
+        for atoms in self.molecules:
+            local[atoms] = np.arange(len(atoms))
+        owner = self.molecule_index[self.bonds[:, 0]]
+        order = np.argsort(owner, kind="stable")
+        counts = np.bincount(owner, minlength=self.n_molecules)
+        return tuple(np.split(local[self.bonds[order]], np.cumsum(counts)[:-1]))
+
+    def select(self, atoms: ArrayLike) -> "MolecularGraph":
+        """Take some atoms and the bonds among them, renumbered.
+
+        Args:
+            atoms: atom indices, (n,), in the order wanted, each at most once.
+
+        Returns:
+            The graph of these atoms alone.
+        """
+        index = np.asarray(atoms, dtype=np.int64)
+        new = np.full(self.n_atoms, -1, dtype=np.int64)
+        new[index] = np.arange(len(index))
+        bonds = new[self.bonds]
+        kept = np.flatnonzero((bonds >= 0).all(axis=1))
+        return MolecularGraph.create(
+            [self.types[i] for i in index],
+            self.masses[index],
+            bonds[kept],
+            [self.bond_types[i] for i in kept],
+        )
+
+    def hash(self) -> str:
+        """Return a fingerprint (sha256) of types, masses, bonds and bond types."""
+        digest = hashlib.sha256(json.dumps([self.types, self.bond_types]).encode())
+        digest.update(self.masses.astype("<f8").tobytes())
+        digest.update(self.bonds.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def components(n: int, bonds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Label the connected components of a graph by their lowest node.
+
+    Args:
+        n: number of nodes.
+        bonds: node indices, (n_bonds, 2).
+
+    Returns:
+        Component of each node, (n,), 0, 1, ... in order of first node.
+    """
+    ones = np.ones(len(bonds), dtype=np.int8)
+    adjacency = coo_array((ones, (bonds[:, 0], bonds[:, 1])), shape=(n, n))
+    _, labels = connected_components(adjacency, directed=False)
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]
+
+
+def breadth_first_levels(
+    n: int, bonds: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Walk all molecules at once along their bonds, away from their lowest nodes.
+
+    Args:
+        n: number of nodes.
+        bonds: node indices, (n_bonds, 2).
+
+    Returns:
+        For each distance 1, 2, ...: the nodes there, and for each of them a
+        bonded node one step nearer.
+    """
+    both = np.concatenate([bonds, bonds[:, ::-1]])  # (2 n_bonds, 2)
+    is_seen = np.zeros(n, dtype=np.bool_)
+    is_seen[np.unique(components(n, bonds), return_index=True)[1]] = True
+    levels: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    while True:
+        both = both[~is_seen[both[:, 1]]]
+        step = both[is_seen[both[:, 0]]]
+        if not len(step):
+            return levels
+        nodes, first = np.unique(step[:, 1], return_index=True)
+        levels.append((nodes, step[first, 0]))
+        is_seen[nodes] = True
+
+
+def from_mdtraj(
+    topology: "mdtraj.Topology", masses: Mapping[str, float] | None = None
+) -> MolecularGraph:
+    """Read a molecular graph off an mdtraj topology.
+
+    An atom's type is its element symbol, or its name where it has no element.
+    Bonds carry their order as type where the topology knows it.
+
+    Args:
+        topology: mdtraj topology with bonds.
+        masses: mass of particle types, Da, for instance those of a model; what is
+            not named takes the mass of its element.
+
+    Raises:
+        ValueError: an atom has no element and no mass is given for its name.
+    """
+    given = {} if masses is None else masses
+    types, weights = [], []
+    for atom in topology.atoms:
+        is_virtual = atom.element is None or atom.element.atomic_number == 0
+        name = atom.name if is_virtual else atom.element.symbol
+        if name in given:
+            mass = given[name]
+        elif not is_virtual:
+            mass = atom.element.mass
+        else:
+            raise ValueError(
+                f"a mass is required for atom {atom.index}, which has no element and "
+                f"is called {name!r}, got masses for {_listed(given)}: pass masses="
+            )
+        types.append(name)
+        weights.append(mass)
+    bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds]
+    return MolecularGraph.create(types, weights, np.array(bonds).reshape(-1, 2))
+
+
+def type_index(
+    graph: MolecularGraph, particle_types: Sequence[str]
+) -> NDArray[np.int64]:
+    """Find each atom's type in the vocabulary of a model.
+
+    Args:
+        graph: the molecules.
+        particle_types: type names the model knows.
+
+    Returns:
+        Index into particle_types, (n_atoms,).
+
+    Raises:
+        ValueError: a type is not in the vocabulary.
+    """
+    return _lookup(graph.types, list(particle_types), "particle", "atom")
+
+
+def bond_type_index(
+    graph: MolecularGraph, bond_types: Sequence[str]
+) -> NDArray[np.int64]:
+    """Find each bond's type in the vocabulary of a model.
+
+    Args:
+        graph: the molecules.
+        bond_types: bond type names the model knows.
+
+    Returns:
+        Index into bond_types, (n_bonds,).
+
+    Raises:
+        ValueError: a bond type is not in the vocabulary.
+    """
+    return _lookup(graph.bond_types, list(bond_types), "bond", "bond")
+
+
+def _lookup(
+    names: Sequence[str], known: list[str], kind: str, what: str
+) -> NDArray[np.int64]:
+    """Replace names by their place in a vocabulary."""
+    place = {name: i for i, name in enumerate(known)}
+    for i, name in enumerate(names):
+        if name not in place:
+            raise ValueError(
+                f"unknown {kind} type {name!r} ({what} {i}): the model knows "
+                f"{_listed(known)}"
+            )
+    return np.array([place[name] for name in names], dtype=np.int64)
+
+
+def _listed(names: Mapping[str, float] | Sequence[str]) -> str:
+    """Write names for an error text."""
+    return ", ".join(names) if names else "none"
+
+
+def _checked_masses(masses: ArrayLike, n_atoms: int) -> NDArray[np.float64]:
+    """Return masses as (n_atoms,) float64, positive."""
+    values = np.array(masses, dtype=np.float64)
+    if values.shape != (n_atoms,):
+        raise ValueError(
+            f"one mass for each atom is required, got shape {values.shape} for "
+            f"{n_atoms} types"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0.0)))
+    if len(wrong):
+        raise ValueError(
+            f"masses must be positive, masses[{wrong[0]}] = {values[wrong[0]]}"
+        )
+    return values
+
+
+def _checked_pairs(bonds: ArrayLike, n_atoms: int) -> NDArray[np.int64]:
+    """Return bonds as (n_bonds, 2) int64 with i < j."""
+    pairs = np.asarray(bonds)
+    if pairs.size == 0:
+        return np.zeros((0, 2), dtype=np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise ValueError(
+            "bonds must be integers of shape (n_bonds, 2), got "
+            f"{pairs.dtype} of shape {pairs.shape}"
+        )
+    outside = np.flatnonzero(((pairs < 0) | (pairs >= n_atoms)).any(axis=1))
+    if len(outside):
+        raise ValueError(
+            f"bonds must join atoms 0 to {n_atoms - 1}, bonds[{outside[0]}] = "
+            f"{pairs[outside[0]].tolist()}"
+        )
+    selfish = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
+    if len(selfish):
+        raise ValueError(
+            f"an atom cannot be bonded to itself, bonds[{selfish[0]}] = "
+            f"{pairs[selfish[0]].tolist()}"
+        )
+    return np.sort(pairs.astype(np.int64), axis=1)

@@ -1,0 +1,15 @@
+"""The learned propagator inside OpenMM.
+
+    from openmm_cgml import LearnedCGIntegrator
+
+    integrator = LearnedCGIntegrator("copolymer-chain", topology=topology)
+    simulation = Simulation(topology, system, integrator)
+
+Trajectories: OpenMM's own reporters are right. DCD headers hold the time between
+frames as step size times interval, which MDAnalysis, VMD and cgml read; mdtraj takes
+no times from any DCD file and counts frames, so prefer XTC for it.
+"""
+
+from openmm_cgml.integrator import LearnedCGIntegrator, bead_simulation
+
+__all__ = ["LearnedCGIntegrator", "bead_simulation"]

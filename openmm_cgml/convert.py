@@ -1,0 +1,267 @@
+"""Between OpenMM's Topology, System and Quantity and the core's arrays."""
+
+from collections.abc import Mapping as Table
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import ArrayLike, NDArray
+from openmm import app, unit
+
+from cgml.config import ModelSpec
+from cgml.mapping import Mapping
+from cgml.topology import MolecularGraph, type_index
+
+MASS_TOLERANCE = 2e-3
+"""Relative difference at which a System's mass still belongs to a particle type."""
+
+_IGNORED_BY_A_PROPAGATOR = (
+    openmm.MonteCarloBarostat,
+    openmm.MonteCarloAnisotropicBarostat,
+    openmm.MonteCarloMembraneBarostat,
+    openmm.MonteCarloFlexibleBarostat,
+    openmm.AndersenThermostat,
+)
+
+
+def in_nanometers(positions: Any) -> NDArray[np.float64]:
+    """Take positions as OpenMM's users give them.
+
+    Args:
+        positions: Quantity, or numbers in nm; (..., 3).
+
+    Returns:
+        (..., 3), nm.
+    """
+    if unit.is_quantity(positions):
+        positions = positions.value_in_unit(unit.nanometer)
+    return np.asarray(positions, dtype=np.float64)
+
+
+def graph_from_topology(
+    topology: app.Topology, masses: Table[str, float]
+) -> MolecularGraph:
+    """Read a molecular graph off an OpenMM Topology.
+
+    An atom's type is its element symbol, or its name where it has no element.
+
+    Args:
+        topology: with bonds.
+        masses: mass of particle types, Da, those of the model; what is not named
+            takes the mass of its element.
+
+    Raises:
+        ValueError: there are no bonds, or an atom has neither an element nor a name
+            in masses.
+    """
+    types, weights = [], []
+    for atom in topology.atoms():
+        name = atom.name if atom.element is None else atom.element.symbol
+        if name not in masses and atom.element is None:
+            raise ValueError(
+                f"unknown particle type {name!r} (atom {atom.index}): the model knows "
+                f"{', '.join(masses)}"
+            )
+        types.append(name)
+        weights.append(
+            masses[name]
+            if name in masses
+            else atom.element.mass.value_in_unit(unit.dalton)
+        )
+    bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds()]
+    if not bonds:
+        raise ValueError(
+            f"the topology of {len(types)} atoms has no bonds, a model needs them: add "
+            "them with topology.addBond() or topology.createStandardBonds()"
+        )
+    return MolecularGraph.create(types, weights, bonds)
+
+
+def graph_from_system(
+    system: openmm.System, masses: Table[str, float]
+) -> MolecularGraph:
+    """Read a molecular graph off the bonded forces and masses of a System.
+
+    Args:
+        system: with HarmonicBondForce or CustomBondForce.
+        masses: mass of particle types, Da, those of the model.
+
+    Raises:
+        ValueError: there are no bonds, or a mass belongs to no type or to several.
+    """
+    bonds = [
+        force.getBondParameters(i)[:2]
+        for force in system.getForces()
+        if isinstance(force, openmm.HarmonicBondForce | openmm.CustomBondForce)
+        for i in range(force.getNumBonds())
+    ]
+    if not bonds:
+        raise ValueError(
+            f"the System of {system.getNumParticles()} particles has no bonds to read "
+            "the molecules from: pass topology="
+        )
+    weights = particle_masses(system)
+    types = [_type_of_mass(i, mass, masses) for i, mass in enumerate(weights.tolist())]
+    return MolecularGraph.create(types, weights, bonds)
+
+
+def _type_of_mass(particle: int, mass: float, masses: Table[str, float]) -> str:
+    """Find the one particle type that has this mass."""
+    found = [
+        name
+        for name, known in masses.items()
+        if abs(mass - known) <= MASS_TOLERANCE * known
+    ]
+    if len(found) != 1:
+        listed = ", ".join(f"{name} ({known:g} Da)" for name, known in masses.items())
+        raise ValueError(
+            "the System's masses do not determine the particle types: particle "
+            f"{particle} of {mass:g} Da may be {' or '.join(found) or 'none'} of "
+            f"{listed}: pass topology= (a Topology, MolecularGraph or Mapping of the "
+            "atoms)"
+        )
+    return found[0]
+
+
+def particle_masses(system: openmm.System) -> NDArray[np.float64]:
+    """Return the masses of a System's particles, (n_particles,), Da."""
+    return np.array(
+        [
+            system.getParticleMass(i).value_in_unit(unit.dalton)
+            for i in range(system.getNumParticles())
+        ]
+    )
+
+
+def resolve_mapping(
+    topology: app.Topology | MolecularGraph | Mapping, spec: ModelSpec
+) -> Mapping:
+    """Turn any description of the atoms into the model's mapping.
+
+    Args:
+        topology: atoms and bonds, or the mapping itself.
+        spec: of the model: particle types, and how atoms become beads.
+
+    Raises:
+        TypeError: topology is something else.
+        ValueError: no bonds, or a particle type that the model does not know.
+    """
+    if isinstance(topology, Mapping):
+        mapping = topology
+    elif isinstance(topology, MolecularGraph | app.Topology):
+        if isinstance(topology, app.Topology):
+            topology = graph_from_topology(topology, spec.particle_types)
+        type_index(topology, list(spec.particle_types))  # before METIS: fail early
+        mapping = Mapping.from_partition(
+            topology, spec.atoms_per_bead, method=spec.partition
+        )
+    else:
+        raise TypeError(
+            "topology must be an openmm.app.Topology, a cgml MolecularGraph or a cgml "
+            f"Mapping, got {type(topology).__name__}"
+        )
+    type_index(mapping.graph, list(spec.particle_types))
+    return mapping
+
+
+def check_system(system: openmm.System) -> None:
+    """Refuse what a learned propagator cannot honour.
+
+    Args:
+        system: the System that shall be moved.
+
+    Raises:
+        ValueError: a barostat or thermostat, constraints, virtual sites, or particles
+            fixed by a mass of zero.
+    """
+    for force in system.getForces():
+        if isinstance(force, _IGNORED_BY_A_PROPAGATOR):
+            raise ValueError(
+                f"the System has a {type(force).__name__}, which a learned propagator "
+                "cannot honour: the model keeps its own ensemble; remove the force"
+            )
+    n_constraints = system.getNumConstraints()
+    if n_constraints:
+        raise ValueError(
+            f"a System without constraints is required, got {n_constraints} "
+            "constraints: build it with constraints=None and rigidWater=False"
+        )
+    for i in range(system.getNumParticles()):
+        if system.isVirtualSite(i):
+            raise ValueError(
+                f"a System without virtual sites is required, particle {i} is one: "
+                "model the molecules without extra points"
+            )
+    fixed = np.flatnonzero(particle_masses(system) == 0.0)
+    if len(fixed):
+        raise ValueError(
+            f"particles of positive mass are required, particle {fixed[0]} is fixed "
+            "by a mass of zero: a model moves all particles"
+        )
+
+
+def default_box(system: openmm.System) -> NDArray[np.float64]:
+    """Return the box a new Context gets, as row vectors, (3, 3), nm."""
+    return np.array([in_nanometers(v) for v in system.getDefaultPeriodicBoxVectors()])
+
+
+def periodic_box(context: openmm.Context) -> NDArray[np.float64]:
+    """Return the box of a Context as row vectors, (3, 3), nm."""
+    vectors = context.getState().getPeriodicBoxVectors(asNumpy=True)
+    return np.asarray(vectors.value_in_unit(unit.nanometer), dtype=np.float64)
+
+
+def bead_topology(mapping: Mapping, box: ArrayLike | None = None) -> app.Topology:
+    """Describe beads to OpenMM: a chain per molecule, a residue per bead.
+
+    Args:
+        mapping: atoms to beads.
+        box: row vectors, (3, 3), nm; None: open boundaries.
+
+    Returns:
+        A Topology of atoms without element, all called "B", bonded like the beads.
+
+    Raises:
+        ValueError: the beads are not ordered by molecule.
+    """
+    if (np.diff(mapping.molecule_index) < 0).any():
+        raise ValueError(
+            "beads ordered by molecule are required, as OpenMM numbers the atoms of a "
+            "chain in one run: make the mapping with Mapping.from_partition"
+        )
+    topology = app.Topology()
+    n_molecules = int(mapping.molecule_index.max(initial=-1)) + 1
+    chains = [topology.addChain() for _ in range(n_molecules)]
+    # one residue per bead: PDB files know no two atoms of one name in a residue
+    atoms = [
+        topology.addAtom("B", None, topology.addResidue("CG", chains[molecule]))
+        for molecule in mapping.molecule_index.tolist()
+    ]
+    for i, j in mapping.bead_bonds.tolist():
+        topology.addBond(atoms[i], atoms[j])
+    if box is not None:
+        topology.setPeriodicBoxVectors(np.asarray(box) * unit.nanometer)
+    return topology
+
+
+def bead_system(mapping: Mapping, box: ArrayLike | None = None) -> openmm.System:
+    """Make a System of beads with masses and without interactions.
+
+    The bonds have no stiffness: they only tell OpenMM the molecules, so that
+    reporters keep them whole.
+
+    Args:
+        mapping: atoms to beads.
+        box: row vectors, (3, 3), nm; None: open boundaries.
+    """
+    system = openmm.System()
+    for mass in mapping.bead_masses.tolist():
+        system.addParticle(mass)
+    force = openmm.HarmonicBondForce()
+    for i, j in mapping.bead_bonds.tolist():
+        force.addBond(i, j, 0.0, 0.0)
+    if box is not None:
+        system.setDefaultPeriodicBoxVectors(*np.asarray(box, dtype=float))
+        force.setUsesPeriodicBoundaryConditions(True)
+    system.addForce(force)
+    return system

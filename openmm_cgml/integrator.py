@@ -1,0 +1,481 @@
+"""A learned propagator in the place of an OpenMM integrator."""
+
+import weakref
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import app, unit
+
+from cgml.export import load_model
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.propagator import GuardPolicy, Propagator
+from cgml.topology import MolecularGraph
+from openmm_cgml import convert
+from openmm_cgml.carrier import Carrier, Run
+
+UNMOVED = 1e-6
+"""Part of the largest coordinate: particles closer than this to where the model left
+them count as not moved by the user (single-precision platforms round there)."""
+
+_ARMED = "cgml_armed"  # C++ steps that Python has prepared
+_SEED, _STEP, _KNOWN, _KEY = "cgml_seed", "cgml_step", "cgml_known", "cgml_key"
+_LARGEST_SEED = 2**53 - 1  # a global variable is a double
+_N_PARTS = 3  # single-precision numbers that hold a double
+
+
+class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
+    """Moves a System's particles by a learned propagator instead of its forces.
+
+    Use it as any integrator. The particles are the atoms, each carried along with its
+    bead, or the beads themselves; their number decides. The forces of the System do
+    not act; they only give the energies that reporters print.
+
+    - One step is one step of the model (`getStepSize`), thousands of MD steps long.
+    - `context.setPositions` is a new start: the history of displacements is forgotten;
+      `setHistory` gives a true one. To set the positions that are already there
+      (within `UNMOVED`) changes nothing. Random numbers go on where they were.
+    - Checkpoints and state files hold history, seed and step: a restart continues bit
+      by bit, in a new process too, with the seed of the file.
+    - Velocities are displacement / time step; those the user sets are not used.
+      `computeSystemTemperature` is the model's temperature, not a measured one.
+    - A copy through XML is no longer this class. It refuses a Context where this
+      package is in use, and turns all positions to NaN where it is not.
+
+    Args:
+        model: path of a model file, name of a bundled model, or a loaded model.
+        topology: atoms and bonds (openmm.app.Topology or MolecularGraph), or the
+            Mapping itself; None: read from the System's bonded forces and masses,
+            where they determine the particle types.
+        seed: seed of all noise, 0 to 2^53 - 1.
+        device: torch device of the model.
+        guard: when a step leaves the range of the training data: "raise" (the Context
+            stays at the last good step), "redraw" or "record".
+        time_step: only checked: Quantity, or ps.
+
+    Raises:
+        ValueError: the time step is not the model's, a particle type is unknown, there
+            are no bonds, or the seed is out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | LearnedModel,
+        *,
+        topology: app.Topology | MolecularGraph | Mapping | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+        guard: GuardPolicy = "raise",
+        time_step: Any = None,
+    ) -> None:
+        if not isinstance(model, LearnedModel):
+            model = load_model(model, device)
+        if time_step is not None:
+            model.spec.check_time_step(_in_picoseconds(time_step))
+        super().__init__(model.spec.time_step)
+        self._model, self._device, self._guard = model, device, guard
+        self._mapping = (
+            None if topology is None else convert.resolve_mapping(topology, model.spec)
+        )
+        self._has_box = (
+            isinstance(topology, app.Topology)
+            and topology.getPeriodicBoxVectors() is not None
+        )
+        self._context: weakref.ref[openmm.Context] | None = None
+        self._carrier: Carrier | None = None
+        self._made_for = ""  # outline of the System and box of the carrier
+        self._is_periodic = False
+        self._cached: tuple[int, Run] | None = None  # with its key
+        self._add_variables()
+        self.setRandomNumberSeed(seed)
+        _watch_contexts()
+
+    def _add_variables(self) -> None:
+        """Declare what checkpoints carry, and a C++ step that needs Python."""
+        for name in (_ARMED, _SEED, _STEP, _KNOWN, _KEY):
+            self.addGlobalVariable(name, 0.0)
+        for name in self._array_names():
+            for part in _part_names(name):
+                self.addPerDofVariable(part, 0.0)
+        self.beginIfBlock(f"{_ARMED} < 1")
+        # NaN; the constant 0/0 would never return from OpenMM's parser
+        self.addComputePerDof("x", f"x + sqrt({_ARMED} - 1)")
+        self.endBlock()
+        self.addComputeGlobal(_ARMED, f"{_ARMED} - 1")
+
+    def step(self, steps: int) -> None:
+        """Advance the simulation.
+
+        Args:
+            steps: number of model steps.
+
+        Raises:
+            RuntimeError: there is no Context.
+            GuardError: a step left the range of the training data; what was done
+                before it stays.
+            ValueError: positions are not set or not finite, the System was changed to
+                one that cannot be moved, or a checkpoint of another model was loaded.
+        """
+        context = self._require_context()
+        carrier = self._ready(context)
+        run = self._resume(context, carrier)
+        first = run.step
+        try:
+            for _ in range(steps):
+                run = carrier.advance(run)
+        finally:
+            n_done = run.step - first
+            if n_done > 0:
+                context.setPositions(run.particles)
+                context.setVelocities(run.velocities)
+                self._store(run, carrier)
+                self.setGlobalVariableByName(_ARMED, n_done)
+                super().step(n_done)
+
+    def setHistory(self, earlier: Any) -> None:  # noqa: N802
+        """Give true earlier frames, so that a run need not start from one alone.
+
+        Call it after `context.setPositions`. Empty: forget the history.
+
+        Args:
+            earlier: positions of the particles before the present ones, one model
+                step apart, oldest first, unwrapped: (n_frames, n_particles, 3),
+                Quantity or nm. More than the model uses are fine.
+
+        Raises:
+            RuntimeError: there is no Context.
+            ValueError: another shape, or a position that is not finite.
+        """
+        context = self._require_context()
+        carrier = self._ready(context)
+        particles = _positions(context)
+        frames = convert.in_nanometers(earlier)
+        if frames.size == 0:
+            frames = frames.reshape(0, *particles.shape)
+        if frames.ndim != 3 or frames.shape[1:] != particles.shape:
+            raise ValueError(
+                f"earlier frames of shape (n_frames, {len(particles)}, 3) are "
+                f"required, got {frames.shape}"
+            )
+        self._store(carrier.start(particles, self._count(_STEP), frames), carrier)
+
+    def computeSystemTemperature(self) -> unit.Quantity:  # noqa: N802
+        """Return the model's temperature; a model step has no measurable one."""
+        return self._model.spec.temperature * unit.kelvin
+
+    def getMapping(self) -> Mapping:  # noqa: N802
+        """Return which bead each atom belongs to.
+
+        Raises:
+            RuntimeError: it is to be read from the System, and there is no Context.
+        """
+        if self._mapping is not None:
+            return self._mapping
+        return self._ready(self._require_context()).mapping
+
+    def getGuardCounts(self) -> dict[str, int]:  # noqa: N802
+        """Return how often each guard tripped since the Context was made."""
+        context = self._require_context()
+        return dict(self._ready(context).propagator.guard_counts)
+
+    def getRandomNumberSeed(self) -> int:  # noqa: N802
+        """Return the seed; after a restart, that of the file."""
+        return self._count(_SEED)
+
+    def setRandomNumberSeed(self, seed: int) -> None:  # noqa: N802
+        """Set the seed. Zero is a seed like any other.
+
+        Raises:
+            ValueError: the seed is out of range.
+        """
+        if not 0 <= seed <= _LARGEST_SEED:
+            raise ValueError(f"seed must be 0 to {_LARGEST_SEED}, got {seed}")
+        self.setGlobalVariableByName(_SEED, seed)
+
+    def setStepSize(self, size: Any) -> None:  # noqa: N802
+        """Refuse any time step but the model's.
+
+        Args:
+            size: Quantity, or ps.
+
+        Raises:
+            ValueError: the time step is not the model's.
+        """
+        self._model.spec.check_time_step(_in_picoseconds(size))
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError(
+            "a LearnedCGIntegrator cannot be copied or pickled: build another with the "
+            "same arguments"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
+        self.__copy__()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self.__copy__()
+
+    def _prepare(self, system: openmm.System) -> None:
+        """Check the System of a Context that is about to be made."""
+        if self._context is not None:
+            raise ValueError(
+                "this LearnedCGIntegrator already belongs to a Context: build another "
+                "integrator for the second"
+            )
+        self._build(system, convert.default_box(system))
+
+    def _bind(self, context: openmm.Context) -> None:
+        """Remember the Context that was made."""
+        self._context = weakref.ref(context)
+
+    def _require_context(self) -> openmm.Context:
+        """Return the Context, or say that there is none."""
+        context = None if self._context is None else self._context()
+        if context is None:
+            raise RuntimeError(
+                "this LearnedCGIntegrator drives no Context: make a Simulation or a "
+                "Context with it first, not a CompoundIntegrator or a copy"
+            )
+        return context
+
+    def _ready(self, context: openmm.Context) -> Carrier:
+        """Return the carrier for the System, box and seed as they are now."""
+        system = context.getSystem()
+        box = convert.periodic_box(context) if self._is_periodic else None
+        carrier = self._carrier
+        if carrier is None or self._made_for != _outline(system, box):
+            carrier = self._build(system, convert.periodic_box(context))
+        carrier.propagator.seed = self._count(_SEED)
+        return carrier
+
+    def _build(self, system: openmm.System, box: NDArray[np.float64]) -> Carrier:
+        """Check the System and make the carrier; box as row vectors, nm."""
+        convert.check_system(system)
+        spec = self._model.spec
+        mapping = self._mapping
+        if mapping is None:
+            graph = convert.graph_from_system(system, spec.particle_types)
+            mapping = convert.resolve_mapping(graph, spec)
+        self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
+        spec.check_boundaries(is_periodic=self._is_periodic)
+        known_box = box if self._is_periodic else None
+        propagator = Propagator(
+            self._model,
+            mapping,
+            seed=self._count(_SEED),
+            box=known_box,
+            guard=self._guard,
+            device=self._device,
+        )
+        carrier = Carrier(propagator, system.getNumParticles())
+        self._carrier, self._made_for = carrier, _outline(system, known_box)
+        self._cached = None
+        return carrier
+
+    def _resume(self, context: openmm.Context, carrier: Carrier) -> Run:
+        """Find where the run stands: in the cache, in the Context, or at a start."""
+        particles = _positions(context)
+        key = self._count(_KEY)
+        if key != 0 and (self._cached is None or self._cached[0] != key):
+            self._restore(carrier, particles, key)
+        if key != 0 and self._cached is not None and self._cached[0] == key:
+            run = self._cached[1]
+            if _is_close(particles, run.particles):
+                return run
+        if not particles.any():
+            raise ValueError(
+                "positions are required, all are zero: call context.setPositions first"
+            )
+        return carrier.start(particles, self._count(_STEP))
+
+    def _restore(
+        self, carrier: Carrier, particles: NDArray[np.float64], key: int
+    ) -> None:
+        """Fill the cache as a checkpoint says, unless the user moved the particles."""
+        stored = self._read("particles")
+        if not _is_close(particles, stored):
+            return
+        n_beads = carrier.mapping.n_beads
+        moves = [self._read(name)[:n_beads] for name in self._array_names()[2:]]
+        run = carrier.restore(
+            stored,
+            stored if carrier.is_of_beads else self._read("beads")[:n_beads],
+            np.array(moves).reshape(len(moves), n_beads, 3),
+            self._count(_KNOWN),
+            self._count(_STEP),
+        )
+        if carrier.key(run) != key:
+            raise ValueError(
+                "the history in the Context belongs to another model or mapping than "
+                f"{self._model.spec.name!r} with this topology: load a checkpoint of "
+                "this one, or call setHistory([]) to start anew"
+            )
+        self._cached = (key, run)
+
+    def _store(self, run: Run, carrier: Carrier) -> None:
+        """Write the variables and the cache."""
+        names = self._array_names()
+        arrays = [run.particles, run.beads, *run.displacements]
+        for name, values in zip(names, arrays, strict=True):
+            if name != "beads" or not carrier.is_of_beads:
+                self._write(name, values, len(run.particles))
+        key = carrier.key(run)
+        for name, value in ((_KNOWN, run.n_known), (_STEP, run.step), (_KEY, key)):
+            self.setGlobalVariableByName(name, value)
+        self._cached = (key, run)
+
+    def _array_names(self) -> list[str]:
+        """Name the arrays that checkpoints carry."""
+        ages = range(self._model.spec.n_history)
+        return ["particles", "beads", *(f"move{age}" for age in ages)]
+
+    def _read(self, name: str) -> NDArray[np.float64]:
+        """Read an array from its parts, (n_particles, 3)."""
+        parts = [self.getPerDofVariableByName(part) for part in _part_names(name)]
+        return np.asarray(np.array(parts, dtype=np.float64).sum(axis=0))
+
+    def _write(self, name: str, values: NDArray[np.float64], n_particles: int) -> None:
+        """Write an array in parts that single precision holds exactly.
+
+        Args:
+            name: of the array.
+            values: (n, 3).
+            n_particles: rows of a variable, at least n.
+        """
+        rest = np.zeros((n_particles, 3))
+        rest[: len(values)] = values
+        for part in _part_names(name):
+            rounded = rest.astype(np.float32).astype(np.float64)
+            self.setPerDofVariableByName(part, rounded)
+            rest -= rounded
+
+    def _count(self, name: str) -> int:
+        """Read a global variable that holds a whole number."""
+        return int(self.getGlobalVariableByName(name))
+
+
+@cache
+def _watch_contexts() -> None:
+    """Let every new Context introduce itself: OpenMM tells a Python class nothing."""
+    original = openmm.Context.__init__
+
+    @wraps(original)
+    def watched(self: openmm.Context, *args: Any) -> None:
+        integrator = args[1] if len(args) > 1 else None
+        if isinstance(integrator, LearnedCGIntegrator):
+            integrator._prepare(args[0])
+            original(self, *args)
+            integrator._bind(self)
+        else:
+            _refuse_remains(integrator)
+            original(self, *args)
+
+    openmm.Context.__init__ = watched
+
+
+def _refuse_remains(integrator: Any) -> None:
+    """Refuse our C++ half without its Python half: it would stand still."""
+    inner = [integrator]
+    if isinstance(integrator, openmm.CompoundIntegrator):
+        count = integrator.getNumIntegrators()
+        inner = [integrator.getIntegrator(i) for i in range(count)]
+    for item in inner:
+        if isinstance(item, openmm.CustomIntegrator) and _ARMED in _globals_of(item):
+            raise ValueError(
+                "a LearnedCGIntegrator must drive its Context by itself, got "
+                + (
+                    "one inside a CompoundIntegrator"
+                    if item is not integrator
+                    else "a copy of one made through XML"
+                )
+                + ": build a LearnedCGIntegrator and pass it to the Context"
+            )
+
+
+def _globals_of(integrator: openmm.CustomIntegrator) -> list[str]:
+    """Name the global variables of an integrator."""
+    count = integrator.getNumGlobalVariables()
+    return [integrator.getGlobalVariableName(i) for i in range(count)]
+
+
+def _outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
+    """Tell Systems apart that need another carrier, at the cost of a microsecond."""
+    counts = (
+        system.getNumParticles(),
+        system.getNumForces(),
+        system.getNumConstraints(),
+    )
+    return f"{counts} {None if box is None else box.tolist()}"
+
+
+def _part_names(name: str) -> list[str]:
+    """Name the variables that together hold an array."""
+    return [f"cgml_{name}_{part}" for part in range(_N_PARTS)]
+
+
+def _positions(context: openmm.Context) -> NDArray[np.float64]:
+    """Read the positions in a Context, (n_particles, 3), nm."""
+    state = context.getState(positions=True)
+    return convert.in_nanometers(state.getPositions(asNumpy=True))
+
+
+def _is_close(particles: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
+    """Tell whether the user left the particles where the model put them."""
+    scale = np.abs(expected).max(initial=0.0)
+    distance = np.abs(particles - expected).max(initial=0.0)
+    return bool(distance <= UNMOVED * scale)
+
+
+def _in_picoseconds(time: Any) -> float:
+    """Take a time as OpenMM's users give it, ps."""
+    if unit.is_quantity(time):
+        time = time.value_in_unit(unit.picosecond)
+    return float(time)
+
+
+def bead_simulation(
+    model: str | Path | LearnedModel,
+    topology: app.Topology | MolecularGraph | Mapping,
+    positions: Any,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    guard: GuardPolicy = "raise",
+    platform: openmm.Platform | None = None,
+) -> app.Simulation:
+    """Make a Simulation of the beads alone, positions set.
+
+    Args:
+        model: path of a model file, name of a bundled model, or a loaded model.
+        topology: atoms and bonds, or the mapping itself.
+        positions: of the atoms, unwrapped, (n_atoms, 3), Quantity or nm.
+        seed: seed of all noise.
+        device: torch device of the model.
+        guard: "raise", "redraw" or "record".
+        platform: OpenMM platform; None: the fastest present.
+
+    Raises:
+        ValueError: as LearnedCGIntegrator; or positions that do not fit.
+    """
+    integrator = LearnedCGIntegrator(
+        model, topology=topology, seed=seed, device=device, guard=guard
+    )
+    mapping = integrator.getMapping()
+    beads = mapping.positions(convert.in_nanometers(positions))
+    box = (
+        topology.getPeriodicBoxVectors() if isinstance(topology, app.Topology) else None
+    )
+    if box is not None:
+        box = convert.in_nanometers(box)
+    simulation = app.Simulation(
+        convert.bead_topology(mapping, box),
+        convert.bead_system(mapping, box),
+        integrator,
+        platform,
+    )
+    simulation.context.setPositions(beads)
+    return simulation

@@ -1,0 +1,90 @@
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgml.files import replacing
+
+
+def test_appears_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    target = tmp_path / "a.npz"
+    with replacing(target) as temporary:
+        np.savez(temporary, x=np.arange(3))
+        assert temporary.parent == tmp_path
+        assert not target.exists()
+    assert np.load(target)["x"].tolist() == [0, 1, 2]
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def _write_half(target: Path, error: type[BaseException]) -> None:
+    with replacing(target) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def _write_to_full_disk(target: Path) -> None:
+    with replacing(target) as temporary:
+        temporary.write_text("half")
+        Path("/dev/full").write_text("x")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_earlier_file_survives_an_error(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(error):
+        _write_half(target, error)
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_remains_of_a_kill_are_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with pytest.raises(ValueError), replacing(target) as temporary:  # noqa: PT011
+        raise ValueError
+    temporary.write_text("left by a kill, and long")
+    with replacing(target) as again:
+        again.write_text("new")
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(OSError, match=r"no space left to write .*a\.txt.*untouched"):
+        _write_to_full_disk(target)
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EDQUOT, "quota"),
+        OSError("Can't write data (errno = 28, 'No space left on device')"),
+        RuntimeError("write failed: No space left on device"),
+    ],
+)
+def test_full_disk_as_libraries_say_it(tmp_path: Path, error: Exception) -> None:
+    with (
+        pytest.raises(OSError, match="no space left to write") as info,
+        replacing(tmp_path / "a"),
+    ):
+        raise error
+    assert info.value.errno == errno.ENOSPC
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"^other$"), replacing(tmp_path / "a"):
+        raise RuntimeError("other")
+
+
+def test_nothing_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
+        pass

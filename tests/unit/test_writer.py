@@ -1,0 +1,181 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import MDAnalysis
+import mdtraj
+import numpy as np
+import pytest
+from openmm import app, unit
+
+from cgml.h5md import read_beads
+from cgml.mapping import Mapping
+from cgml.topology import MolecularGraph
+from cgml.trajectory import read
+from cgml.writer import TrajectoryWriter, write_topology
+
+BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
+SUFFIXES = [".dcd", ".xtc", ".h5md"]
+PRECISION = {".dcd": 1e-5, ".xtc": 6e-4, ".h5md": 1e-6}  # nm
+
+
+def mapping(n_chains: int = 2) -> Mapping:
+    """Chains of 12 atoms in 4 beads."""
+    one = np.stack([np.arange(11), np.arange(1, 12)], axis=1)
+    bonds = np.concatenate([one + 12 * k for k in range(n_chains)])
+    n = 12 * n_chains
+    graph = MolecularGraph.create(["A"] * n, np.ones(n), bonds)
+    return Mapping.from_partition(graph, 3)
+
+
+def frames(n_frames: int = 9, n_beads: int = 8) -> np.ndarray:
+    steps = np.random.default_rng(0).normal(size=(n_frames, n_beads, 3))
+    return np.cumsum(steps, axis=0)
+
+
+def write(path: Path, times: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
+    positions = frames(len(times))
+    with TrajectoryWriter(path, mapping(), box=box, name="x") as writer:
+        for part in np.array_split(np.arange(len(times)), 4):
+            writer.append(positions[part], times[part])
+    write_topology(path.with_suffix(".pdb"), mapping(), positions[0])
+    return positions
+
+
+@pytest.mark.parametrize("box", [None, BOX])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(("first", "step"), [(0.0, 5.0), (5.0, 5.0), (35.0, 2.5)])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_mdanalysis_reads_times_and_positions(
+    tmp_path: Path, suffix: str, first: float, step: float, box: np.ndarray | None
+) -> None:
+    path, times = tmp_path / f"a{suffix}", first + step * np.arange(9)
+    expected = write(path, times, box)
+    universe = MDAnalysis.Universe(path.with_suffix(".pdb"), path)
+    assert len(universe.bonds) == 6
+    found = [(frame.time, frame.positions / 10) for frame in universe.trajectory]
+    np.testing.assert_allclose([time for time, _ in found], times, rtol=1e-6)
+    positions = np.array([frame for _, frame in found])
+    np.testing.assert_allclose(positions, expected, atol=PRECISION[suffix])
+    if suffix != ".h5md":  # MDAnalysis takes 1 ps for every H5MD file
+        assert universe.trajectory.dt == pytest.approx(step)
+    if box is not None:
+        lengths = universe.trajectory[-1].dimensions[:3]
+        np.testing.assert_allclose(lengths, 10 * np.linalg.norm(box, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".xtc"])
+def test_mdtraj_reads_positions_and_bonds(tmp_path: Path, suffix: str) -> None:
+    path, times = tmp_path / f"a{suffix}", 35.0 + 5.0 * np.arange(9)
+    expected = write(path, times)
+    loaded = mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
+    np.testing.assert_allclose(loaded.xyz, expected, atol=PRECISION[suffix])
+    bonds = {(a.index, b.index) for a, b in loaded.topology.bonds}
+    assert bonds == {(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7)}
+    assert loaded.topology.n_chains == 2
+    if suffix == ".xtc":  # of a DCD file mdtraj reads no times
+        assert loaded.time.tolist() == times.tolist()
+
+
+@pytest.mark.parametrize("suffix", [".dcd", ".xtc"])
+def test_own_reader_gets_times_back(tmp_path: Path, suffix: str) -> None:
+    path, times = tmp_path / f"a{suffix}", 35.0 + 5.0 * np.arange(9)
+    expected = write(path, times)
+    bonds = mapping().bead_bonds
+    graph = MolecularGraph.create(["X"] * 8, np.ones(8), bonds)
+    trajectory = read(path, graph)
+    assert trajectory.times.tolist() == times.tolist()
+    np.testing.assert_allclose(trajectory.positions, expected, atol=PRECISION[suffix])
+
+
+def test_h5md_is_read_as_beads(tmp_path: Path) -> None:
+    expected = write(tmp_path / "a.h5md", 5.0 * np.arange(9), BOX)
+    beads = read_beads(tmp_path / "a.h5md")
+    assert (beads.positions == expected.astype(np.float32)).all()
+    assert (beads.name, beads.time_step) == ("x", 5.0)
+    assert beads.mapping.hash() == mapping().hash()
+    assert beads.box is not None
+
+
+def test_openmm_opens_the_topology(tmp_path: Path) -> None:
+    write_topology(tmp_path / "a.pdb", mapping(), frames()[0])
+    pdb = app.PDBFile(str(tmp_path / "a.pdb"))
+    assert pdb.topology.getNumBonds() == 6
+    positions = pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    np.testing.assert_allclose(positions, frames()[0], atol=5.1e-5)
+
+
+def test_topology_of_many_beads_keeps_its_columns(tmp_path: Path) -> None:
+    n = 30
+    big = mapping(3000)  # 12,000 beads: residue numbers start again
+    positions = np.random.default_rng(0).uniform(-9, 9, (big.n_beads, 3))
+    write_topology(tmp_path / "a.pdb", big, positions)
+    lines = (tmp_path / "a.pdb").read_text().splitlines()
+    atoms = [line for line in lines if line.startswith("ATOM")]
+    assert {len(line) for line in atoms} == {66}
+    assert len(lines) == big.n_beads + len(big.bead_bonds) + 1
+    found = [[float(line[k : k + 8]) for k in (30, 38, 46)] for line in atoms[-n:]]
+    np.testing.assert_allclose(found, 10 * positions[-n:], atol=5.1e-4)
+
+
+def _append(path: Path, positions: np.ndarray, times: list[float]) -> None:
+    with TrajectoryWriter(path, mapping()) as writer:
+        writer.append(frames(2), np.array([0.0, 5.0]))
+        writer.append(positions, np.array(times))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("positions", "times", "match"),
+    [
+        (frames(1), [11.0], "evenly spaced frames are required, .*spacings of 5 to 6"),
+        (frames(1), [5.0], "evenly spaced frames"),
+        (frames(2), [10.0], r"shape \(1, 8, 3\) are required, got \(2, 8, 3\)"),
+        (frames(1, 7), [10.0], r"shape \(1, 8, 3\) are required, got \(1, 7, 3\)"),
+        (frames(1) * np.nan, [10.0], "must be finite"),
+    ],
+)
+def test_wrong_frames_leave_no_file(
+    tmp_path: Path, suffix: str, positions: np.ndarray, times: list[float], match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        _append(tmp_path / f"a{suffix}", positions, times)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_earlier_file_stays_until_the_new_one_is_whole(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_text("old")
+    with TrajectoryWriter(path, mapping()) as writer:
+        writer.append(frames(2), np.array([0.0, 5.0]))
+        assert path.read_text() == "old"
+    assert path.stat().st_size > 200
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_folder(tmp_path: Path, suffix: str) -> None:
+    writer = TrajectoryWriter(tmp_path / "no" / f"a{suffix}", mapping())
+    with pytest.raises(OSError, match=r"No such file|Unable to open"):
+        writer.__enter__()
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.dcd, \.xtc or \.h5md, got 'a\.trr'"):
+        TrajectoryWriter(tmp_path / "a.trr", mapping())
+
+
+@pytest.mark.parametrize(
+    ("positions", "match"),
+    [
+        (frames()[0][:7], r"shape \(8, 3\) are required, got \(7, 3\)"),
+        (frames()[0] + 100.0, r"within 99\.9 nm of the origin, got up to 10\d"),
+        (np.full((8, 3), np.nan), "got up to nan nm"),
+    ],
+)
+def test_wrong_topology(tmp_path: Path, positions: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        write_topology(tmp_path / "a.pdb", mapping(), positions)

@@ -1,0 +1,131 @@
+"""README and examples: what a reader copies runs as it stands."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from workflow_tools import ROOT, environment
+
+from cgml.config import TrainingConfig
+from cgml.export import bundled_models
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]_*.py"))
+MODEL = "copolymer-chain"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def execute(folder: Path, *command: object) -> str:
+    """Run Python in a folder; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *(str(item) for item in command)],
+        cwd=folder,
+        env=environment() | {"MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder from which the examples can be seen."""
+    os.symlink(ROOT / "examples", tmp_path / "examples")
+    return tmp_path
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> str:
+    """The bundled model; in a checkout without it, an untrained one."""
+    return MODEL if MODEL in bundled_models() else str(tiny_model)
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=["OpenMM", "ASE", "Python"])
+def test_code_of_the_readme(folder, model, block):
+    script = folder / "script.py"
+    script.write_text(block.replace(f'"{MODEL}"', repr(model)))
+    execute(folder, script)
+
+
+def test_configuration_of_the_readme(tmp_path):
+    (block,) = blocks("toml")
+    path = tmp_path / "polymer.toml"
+    path.write_text(block)
+    config = TrainingConfig.from_toml(path)
+    assert config.name == tomllib.loads(block)["name"]
+    assert config.output == tmp_path / "runs" / "polymer"
+
+
+def test_commands_of_the_readme(cgml):
+    lines = [
+        line.strip() for line in README.splitlines() if line.startswith("    cgml")
+    ]
+    assert len(lines) >= 6
+    for line in lines:
+        command, *options = line.partition("#")[0].split()[1:]
+        text = " ".join(cgml(command, "--help").output.split())
+        for option in (item for item in options if item.startswith("--")):
+            assert option in text, f"{command} has no {option}"
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    missing = [
+        link
+        for link in links
+        if "://" not in link
+        and not link.endswith(".png")
+        and not (ROOT / link).exists()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_example(folder, model, path):
+    """Each at its default size; those that run a model take it from the command line."""
+    takes_model = "MODEL" in path.read_text().split('"""')[1].partition("\n\n")[2]
+    execute(folder, path, *([model, 20] if takes_model else []))
+
+
+def test_demo(folder, model):
+    out = execute(
+        folder, "examples/demo.py", "--model", model, "--steps", 30, "--output", "out"
+    )
+    assert "100.0%" in out
+    assert (folder / "out" / "copolymer.dcd").stat().st_size > 30 * 100 * 3 * 4
+    assert (folder / "out" / "chain.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_old_python_is_refused_with_a_reason(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    old = tmp_path / "bin" / "python3"
+    old.parent.mkdir()
+    old.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 && exit\nexit 1\n'
+    )
+    old.chmod(0o755)
+    for tool in ("sh", "make", "sed"):
+        os.symlink(shutil.which(tool), old.parent / tool)
+    done = subprocess.run(
+        ["make", "demo"],
+        cwd=tmp_path,
+        env={"PATH": str(old.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "needs Python 3.11, 3.12 or 3.13, found: Python 3.9.2" in done.stderr

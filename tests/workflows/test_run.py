@@ -1,0 +1,266 @@
+"""`cgml run`: what it writes, and what is left after a kill or on a full disk."""
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import MDAnalysis
+import mdtraj
+import numpy as np
+import pytest
+import torch
+from workflow_tools import command, environment
+
+from cgml import simulation
+from cgml.export import load_model, save_model
+from cgml.model import Model
+from cgml.parts import find_parts
+from cgml.propagator import GuardError, Propagator
+from cgml.trajectory import read_beads, read_reference
+
+STEP = 20.0  # ps, of the tiny model
+
+
+def options(**changes) -> simulation.RunOptions:
+    """Return a short run whose untrained model may leave the training data."""
+    return simulation.RunOptions(
+        **{"n_steps": 10, "n_part": 3, "guard": "record", "file_format": "h5md"}
+        | changes
+    )
+
+
+def paths_of(outcome: simulation.Outcome) -> list[np.ndarray]:
+    return [read_beads(path).positions for path in outcome.trajectories]
+
+
+def test_frames_are_those_of_the_propagator(tiny_model, chains, tmp_path):
+    systems = read_reference(chains)
+    outcome = simulation.run(
+        tiny_model, systems, tmp_path, options(n_replicas=2, stride=2, seed=5)
+    )
+    mappings = [system.mapping for system in systems for _ in range(2)]
+    propagator = Propagator(load_model(tiny_model), mappings, seed=5, guard="record")
+    state = propagator.start(
+        np.concatenate([system.positions[0] for system in systems for _ in range(2)])
+    )
+    expected = []
+    for step in range(10):
+        state = propagator.step(state)
+        if step % 2:
+            expected.append(state.positions.numpy().astype(np.float32))
+    for path, beads in zip(outcome.trajectories, propagator.slices, strict=True):
+        found = read_beads(path)
+        np.testing.assert_array_equal(found.positions, np.array(expected)[:, beads])
+        np.testing.assert_allclose(found.times, 2 * STEP * np.arange(1, 6))
+    assert outcome.guard_counts == {
+        k: n for k, n in propagator.guard_counts.items() if n
+    }
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize("file_format", ["dcd", "xtc"])
+def test_files_open_elsewhere(cgml, tiny_model, chains, tmp_path, file_format):
+    result = cgml(
+        *("run", tiny_model, chains, "--time", 5 * STEP, "--output", tmp_path),
+        *("--guard", "record", "--format", file_format),
+    )
+    assert result.exit_code == 0, result.output
+    path, topology = tmp_path / f"pair_001_r0.{file_format}", tmp_path / "pair_001.pdb"
+    loaded = mdtraj.load(path, top=topology)
+    assert (loaded.n_frames, loaded.n_atoms, loaded.topology.n_bonds) == (5, 4, 3)
+    universe = MDAnalysis.coordinates.core.reader(str(path))
+    times = [frame.time for frame in universe]
+    np.testing.assert_allclose(times, STEP * np.arange(1, 6), rtol=1e-5)
+    radii = np.loadtxt(tmp_path / "radius_of_gyration.csv", delimiter=",", skiprows=1)
+    np.testing.assert_allclose(radii[:, 0], STEP * np.arange(1, 6))
+    assert radii.shape == (5, 3)
+    assert (radii[:, 1:] > 0.0).all()
+
+
+def test_kill_costs_one_part_at_most_and_no_bit(tiny_model, chains, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    n_steps, n_part = 400, 20
+    arguments = (
+        *("run", tiny_model, chains, "--time", n_steps * STEP, "--part", n_part),
+        *("--guard", "record", "--format", "h5md", "--output", broken),
+    )
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), stderr=subprocess.DEVNULL
+    )
+    parts = broken / "parts"
+    give_up = time.monotonic() + 120.0
+    while len(find_parts(parts)) < 3 and time.monotonic() < give_up:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    kept = find_parts(parts)
+    assert 3 <= len(kept) < n_steps // n_part, "killed too late to test anything"
+    assert not list(broken.glob("*.h5md"))
+    (parts / ".000000060.part.npz").write_bytes(b"half")  # what a kill can leave
+
+    systems = read_reference(chains)
+    run = options(n_steps=n_steps, n_part=n_part)
+    seen: list[int] = []
+    resumed = simulation.run(tiny_model, systems, broken, run, seen.append)
+    assert seen[0] == n_part * len(kept)
+    straight = simulation.run(tiny_model, systems, whole, run)
+    for found, expected in zip(paths_of(resumed), paths_of(straight), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert resumed.guard_counts == straight.guard_counts
+    assert {p.name for p in broken.iterdir()} == {p.name for p in whole.iterdir()}
+
+
+def test_a_finished_run_is_not_repeated(tiny_model, chains, tmp_path):
+    systems = read_reference(chains)
+    first = simulation.run(tiny_model, systems, tmp_path, options())
+    before = [path.stat().st_mtime_ns for path in first.trajectories]
+    seen: list[int] = []
+    again = simulation.run(tiny_model, systems, tmp_path, options(), seen.append)
+    assert again == first
+    assert [path.stat().st_mtime_ns for path in again.trajectories] == before
+    assert not seen
+
+
+@pytest.fixture
+def nervous_model(tiny_model, tmp_path):
+    """A model whose guards stop about every tenth step of a chain."""
+    spec = load_model(tiny_model).spec
+    limits = spec.statistics.model_copy(update={"bond_length_range": (0.3, 2.6)})
+    spec = spec.model_copy(update={"statistics": limits})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_model(tmp_path / "nervous.pt", spec, Model(spec))
+    return tmp_path / "nervous.pt"
+
+
+def test_a_guard_leaves_what_came_before_readable(nervous_model, chains, tmp_path):
+    systems = read_reference(chains)
+    straight = simulation.run(
+        nervous_model, systems, tmp_path / "straight", options(n_steps=60)
+    )
+    assert straight.guard_counts
+    stopped = tmp_path / "stopped"
+    with pytest.raises(GuardError, match="stopped replica") as caught:
+        simulation.run(
+            nervous_model, systems, stopped, options(n_steps=60, guard="raise")
+        )
+    n_good = caught.value.step - 1
+    assert n_good > 0
+    found = read_beads(stopped / "pair_000_r0.h5md").positions
+    np.testing.assert_array_equal(found, paths_of(straight)[0][:n_good])
+    resumed = simulation.run(nervous_model, systems, stopped, options(n_steps=60))
+    np.testing.assert_array_equal(paths_of(resumed)[1], paths_of(straight)[1])
+
+
+def test_full_disk(cgml, tiny_model, chains, tmp_path, monkeypatch):
+    arguments = (
+        *("run", tiny_model, chains, "--time", 10 * STEP, "--part", 3),
+        *("--guard", "record", "--output", tmp_path),
+    )
+    flush, calls = os.fsync, []
+
+    def full_after_three(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_after_three)
+    result = cgml(*arguments)
+    assert result.exit_code == 1
+    assert "no space left" in result.output
+    assert len(find_parts(tmp_path / "parts")) == 2  # the first write was run.json
+    assert not list((tmp_path / "parts").glob(".*"))
+    monkeypatch.undo()
+    assert cgml(*arguments).exit_code == 0
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_file_that_may_not_grow(tiny_model, chains, tmp_path):
+    """The operating system refuses the bytes, as it does on a full disk."""
+    process = subprocess.run(
+        command(
+            *("run", tiny_model, chains, "--time", 2000 * STEP, "--part", 1000),
+            *("--guard", "record", "--output", tmp_path),
+        ),
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "error:" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_a_damaged_part_is_named(tiny_model, chains, tmp_path):
+    systems = read_reference(chains)
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run(tiny_model, systems, tmp_path, options(), _stop_at_seven)
+    last = find_parts(tmp_path / "parts")[-1].path
+    last.write_bytes(last.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{last.name} is damaged"):
+        simulation.run(tiny_model, systems, tmp_path, options())
+
+
+def _stop_at_seven(n_frames: int) -> None:
+    if n_frames == 7:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        (("--seed", 1), "holds a run with seed 0, asked for is 1"),
+        (("--replicas", 2), "n_replicas 1, asked for is 2"),
+        (("--time", 40 * STEP), "n_steps 2, asked for is 40"),
+    ],
+)
+def test_another_run_in_the_folder(cgml, tiny_model, chains, tmp_path, changed, text):
+    same = ("run", tiny_model, chains, "--output", tmp_path, "--guard", "record")
+    assert cgml(*same, "--time", 2 * STEP).exit_code == 0
+    result = cgml(*same, "--time", 2 * STEP, *changed)
+    assert result.exit_code == 1
+    assert text in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        (("--time", 30.0), "multiple of the model's step of 20 ps, got 30 ps"),
+        (("--time", 0.0), "multiple of the model's step"),
+        (("--time", 60.0, "--stride", 2), "multiple of the 2 steps"),
+        (("--time", 60.0, "--replicas", 0), "n_replicas must be 1 or more, got 0"),
+        (("--time", 60.0, "--part", 0), "n_part must be 1 or more, got 0"),
+    ],
+)
+def test_lengths_that_do_not_fit(cgml, tiny_model, chains, tmp_path, changed, text):
+    result = cgml("run", tiny_model, chains, "--output", tmp_path, *changed)
+    assert result.exit_code == 1
+    assert text in " ".join(result.output.split())
+
+
+def test_unknown_inputs(cgml, tiny_model, chains, tmp_path):
+    tail = ("--time", 20.0, "--output", tmp_path)
+    missing = cgml("run", "no-such-model", chains, *tail)
+    assert "no bundled model of that name" in " ".join(missing.output.split())
+    start = cgml("run", tiny_model, tmp_path / "none.h5md", *tail)
+    assert "none.h5md" in start.output
+    twice = cgml("run", tiny_model, chains, chains, *tail)
+    assert "'pair_000' occurs twice" in " ".join(twice.output.split())
+    assert {missing.exit_code, start.exit_code, twice.exit_code} == {1}
+
+
+def test_the_plan_is_on_disk(tiny_model, chains, tmp_path):
+    simulation.run(tiny_model, read_reference(chains), tmp_path, options())
+    content = json.loads(Path(tmp_path / "run.json").read_text())
+    assert content["plan"]["n_steps"] == 10
+    assert content["plan"]["systems"][0][0] == "pair_000"

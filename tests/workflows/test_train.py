@@ -1,0 +1,144 @@
+"""`cgml train`: a model file at the end, also after a kill; no misspelt option."""
+
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import torch
+from workflow_tools import command, environment, in_process, write_chains
+
+from cgml.export import load_model
+
+CONFIG = """
+name = "small"
+output = "run"
+time_step = 20.0
+temperature = 120.272
+friction = 0.5
+
+[data]
+train = ["train.npz"]
+validation = ["validation.npz"]
+
+[network]
+n_embedding = 4
+n_embedding_steps = 1
+n_node = 8
+n_edge = 8
+n_predictor_layers = 1
+n_refiner_layers = 1
+
+[refinement]
+n_levels = 3
+
+[optimiser]
+n_steps = {n_steps}
+n_molecules = 2
+n_windows = 2
+validate_every = {interval}
+rollout_steps = 2
+"""
+
+
+def write_config(folder, n_steps: int = 20, interval: int = 10):
+    folder.mkdir(exist_ok=True)
+    write_chains(folder / "train.npz", n_chains=3, n_frames=30, seed=1)
+    write_chains(folder / "validation.npz", n_chains=2, n_frames=30, seed=2)
+    path = folder / "train.toml"
+    path.write_text(CONFIG.format(n_steps=n_steps, interval=interval))
+    return path
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return load_model(path).module.state_dict()
+
+
+def test_kill_and_resume(tmp_path):
+    """What comes out after a kill is what comes out without one."""
+    broken = write_config(tmp_path / "broken", n_steps=120, interval=10)
+    process = subprocess.Popen(
+        command("train", broken),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    last = tmp_path / "broken" / "run" / "checkpoints" / "last.ckpt"
+    give_up = time.monotonic() + 120.0
+    while not last.exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    model = tmp_path / "broken" / "run" / "model.pt"
+    assert last.exists()
+    assert not model.exists()
+    reached = torch.load(last, weights_only=True)["global_step"]
+    assert 0 < reached < 120
+
+    resumed = in_process("train", broken)
+    assert resumed.returncode == 0, resumed.stderr
+    straight = write_config(tmp_path / "straight", n_steps=120, interval=10)
+    assert in_process("train", straight).returncode == 0
+    expected = weights(tmp_path / "straight" / "run" / "model.pt")
+    found = weights(model)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_train_export_and_run(tmp_path):
+    config = write_config(tmp_path)
+    trained = in_process("train", config)
+    assert trained.returncode == 0, trained.stderr
+    run = tmp_path / "run"
+    spec = load_model(run / "model.pt").spec
+    assert (spec.name, spec.time_step, spec.n_history) == ("small", 20.0, 1)
+    assert sorted(spec.particle_types) == ["A", "B", "C", "D"]
+    assert list(run.rglob("metrics.csv"))
+    assert list(run.rglob("events.out.tfevents*"))
+    (run / "model.pt").unlink()
+    exported = in_process("export", config)
+    assert exported.returncode == 0, exported.stderr
+    moved = in_process(
+        *("run", run / "model.pt", tmp_path / "validation.npz", "--time", 40.0),
+        *("--guard", "record", "--output", tmp_path / "moved"),
+    )
+    assert moved.returncode == 0, moved.stderr
+    assert (tmp_path / "moved" / "validation_001_r0.dcd").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("friction =", "fricton =", "fricton: Extra inputs are not permitted"),
+        ("n_node = 8", "n_nodes = 8", "network.n_nodes: Extra inputs"),
+        ("time_step = 20.0", "time_step = -1.0", "time_step: Input should be greater"),
+        ("temperature = 120.272", "", "temperature: Field required"),
+        ("[data]", "[data", "is not valid TOML"),
+    ],
+)
+def test_a_bad_toml_file(cgml, tmp_path, old, new, text):
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace(old, new))
+    result = cgml("train", config)
+    assert result.exit_code == 1
+    assert text in " ".join(result.output.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_files(cgml, tmp_path):
+    config = write_config(tmp_path)
+    assert "none.toml" in cgml("train", tmp_path / "none.toml").output
+    (tmp_path / "train.npz").unlink()
+    result = cgml("train", config)
+    assert result.exit_code == 1
+    assert "no bead frames match" in " ".join(result.output.split())
+
+
+def test_a_molecule_in_both_splits(cgml, tmp_path):
+    config = write_config(tmp_path)
+    (tmp_path / "validation.npz").write_bytes((tmp_path / "train.npz").read_bytes())
+    result = cgml("train", config)
+    assert result.exit_code == 1
+    assert "split by molecule, never by frame" in " ".join(result.output.split())
