@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml import observables, statistics
-from cgml.comparison import (
+from cgml.files import replacing
+from cgml.frames import BeadTrajectory
+from cgml.regression import NetworkOptions, fit_graph_network, fit_sequence_network
+from cgml.statistics import (
+    Estimate,
     log10_error,
     median_factor,
     r_squared,
     relative_error,
     spearman,
 )
-from cgml.files import replacing
-from cgml.frames import BeadTrajectory
-from cgml.regression import NetworkOptions, fit_graph_network, fit_sequence_network
-from cgml.statistics import Estimate
 from cgml.topology import MolecularGraph
 
 Floats = NDArray[np.float64]

@@ -4,15 +4,13 @@ Pure functions of arrays. One of the two is called the reference; the other may 
 from a model, or from anywhere else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from sklearn.metrics import r2_score
 
 from cgml import observables, statistics
 from cgml.observables import Surface
@@ -217,17 +215,19 @@ def summarise(
         return Estimate(statistic(*samples), error)
 
     return {
-        "rg2_relative_error": over(relative_error, *sizes),
+        "rg2_relative_error": over(statistics.relative_error, *sizes),
         "rg2_sampling_error": over(_mean, noise * np.sqrt(2.0 / np.pi)),
-        "rg2_r2": over(r_squared, *sizes),
-        "rg2_correlation": over(correlation, *sizes),
+        "rg2_r2": over(statistics.r_squared, *sizes),
+        "rg2_correlation": over(statistics.correlation, *sizes),
         "rg2_emd": over(_mean, table["rg2_emd"]),
         "rg2_beads_relative_error": over(
-            relative_error, table["rg2_beads_reference"], table["rg2_beads_learned"]
+            statistics.relative_error,
+            table["rg2_beads_reference"],
+            table["rg2_beads_learned"],
         ),
-        "tau_log10_error": over(log10_error, *times),
-        "tau_factor_median": over(median_factor, *times),
-        "tau_spearman": over(spearman, *times),
+        "tau_log10_error": over(statistics.log10_error, *times),
+        "tau_factor_median": over(statistics.median_factor, *times),
+        "tau_spearman": over(statistics.spearman, *times),
         "surface_jsd": over(_mean, table["surface_jsd"]),
         "angle_emd": over(_mean, table["angle_emd"]),
         "contact_error": over(_mean, table["contact_error"]),
@@ -242,40 +242,6 @@ def columns(comparisons: Sequence[Comparison]) -> dict[str, Floats]:
         name: np.array([c.figures[name].value for c in comparisons])
         for name in comparisons[0].figures
     }
-
-
-def relative_error(reference: Floats, predicted: Floats) -> float:
-    """Return the mean absolute relative error."""
-    return float(np.mean(np.abs(predicted - reference) / np.abs(reference)))
-
-
-def log10_error(reference: Floats, predicted: Floats) -> float:
-    """Return the mean absolute error of the decimal logarithm."""
-    return float(np.mean(np.abs(np.log10(predicted) - np.log10(reference))))
-
-
-def median_factor(reference: Floats, predicted: Floats) -> float:
-    """Return the median factor (1 or more) between the two."""
-    return float(10.0 ** np.median(np.abs(np.log10(predicted) - np.log10(reference))))
-
-
-def r_squared(reference: Floats, predicted: Floats) -> float:
-    """Return the coefficient of determination; NaN for a reference without spread."""
-    if len(reference) < 2 or np.ptp(reference) == 0.0:
-        return float("nan")
-    return float(r2_score(reference, predicted))
-
-
-def correlation(reference: Floats, predicted: Floats) -> float:
-    """Return Pearson's correlation; NaN where one side has no spread."""
-    if len(reference) < 2 or min(np.ptp(reference), np.ptp(predicted)) == 0.0:
-        return float("nan")
-    return float(np.corrcoef(reference, predicted)[0, 1])
-
-
-def spearman(reference: Floats, predicted: Floats) -> float:
-    """Return Spearman's rank correlation; NaN where one side has no spread."""
-    return correlation(rankdata(reference), rankdata(predicted))
 
 
 def _sizes(molecule: Molecule, reference: Run, learned: Run) -> dict[str, Estimate]:
@@ -386,14 +352,3 @@ def _largest_bias(ratios: Floats) -> float:
 
 def _exact(value: float) -> Estimate:
     return Estimate(value, float("nan"))
-
-
-def as_json(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    """Return figures as JSON has them: NaN becomes null."""
-    return {
-        name: {
-            "value": estimate.value if np.isfinite(estimate.value) else None,
-            "error": estimate.error if np.isfinite(estimate.error) else None,
-        }
-        for name, estimate in figures.items()
-    }

@@ -85,7 +85,7 @@ def centred(trajectory: BeadTrajectory) -> NDArray[np.float64]:
     share /= share.sum(axis=1, keepdims=True)
     positions = trajectory.positions.astype(np.float64)
     centres = np.einsum("mb,fbd->fmd", share, positions)
-    return positions - centres[:, molecules]
+    return np.asarray(positions - centres[:, molecules])
 
 
 def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> RousePrior:

@@ -23,7 +23,7 @@ from cgml.mapping import Mapping
 from cgml.model import LearnedModel
 from cgml.observables import squared_radius_of_gyration
 from cgml.propagator import Propagator
-from cgml.statistics import Estimate
+from cgml.statistics import Estimate, as_json
 
 MIN_STEPS = 20
 
@@ -140,11 +140,10 @@ class Evaluation:
                 "device": self.options.device,
                 "rg2_source": self.rg2_source,
             },
-            "summary": comparison.as_json(self.summary),
-            "reference_halves": comparison.as_json(self.floor),
+            "summary": as_json(self.summary),
+            "reference_halves": as_json(self.floor),
             "baselines": {
-                name: comparison.as_json(scores)
-                for name, scores in self.baseline_scores().items()
+                name: as_json(scores) for name, scores in self.baseline_scores().items()
             },
             "guard_trips": self.guard_counts,
             "failed": self.failed,
@@ -156,8 +155,7 @@ class Evaluation:
                 "speedup": cost.speedup,
             },
             "molecules": {
-                item.molecule.name: comparison.as_json(item.figures)
-                for item in self.comparisons
+                item.molecule.name: as_json(item.figures) for item in self.comparisons
             },
         }
 

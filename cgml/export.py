@@ -64,7 +64,9 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            module = torch.jit.load(str(path), map_location=device)
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                str(path), map_location=device
+            )
     except (RuntimeError, ValueError) as error:
         if "cuda" in str(error).lower():
             raise

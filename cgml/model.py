@@ -1,6 +1,7 @@
 """The whole model: embedding, predictor, refiner, property head."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -72,6 +73,8 @@ class RadiusHead(nn.Module):
         n_node: width of the predictor's latent.
     """
 
+    length_scale: torch.Tensor
+
     def __init__(self, n_node: int) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
@@ -97,7 +100,8 @@ class RadiusHead(nn.Module):
         square = (weights * offset.square()).sum(dim=1, keepdim=True)
         radius = torch.sqrt(_sum(square, beads.molecules, n_molecules) + 1e-8)
         pooled = _sum(weights * nodes, beads.molecules, n_molecules)
-        return (radius + self.length_scale * self.correction(pooled)).squeeze(1)
+        correction: torch.Tensor = self.length_scale * self.correction(pooled)
+        return (radius + correction).squeeze(1)
 
 
 def _sum(values: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:
@@ -132,12 +136,15 @@ class Model(nn.Module):
         self.conditioner = Conditioner(sizes.n_edge)
         self.denoiser = Denoiser(sizes.n_node, sizes.n_edge, sizes.n_refiner_layers)
         self.radius_head = RadiusHead(sizes.n_node)
-        for part in (self.predictor, self.conditioner, self.denoiser, self.radius_head):
-            part.length_scale.fill_(scales.length_scale)
-        for part in (self.predictor, self.conditioner):
-            part.displacement_scale.fill_(scales.displacement_scale)
-        for part in (self.predictor, self.denoiser):
-            part.mean_degree.fill_(scales.mean_degree)
+        self._set("length_scale", scales.length_scale)
+        self._set("displacement_scale", scales.displacement_scale)
+        self._set("mean_degree", scales.mean_degree)
+
+    def _set(self, name: str, value: float) -> None:
+        """Fill every buffer of that name."""
+        for path, buffer in self.named_buffers():
+            if path.endswith(f".{name}"):
+                buffer.fill_(value)
 
 
 @dataclass(frozen=True)
@@ -146,9 +153,8 @@ class LearnedModel:
 
     Attributes:
         spec: what the model says of itself.
-        module: networks, eager or scripted; attributes embedding, predictor,
-            conditioner, denoiser and radius_head.
+        module: a Model, or the same in TorchScript.
     """
 
     spec: ModelSpec
-    module: nn.Module
+    module: Any

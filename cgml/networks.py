@@ -23,7 +23,8 @@ class MLP(nn.Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Map (..., n_input) to (..., n_output)."""
         hidden = nn.functional.silu(self.first(values))
-        return self.norm(self.second(hidden))
+        output: torch.Tensor = self.norm(self.second(hidden))
+        return output
 
 
 class RadialBasis(nn.Module):
@@ -34,8 +35,13 @@ class RadialBasis(nn.Module):
         largest: last centre, in units of log(1 + r / length_scale).
     """
 
+    centres: torch.Tensor
+    n_functions: int
+    inverse_width: float
+
     def __init__(self, n_functions: int = 10, largest: float = 2.7) -> None:
         super().__init__()
+        self.n_functions = n_functions
         self.register_buffer("centres", torch.linspace(0.0, largest, n_functions))
         self.inverse_width = float(n_functions - 1) / largest
 
@@ -132,14 +138,14 @@ class VectorReadout(nn.Module):
             receiver: (n_edges,) index of the node that receives.
             mean_degree: () typical number of edges of a node.
         """
-        along = (self.edge(edges).unsqueeze(2) * edge_vectors).sum(
-            dim=1
-        )  # (n_edges, 3)
+        weights = self.edge(edges).unsqueeze(2)  # (n_edges, n_edge_vectors, 1)
+        along = (weights * edge_vectors).sum(dim=1)  # (n_edges, 3)
         total = torch.zeros(
             nodes.size(0), 3, dtype=nodes.dtype, device=nodes.device
         ).index_add(0, receiver, along)
-        own = (self.node(nodes).unsqueeze(2) * node_vectors).sum(dim=1)  # (n_nodes, 3)
-        return total / torch.sqrt(mean_degree) + own
+        weights = self.node(nodes).unsqueeze(2)  # (n_nodes, n_node_vectors, 1)
+        own: torch.Tensor = (weights * node_vectors).sum(dim=1)  # (n_nodes, 3)
+        return own + total / torch.sqrt(mean_degree)
 
 
 def length_and_direction(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -127,17 +127,15 @@ def _connect(
 ) -> Labels:
     """Make n_parts connected parts: keep the largest piece of each, share the rest."""
     labels = _keep_largest_pieces(bonds, labels)
-    sizes = np.bincount(labels[labels >= 0], minlength=n_parts)
     homeless = deque(np.flatnonzero(labels < 0).tolist())
     while homeless:
         i = homeless.popleft()
         near = {int(labels[j]) for j in neighbours[i] if labels[j] >= 0}
         if near:
-            labels[i] = min(near, key=lambda part: (sizes[part], part))
-            sizes[labels[i]] += 1
+            labels[i] = min(near)
         else:
             homeless.append(i)
-    for part in np.flatnonzero(sizes == 0):
+    for part in np.flatnonzero(np.bincount(labels, minlength=n_parts) == 0):
         largest = int(np.argmax(np.bincount(labels, minlength=n_parts)))
         labels[_bisect(neighbours, np.flatnonzero(labels == largest))] = part
     return labels

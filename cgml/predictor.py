@@ -66,6 +66,9 @@ class Predictor(nn.Module):
     """
 
     min_spread: float
+    length_scale: torch.Tensor
+    displacement_scale: torch.Tensor
+    mean_degree: torch.Tensor
 
     def __init__(
         self, n_embedding: int, n_node: int, n_edge: int, n_layers: int, n_history: int
@@ -76,7 +79,7 @@ class Predictor(nn.Module):
         self.register_buffer("displacement_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))
         self.radial = RadialBasis()
-        n_radial = int(self.radial.centres.numel())
+        n_radial = self.radial.n_functions
         self.node_encoder = MLP(
             n_embedding + 2 + 2 * n_history, n_node, n_node, normalise=True
         )

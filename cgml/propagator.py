@@ -266,10 +266,12 @@ class Propagator:
             stream = noise.generator(
                 self.seed, number, int(state.step[place]), attempt[place]
             )
-            shape = (count, self.mappings[place].n_beads, 3)
-            draws.append(torch.randn(shape, generator=stream))
-            shape = (self._systems.n_molecules[place], 3)
-            kicks.append(torch.randn(shape, generator=stream, dtype=torch.float64))
+            n_beads = self.mappings[place].n_beads
+            n_molecules = self._systems.n_molecules[place]
+            draws.append(torch.randn((count, n_beads, 3), generator=stream))
+            kicks.append(
+                torch.randn((n_molecules, 3), generator=stream, dtype=torch.float64)
+            )
         return torch.cat(draws, dim=1).to(self._device), torch.cat(kicks).to(
             self._device
         )

@@ -61,14 +61,15 @@ class Conditioner(nn.Module):
         n_edge: width of edge features.
     """
 
+    length_scale: torch.Tensor
+    displacement_scale: torch.Tensor
+
     def __init__(self, n_edge: int) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("displacement_scale", torch.tensor(1.0))
         self.radial = RadialBasis()
-        self.encoder = MLP(
-            n_edge + int(self.radial.centres.numel()) + 1, n_edge, n_edge
-        )
+        self.encoder = MLP(n_edge + self.radial.n_functions + 1, n_edge, n_edge)
 
     def forward(
         self, edges: Edges, positions: torch.Tensor, prediction: Prediction
@@ -108,13 +109,17 @@ class Denoiser(nn.Module):
         n_layers: rounds of messages.
     """
 
+    length_scale: torch.Tensor
+    mean_degree: torch.Tensor
+    frequencies: torch.Tensor
+
     def __init__(self, n_node: int, n_edge: int, n_layers: int) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))
         self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0]))
         self.radial = RadialBasis()
-        n_radial = int(self.radial.centres.numel())
+        n_radial = self.radial.n_functions
         self.node_encoder = MLP(n_node + 9, n_node, n_node, normalise=True)
         self.edge_encoder = nn.Linear(n_radial + 5, n_edge)
         self.layers = nn.ModuleList(
@@ -179,7 +184,7 @@ class Denoiser(nn.Module):
             nodes, latent = layer(
                 nodes, latent, edges.sender, edges.receiver, self.mean_degree
             )
-        correction = self.readout(
+        correction: torch.Tensor = self.readout(
             nodes,
             latent,
             torch.stack((along, condition.along_now, condition.along_mean), dim=1),

@@ -23,7 +23,8 @@ from cgml.export import bundled_models, load_model
 from cgml.files import replacing
 from cgml.model import LearnedModel
 from cgml.parts import Part, find_parts, write_part
-from cgml.propagator import GuardError, Propagator, State
+from cgml.guards import GuardError
+from cgml.propagator import Propagator, State
 from cgml.trajectory import BeadTrajectory, TrajectoryWriter, write_topology
 
 PARTS = "parts"

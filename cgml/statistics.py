@@ -14,14 +14,15 @@ References:
     J. Chem. Phys. 91, 461 (1989), for blocks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import wasserstein_distance
+from scipy.stats import rankdata, wasserstein_distance
+from sklearn.metrics import r2_score
 
 WINDOW = 5.0
 """Self-consistent window in units of the integrated time (Sokal: 4 to 10)."""
@@ -235,6 +236,51 @@ def bootstrap_error(
     index = index[[len(set(row.tolist())) > 1 for row in index]]
     values = np.array([statistic(*(a[row] for a in arrays)) for row in index])
     return float(np.std(values[np.isfinite(values)], ddof=1))
+
+
+def relative_error(reference: Floats, predicted: Floats) -> float:
+    """Return the mean absolute relative error."""
+    return float(np.mean(np.abs(predicted - reference) / np.abs(reference)))
+
+
+def log10_error(reference: Floats, predicted: Floats) -> float:
+    """Return the mean absolute error of the decimal logarithm."""
+    return float(np.mean(np.abs(np.log10(predicted) - np.log10(reference))))
+
+
+def median_factor(reference: Floats, predicted: Floats) -> float:
+    """Return the median factor (1 or more) between the two."""
+    return float(10.0 ** np.median(np.abs(np.log10(predicted) - np.log10(reference))))
+
+
+def r_squared(reference: Floats, predicted: Floats) -> float:
+    """Return the coefficient of determination; NaN for a reference without spread."""
+    if len(reference) < 2 or np.ptp(reference) == 0.0:
+        return float("nan")
+    return float(r2_score(reference, predicted))
+
+
+def correlation(reference: Floats, predicted: Floats) -> float:
+    """Return Pearson's correlation; NaN where one side has no spread."""
+    if len(reference) < 2 or min(np.ptp(reference), np.ptp(predicted)) == 0.0:
+        return float("nan")
+    return float(np.corrcoef(reference, predicted)[0, 1])
+
+
+def spearman(reference: Floats, predicted: Floats) -> float:
+    """Return Spearman's rank correlation; NaN where one side has no spread."""
+    return correlation(rankdata(reference), rankdata(predicted))
+
+
+def as_json(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Return figures as JSON has them: NaN becomes null."""
+    return {
+        name: {
+            "value": estimate.value if np.isfinite(estimate.value) else None,
+            "error": estimate.error if np.isfinite(estimate.error) else None,
+        }
+        for name, estimate in figures.items()
+    }
 
 
 def _runs(series: ArrayLike) -> Floats:

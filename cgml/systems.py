@@ -1,11 +1,10 @@
 """Several systems side by side on one device: what the propagator moves in one call."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from cgml.config import ModelSpec
 from cgml.graph import (
@@ -46,7 +45,7 @@ class Systems:
         self,
         mappings: Sequence[Mapping],
         spec: ModelSpec,
-        module: nn.Module,
+        module: Any,
         device: torch.device,
     ) -> None:
         self.mappings = list(mappings)

@@ -10,6 +10,7 @@ frames as step size times interval, which MDAnalysis, VMD and cgml read; mdtraj 
 no times from any DCD file and counts frames, so prefer XTC for it.
 """
 
-from openmm_cgml.integrator import LearnedCGIntegrator, bead_simulation
+from openmm_cgml.beads import bead_simulation
+from openmm_cgml.integrator import LearnedCGIntegrator
 
 __all__ = ["LearnedCGIntegrator", "bead_simulation"]

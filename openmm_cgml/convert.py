@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import openmm
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from openmm import app, unit
 
 from cgml.config import ModelSpec
@@ -209,59 +209,3 @@ def periodic_box(context: openmm.Context) -> NDArray[np.float64]:
     """Return the box of a Context as row vectors, (3, 3), nm."""
     vectors = context.getState().getPeriodicBoxVectors(asNumpy=True)
     return np.asarray(vectors.value_in_unit(unit.nanometer), dtype=np.float64)
-
-
-def bead_topology(mapping: Mapping, box: ArrayLike | None = None) -> app.Topology:
-    """Describe beads to OpenMM: a chain per molecule, a residue per bead.
-
-    Args:
-        mapping: atoms to beads.
-        box: row vectors, (3, 3), nm; None: open boundaries.
-
-    Returns:
-        A Topology of atoms without element, all called "B", bonded like the beads.
-
-    Raises:
-        ValueError: the beads are not ordered by molecule.
-    """
-    if (np.diff(mapping.molecule_index) < 0).any():
-        raise ValueError(
-            "beads ordered by molecule are required, as OpenMM numbers the atoms of a "
-            "chain in one run: make the mapping with Mapping.from_partition"
-        )
-    topology = app.Topology()
-    n_molecules = int(mapping.molecule_index.max(initial=-1)) + 1
-    chains = [topology.addChain() for _ in range(n_molecules)]
-    # one residue per bead: PDB files know no two atoms of one name in a residue
-    atoms = [
-        topology.addAtom("B", None, topology.addResidue("CG", chains[molecule]))
-        for molecule in mapping.molecule_index.tolist()
-    ]
-    for i, j in mapping.bead_bonds.tolist():
-        topology.addBond(atoms[i], atoms[j])
-    if box is not None:
-        topology.setPeriodicBoxVectors(np.asarray(box) * unit.nanometer)
-    return topology
-
-
-def bead_system(mapping: Mapping, box: ArrayLike | None = None) -> openmm.System:
-    """Make a System of beads with masses and without interactions.
-
-    The bonds have no stiffness: they only tell OpenMM the molecules, so that
-    reporters keep them whole.
-
-    Args:
-        mapping: atoms to beads.
-        box: row vectors, (3, 3), nm; None: open boundaries.
-    """
-    system = openmm.System()
-    for mass in mapping.bead_masses.tolist():
-        system.addParticle(mass)
-    force = openmm.HarmonicBondForce()
-    for i, j in mapping.bead_bonds.tolist():
-        force.addBond(i, j, 0.0, 0.0)
-    if box is not None:
-        system.setDefaultPeriodicBoxVectors(*np.asarray(box, dtype=float))
-        force.setUsesPeriodicBoundaryConditions(True)
-    system.addForce(force)
-    return system

@@ -16,16 +16,8 @@ from cgml.model import LearnedModel
 from cgml.propagator import GuardPolicy, Propagator
 from cgml.topology import MolecularGraph
 from openmm_cgml import convert
-from openmm_cgml.carrier import Carrier, Run
-
-UNMOVED = 1e-6
-"""Part of the largest coordinate: particles closer than this to where the model left
-them count as not moved by the user (single-precision platforms round there)."""
-
-_ARMED = "cgml_armed"  # C++ steps that Python has prepared
-_SEED, _STEP, _KNOWN, _KEY = "cgml_seed", "cgml_step", "cgml_known", "cgml_key"
-_LARGEST_SEED = 2**53 - 1  # a global variable is a double
-_N_PARTS = 3  # single-precision numbers that hold a double
+from openmm_cgml.carrier import Carrier
+from openmm_cgml.history import ARMED, History
 
 
 class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -89,23 +81,9 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self._carrier: Carrier | None = None
         self._made_for = ""  # outline of the System and box of the carrier
         self._is_periodic = False
-        self._cached: tuple[int, Run] | None = None  # with its key
-        self._add_variables()
-        self.setRandomNumberSeed(seed)
+        self._history = History(self, model.spec.n_history)
+        self._history.seed = seed
         _watch_contexts()
-
-    def _add_variables(self) -> None:
-        """Declare what checkpoints carry, and a C++ step that needs Python."""
-        for name in (_ARMED, _SEED, _STEP, _KNOWN, _KEY):
-            self.addGlobalVariable(name, 0.0)
-        for name in self._array_names():
-            for part in _part_names(name):
-                self.addPerDofVariable(part, 0.0)
-        self.beginIfBlock(f"{_ARMED} < 1")
-        # NaN; the constant 0/0 would never return from OpenMM's parser
-        self.addComputePerDof("x", f"x + sqrt({_ARMED} - 1)")
-        self.endBlock()
-        self.addComputeGlobal(_ARMED, f"{_ARMED} - 1")
 
     def step(self, steps: int) -> None:
         """Advance the simulation.
@@ -122,7 +100,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """
         context = self._require_context()
         carrier = self._ready(context)
-        run = self._resume(context, carrier)
+        particles = _positions(context)
+        run = self._history.load(particles, carrier)
+        if run is None:
+            _check_set(particles)
+            run = carrier.start(particles, self._history.step)
         first = run.step
         try:
             for _ in range(steps):
@@ -132,8 +114,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             if n_done > 0:
                 context.setPositions(run.particles)
                 context.setVelocities(run.velocities)
-                self._store(run, carrier)
-                self.setGlobalVariableByName(_ARMED, n_done)
+                self._history.store(run, carrier)
+                self._history.arm(n_done)
                 super().step(n_done)
 
     def setHistory(self, earlier: Any) -> None:  # noqa: N802
@@ -161,7 +143,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 f"earlier frames of shape (n_frames, {len(particles)}, 3) are "
                 f"required, got {frames.shape}"
             )
-        self._store(carrier.start(particles, self._count(_STEP), frames), carrier)
+        run = carrier.start(particles, self._history.step, frames)
+        self._history.store(run, carrier)
 
     def computeSystemTemperature(self) -> unit.Quantity:  # noqa: N802
         """Return the model's temperature; a model step has no measurable one."""
@@ -184,7 +167,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def getRandomNumberSeed(self) -> int:  # noqa: N802
         """Return the seed; after a restart, that of the file."""
-        return self._count(_SEED)
+        return self._history.seed
 
     def setRandomNumberSeed(self, seed: int) -> None:  # noqa: N802
         """Set the seed. Zero is a seed like any other.
@@ -192,9 +175,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         Raises:
             ValueError: the seed is out of range.
         """
-        if not 0 <= seed <= _LARGEST_SEED:
-            raise ValueError(f"seed must be 0 to {_LARGEST_SEED}, got {seed}")
-        self.setGlobalVariableByName(_SEED, seed)
+        self._history.seed = seed
 
     def setStepSize(self, size: Any) -> None:  # noqa: N802
         """Refuse any time step but the model's.
@@ -249,7 +230,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         carrier = self._carrier
         if carrier is None or self._made_for != _outline(system, box):
             carrier = self._build(system, convert.periodic_box(context))
-        carrier.propagator.seed = self._count(_SEED)
+        carrier.propagator.seed = self._history.seed
         return carrier
 
     def _build(self, system: openmm.System, box: NDArray[np.float64]) -> Carrier:
@@ -266,96 +247,15 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         propagator = Propagator(
             self._model,
             mapping,
-            seed=self._count(_SEED),
+            seed=self._history.seed,
             box=known_box,
             guard=self._guard,
             device=self._device,
         )
         carrier = Carrier(propagator, system.getNumParticles())
         self._carrier, self._made_for = carrier, _outline(system, known_box)
-        self._cached = None
+        self._history.forget()
         return carrier
-
-    def _resume(self, context: openmm.Context, carrier: Carrier) -> Run:
-        """Find where the run stands: in the cache, in the Context, or at a start."""
-        particles = _positions(context)
-        key = self._count(_KEY)
-        if key != 0 and (self._cached is None or self._cached[0] != key):
-            self._restore(carrier, particles, key)
-        if key != 0 and self._cached is not None and self._cached[0] == key:
-            run = self._cached[1]
-            if _is_close(particles, run.particles):
-                return run
-        if not particles.any():
-            raise ValueError(
-                "positions are required, all are zero: call context.setPositions first"
-            )
-        return carrier.start(particles, self._count(_STEP))
-
-    def _restore(
-        self, carrier: Carrier, particles: NDArray[np.float64], key: int
-    ) -> None:
-        """Fill the cache as a checkpoint says, unless the user moved the particles."""
-        stored = self._read("particles")
-        if not _is_close(particles, stored):
-            return
-        n_beads = carrier.mapping.n_beads
-        moves = [self._read(name)[:n_beads] for name in self._array_names()[2:]]
-        run = carrier.restore(
-            stored,
-            stored if carrier.is_of_beads else self._read("beads")[:n_beads],
-            np.array(moves).reshape(len(moves), n_beads, 3),
-            self._count(_KNOWN),
-            self._count(_STEP),
-        )
-        if carrier.key(run) != key:
-            raise ValueError(
-                "the history in the Context belongs to another model or mapping than "
-                f"{self._model.spec.name!r} with this topology: load a checkpoint of "
-                "this one, or call setHistory([]) to start anew"
-            )
-        self._cached = (key, run)
-
-    def _store(self, run: Run, carrier: Carrier) -> None:
-        """Write the variables and the cache."""
-        names = self._array_names()
-        arrays = [run.particles, run.beads, *run.displacements]
-        for name, values in zip(names, arrays, strict=True):
-            if name != "beads" or not carrier.is_of_beads:
-                self._write(name, values, len(run.particles))
-        key = carrier.key(run)
-        for name, value in ((_KNOWN, run.n_known), (_STEP, run.step), (_KEY, key)):
-            self.setGlobalVariableByName(name, value)
-        self._cached = (key, run)
-
-    def _array_names(self) -> list[str]:
-        """Name the arrays that checkpoints carry."""
-        ages = range(self._model.spec.n_history)
-        return ["particles", "beads", *(f"move{age}" for age in ages)]
-
-    def _read(self, name: str) -> NDArray[np.float64]:
-        """Read an array from its parts, (n_particles, 3)."""
-        parts = [self.getPerDofVariableByName(part) for part in _part_names(name)]
-        return np.asarray(np.array(parts, dtype=np.float64).sum(axis=0))
-
-    def _write(self, name: str, values: NDArray[np.float64], n_particles: int) -> None:
-        """Write an array in parts that single precision holds exactly.
-
-        Args:
-            name: of the array.
-            values: (n, 3).
-            n_particles: rows of a variable, at least n.
-        """
-        rest = np.zeros((n_particles, 3))
-        rest[: len(values)] = values
-        for part in _part_names(name):
-            rounded = rest.astype(np.float32).astype(np.float64)
-            self.setPerDofVariableByName(part, rounded)
-            rest -= rounded
-
-    def _count(self, name: str) -> int:
-        """Read a global variable that holds a whole number."""
-        return int(self.getGlobalVariableByName(name))
 
 
 @cache
@@ -384,7 +284,7 @@ def _refuse_remains(integrator: Any) -> None:
         count = integrator.getNumIntegrators()
         inner = [integrator.getIntegrator(i) for i in range(count)]
     for item in inner:
-        if isinstance(item, openmm.CustomIntegrator) and _ARMED in _globals_of(item):
+        if isinstance(item, openmm.CustomIntegrator) and ARMED in _globals_of(item):
             raise ValueError(
                 "a LearnedCGIntegrator must drive its Context by itself, got "
                 + (
@@ -412,22 +312,18 @@ def _outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
     return f"{counts} {None if box is None else box.tolist()}"
 
 
-def _part_names(name: str) -> list[str]:
-    """Name the variables that together hold an array."""
-    return [f"cgml_{name}_{part}" for part in range(_N_PARTS)]
-
-
 def _positions(context: openmm.Context) -> NDArray[np.float64]:
     """Read the positions in a Context, (n_particles, 3), nm."""
     state = context.getState(positions=True)
     return convert.in_nanometers(state.getPositions(asNumpy=True))
 
 
-def _is_close(particles: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
-    """Tell whether the user left the particles where the model put them."""
-    scale = np.abs(expected).max(initial=0.0)
-    distance = np.abs(particles - expected).max(initial=0.0)
-    return bool(distance <= UNMOVED * scale)
+def _check_set(particles: NDArray[np.float64]) -> None:
+    """Refuse positions that nobody has set: OpenMM gives zeros."""
+    if not particles.any():
+        raise ValueError(
+            "positions are required, all are zero: call context.setPositions first"
+        )
 
 
 def _in_picoseconds(time: Any) -> float:
@@ -435,47 +331,3 @@ def _in_picoseconds(time: Any) -> float:
     if unit.is_quantity(time):
         time = time.value_in_unit(unit.picosecond)
     return float(time)
-
-
-def bead_simulation(
-    model: str | Path | LearnedModel,
-    topology: app.Topology | MolecularGraph | Mapping,
-    positions: Any,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    guard: GuardPolicy = "raise",
-    platform: openmm.Platform | None = None,
-) -> app.Simulation:
-    """Make a Simulation of the beads alone, positions set.
-
-    Args:
-        model: path of a model file, name of a bundled model, or a loaded model.
-        topology: atoms and bonds, or the mapping itself.
-        positions: of the atoms, unwrapped, (n_atoms, 3), Quantity or nm.
-        seed: seed of all noise.
-        device: torch device of the model.
-        guard: "raise", "redraw" or "record".
-        platform: OpenMM platform; None: the fastest present.
-
-    Raises:
-        ValueError: as LearnedCGIntegrator; or positions that do not fit.
-    """
-    integrator = LearnedCGIntegrator(
-        model, topology=topology, seed=seed, device=device, guard=guard
-    )
-    mapping = integrator.getMapping()
-    beads = mapping.positions(convert.in_nanometers(positions))
-    box = (
-        topology.getPeriodicBoxVectors() if isinstance(topology, app.Topology) else None
-    )
-    if box is not None:
-        box = convert.in_nanometers(box)
-    simulation = app.Simulation(
-        convert.bead_topology(mapping, box),
-        convert.bead_system(mapping, box),
-        integrator,
-        platform,
-    )
-    simulation.context.setPositions(beads)
-    return simulation

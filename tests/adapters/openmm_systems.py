@@ -10,7 +10,7 @@ from openmm import app, unit
 from cgml.export import load_model
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
-from openmm_cgml.convert import bead_system, bead_topology
+from openmm_cgml.beads import bead_system, bead_topology
 from openmm_cgml.integrator import LearnedCGIntegrator
 from openmm_cgml.testsystems import ChainSystem, copolymer_chain
 

@@ -14,7 +14,8 @@ from openmm_systems import (
     velocities_of,
 )
 
-from cgml.propagator import GuardError, Propagator
+from cgml.guards import GuardError
+from cgml.propagator import Propagator
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)

@@ -4,8 +4,9 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_cgml import reference as reference_md
 from openmm_cgml import testsystems
-from openmm_cgml.testsystems import Protocol
+from openmm_cgml.reference import Protocol
 
 DATA = Path(__file__).parents[1] / "data"
 PLATFORMS = [
@@ -21,7 +22,7 @@ def reference():
 
 
 def context_of(chains, platform):
-    simulation = testsystems.reference_simulation(chains, platform=platform)
+    simulation = reference_md.reference_simulation(chains, platform=platform)
     return simulation.context
 
 
@@ -96,7 +97,7 @@ def test_dumbbells_obey_the_boltzmann_distribution():
     # two bonded atoms have no other interaction: p(r) ~ r^2 exp(-k (r - r0)^2 / 2 kT)
     chains = testsystems.packed_chains(["AB"] * 64, generator=np.random.default_rng(5))
     protocol = Protocol(n_frames=100, equilibration=10.0, seed=7, platform="CPU")
-    frames = testsystems.simulate(chains, protocol)
+    frames = reference_md.simulate(chains, protocol)
     separation = frames.positions[:, :, 1] - frames.positions[:, :, 0]
     measured = np.square(separation).sum(axis=-1).mean(axis=1)  # (n_chains,)
     r = np.linspace(0.2, 1.8, 20001)
@@ -117,7 +118,7 @@ def test_starts_have_bonds_of_one_and_no_overlap():
 def test_written_frames_read_back(tmp_path):
     chains = testsystems.packed_chains(["ABCD", "DDBA"])
     protocol = Protocol(n_frames=3, equilibration=1.0, platform="CPU", interval=0.5)
-    frames = testsystems.simulate(chains, protocol)
+    frames = reference_md.simulate(chains, protocol)
     frames.write(tmp_path / "frames.npz")
     with np.load(tmp_path / "frames.npz", allow_pickle=False) as content:
         np.testing.assert_array_equal(content["x"], frames.positions)
@@ -175,13 +176,13 @@ def test_sequences_follow_the_generator(kind):
             "'I' or 'II', got 'X'",
         ),
         (
-            lambda: testsystems.simulate(
+            lambda: reference_md.simulate(
                 testsystems.packed_chains(["AB", "ABC"]), Protocol(n_frames=1)
             ),
             r"chains of one length are required, got lengths \[2, 3\]",
         ),
         (
-            lambda: testsystems.simulate(
+            lambda: reference_md.simulate(
                 testsystems.packed_chains(["AB"]),
                 Protocol(n_frames=1, interval=0.015, equilibration=0.0),
             ),

@@ -137,6 +137,20 @@ def test_metis_alone_would_not_do(name: str) -> None:
     assert pieces(graph, partition(graph, 5)) == n_parts
 
 
+@pytest.mark.parametrize(
+    "edges", [ring(20), grid(4, 5), [(i, j) for i in range(20) for j in range(i)]]
+)
+def test_bisection_of_rings_sheets_and_cliques_is_equal(edges: Edges) -> None:
+    near: list[list[int]] = [[] for _ in range(20)]
+    for i, j in edges:
+        near[i].append(j)
+        near[j].append(i)
+    half = module._bisect(near, np.arange(20))
+    labels = np.isin(np.arange(20), half).astype(int)
+    assert abs(len(half) - 10) <= 1
+    assert pieces(molecule(edges), labels) == 2
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 10, 99, 100, 101])
 @pytest.mark.parametrize("per_bead", [1, 2, 3, 5, 7.5])
 def test_chain_is_cut_into_equal_runs(n: int, per_bead: float) -> None:

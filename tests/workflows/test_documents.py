@@ -93,7 +93,7 @@ def test_links_of_the_readme_lead_somewhere():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_example(folder, model, path):
-    """Each at its default size; those that run a model take it from the command line."""
+    """At its default size; those that run a model take it as an argument."""
     takes_model = "MODEL" in path.read_text().split('"""')[1].partition("\n\n")[2]
     execute(folder, path, *([model, 20] if takes_model else []))
 

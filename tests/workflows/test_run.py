@@ -20,7 +20,8 @@ from cgml import simulation
 from cgml.export import load_model, save_model
 from cgml.model import Model
 from cgml.parts import find_parts
-from cgml.propagator import GuardError, Propagator
+from cgml.guards import GuardError
+from cgml.propagator import Propagator
 from cgml.trajectory import read_beads, read_reference
 
 STEP = 20.0  # ps, of the tiny model

@@ -1,0 +1,116 @@
+"""Systems, Topologies and Simulations of the beads alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import ArrayLike
+from openmm import app, unit
+
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.propagator import GuardPolicy
+from cgml.topology import MolecularGraph
+from openmm_cgml.convert import in_nanometers
+from openmm_cgml.integrator import LearnedCGIntegrator
+
+
+def bead_topology(mapping: Mapping, box: ArrayLike | None = None) -> app.Topology:
+    """Describe beads to OpenMM: a chain per molecule, a residue per bead.
+
+    Args:
+        mapping: atoms to beads.
+        box: row vectors, (3, 3), nm; None: open boundaries.
+
+    Returns:
+        A Topology of atoms without element, all called "B", bonded like the beads.
+
+    Raises:
+        ValueError: the beads are not ordered by molecule.
+    """
+    if (np.diff(mapping.molecule_index) < 0).any():
+        raise ValueError(
+            "beads ordered by molecule are required, as OpenMM numbers the atoms of a "
+            "chain in one run: make the mapping with Mapping.from_partition"
+        )
+    topology = app.Topology()
+    n_molecules = int(mapping.molecule_index.max(initial=-1)) + 1
+    chains = [topology.addChain() for _ in range(n_molecules)]
+    # one residue per bead: PDB files know no two atoms of one name in a residue
+    atoms = [
+        topology.addAtom("B", None, topology.addResidue("CG", chains[molecule]))
+        for molecule in mapping.molecule_index.tolist()
+    ]
+    for i, j in mapping.bead_bonds.tolist():
+        topology.addBond(atoms[i], atoms[j])
+    if box is not None:
+        topology.setPeriodicBoxVectors(np.asarray(box) * unit.nanometer)
+    return topology
+
+
+def bead_system(mapping: Mapping, box: ArrayLike | None = None) -> openmm.System:
+    """Make a System of beads with masses and without interactions.
+
+    The bonds have no stiffness: they only tell OpenMM the molecules, so that
+    reporters keep them whole.
+
+    Args:
+        mapping: atoms to beads.
+        box: row vectors, (3, 3), nm; None: open boundaries.
+    """
+    system = openmm.System()
+    for mass in mapping.bead_masses.tolist():
+        system.addParticle(mass)
+    force = openmm.HarmonicBondForce()
+    for i, j in mapping.bead_bonds.tolist():
+        force.addBond(i, j, 0.0, 0.0)
+    if box is not None:
+        system.setDefaultPeriodicBoxVectors(*np.asarray(box, dtype=float))
+        force.setUsesPeriodicBoundaryConditions(True)
+    system.addForce(force)
+    return system
+
+
+def bead_simulation(
+    model: str | Path | LearnedModel,
+    topology: app.Topology | MolecularGraph | Mapping,
+    positions: Any,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    guard: GuardPolicy = "raise",
+    platform: openmm.Platform | None = None,
+) -> app.Simulation:
+    """Make a Simulation of the beads alone, positions set.
+
+    Args:
+        model: path of a model file, name of a bundled model, or a loaded model.
+        topology: atoms and bonds, or the mapping itself.
+        positions: of the atoms, unwrapped, (n_atoms, 3), Quantity or nm.
+        seed: seed of all noise.
+        device: torch device of the model.
+        guard: "raise", "redraw" or "record".
+        platform: OpenMM platform; None: the fastest present.
+
+    Raises:
+        ValueError: as LearnedCGIntegrator; or positions that do not fit.
+    """
+    integrator = LearnedCGIntegrator(
+        model, topology=topology, seed=seed, device=device, guard=guard
+    )
+    mapping = integrator.getMapping()
+    beads = mapping.positions(in_nanometers(positions))
+    box = (
+        topology.getPeriodicBoxVectors() if isinstance(topology, app.Topology) else None
+    )
+    if box is not None:
+        box = in_nanometers(box)
+    simulation = app.Simulation(
+        convert.bead_topology(mapping, box),
+        convert.bead_system(mapping, box),
+        integrator,
+        platform,
+    )
+    simulation.context.setPositions(beads)
+    return simulation
