@@ -276,7 +276,7 @@ def _parity_panel(
         axis.yaxis.set_major_locator(MaxNLocator(4))
         note = f"mean error {100 * relative_error(right, panel.values):.0f} %"
     axis.set_title(panel.title, pad=3)
-    axis.text(0.05, 0.95, note, transform=axis.transAxes, va="top", fontsize=7.5)
+    axis.text(0.97, 0.04, note, transform=axis.transAxes, ha="right", fontsize=7.5)
 
 
 def _limits(values: Floats, *, is_time: bool) -> tuple[float, float]:

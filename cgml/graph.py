@@ -200,7 +200,7 @@ def find_edges(
         start += size
     if cutoff is not None:
         keys.append(_bond_keys(beads, n))
-    joined = torch.unique(torch.cat(keys))  # type: ignore[no-untyped-call]
+    joined = torch.unique(torch.cat(keys))
     receiver, sender = torch.div(joined, n, rounding_mode="floor"), joined % n
     return Edges(sender, receiver, _static(beads, sender, receiver))
 

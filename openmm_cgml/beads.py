@@ -107,8 +107,8 @@ def bead_simulation(
     if box is not None:
         box = in_nanometers(box)
     simulation = app.Simulation(
-        convert.bead_topology(mapping, box),
-        convert.bead_system(mapping, box),
+        bead_topology(mapping, box),
+        bead_system(mapping, box),
         integrator,
         platform,
     )

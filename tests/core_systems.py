@@ -1,0 +1,190 @@
+"""What the tests of the core share: small molecules, models and trajectories."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cgml.config import ModelSpec
+from cgml.graph import Beads, SystemGraph
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel, Model
+from cgml.rouse import gained_variance, laplacian_modes, retention
+from cgml.topology import MolecularGraph
+from cgml.trajectory import BeadTrajectory
+
+MASSES = {"A": 1.0, "B": 2.0, "C": 1.5, "D": 3.0}
+SPEC: dict[str, Any] = {
+    "name": "small",
+    "time_step": 20.0,
+    "n_history": 2,
+    "particle_types": MASSES,
+    "bond_types": ["bond", "double"],
+    "atoms_per_bead": 2.0,
+    "partition": "recursive",
+    "cutoff": None,
+    "periodic": False,
+    "temperature": 300.0,
+    "friction": 0.5,
+    "network": {
+        "n_embedding": 4,
+        "n_embedding_steps": 1,
+        "n_node": 8,
+        "n_edge": 8,
+        "n_predictor_layers": 1,
+        "n_refiner_layers": 1,
+    },
+    "prior": {"rate": 0.7, "variance": 1.3},
+    "refinement": {"n_levels": 3},
+    "statistics": {
+        "length_scale": 1.8,
+        "displacement_scale": 2.0,
+        "max_displacement": 1.0e3,
+        "bond_length_range": (0.1, 1.0e3),
+        "min_distance": 0.0,
+        "mean_degree": 5.0,
+    },
+    "has_property": True,
+    "provenance": {},
+}
+
+
+def small_spec(**changes: Any) -> ModelSpec:
+    """Return a spec with guards that never trip; dictionaries are merged."""
+    content = {
+        key: value | changes[key]
+        if isinstance(value, dict) and key in changes and key != "particle_types"
+        else changes.get(key, value)
+        for key, value in SPEC.items()
+    }
+    return ModelSpec.model_validate(content)
+
+
+def chain(types: str = "AABBCDDCAB", *, atoms_per_bead: int = 2) -> Mapping:
+    """Return an unbranched chain cut into equal runs."""
+    n = len(types)
+    bonds = np.stack((np.arange(n - 1), np.arange(1, n)), axis=1)
+    graph = MolecularGraph.create(types, [MASSES[name] for name in types], bonds)
+    return Mapping.from_labels(graph, np.arange(n) // atoms_per_bead)
+
+
+def mixture() -> Mapping:
+    """Return a branched molecule, a chain of two beads and a free atom."""
+    types = "ABCDABCDAB"
+    bonds = [[0, 1], [1, 2], [2, 3], [2, 4], [4, 5], [6, 7], [7, 8]]
+    kinds = ["bond", "double", "bond", "bond", "double", "bond", "bond"]
+    masses = [MASSES[name] for name in types]
+    graph = MolecularGraph.create(types, masses, bonds, kinds)
+    return Mapping.from_labels(graph, [0, 0, 1, 2, 3, 3, 4, 4, 5, 6])
+
+
+def coil(mapping: Mapping, seed: int = 0, *, bond: float = 1.5) -> NDArray[np.float64]:
+    """Return beads placed at random, those of a bond about `bond` nm apart."""
+    stream = np.random.default_rng(seed)
+    positions = 4.0 * stream.normal(size=(mapping.n_beads, 3))
+    for first, second in mapping.bead_bonds:
+        step = stream.normal(size=3)
+        positions[second] = positions[first] + bond * step / np.linalg.norm(step)
+    return positions
+
+
+def learned(spec: ModelSpec, seed: int = 0) -> LearnedModel:
+    """Return an eager model with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LearnedModel(spec, Model(spec).eval())
+
+
+def rouse_only(spec: ModelSpec) -> LearnedModel:
+    """Return a model whose networks add nothing: mean and spread of the Rouse chain."""
+    model = learned(spec)
+    module = model.module
+    with torch.no_grad():
+        for layer in (
+            module.predictor.shift.edge,
+            module.predictor.shift.node.second,
+            module.predictor.spread.second,
+            module.denoiser.readout.edge,
+            module.denoiser.readout.node.second,
+        ):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        # the spread is 0.1 + log(1 + exp(raw + 0.4)): 1 at this raw value
+        module.predictor.spread.second.bias.fill_(np.log(np.expm1(0.9)) - 0.4)
+    return model
+
+
+def as_double(part: Any) -> Any:
+    """Return a named tuple of tensors with its real numbers in double precision."""
+    return type(part)(*(x.double() if x.is_floating_point() else x for x in part))
+
+
+def double_system(system: SystemGraph) -> SystemGraph:
+    return SystemGraph(as_double(system.atoms), as_double(system.beads))
+
+
+def random_orthogonal(seed: int, *, reflect: bool = False) -> NDArray[np.float64]:
+    """Return a rotation, or a rotation times a reflection, (3, 3)."""
+    matrix = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    sign = -1.0 if reflect else 1.0
+    return matrix * sign * np.linalg.det(matrix)
+
+
+def frames_of(
+    mapping: Mapping,
+    positions: NDArray[Any],
+    *,
+    spacing: float = 10.0,
+    name: str = "made up",
+    **observables: NDArray[Any],
+) -> BeadTrajectory:
+    """Return bead frames, (n_frames, n_beads, 3), `spacing` ps apart."""
+    return BeadTrajectory(
+        mapping=mapping,
+        positions=positions.astype(np.float32),
+        times=spacing * np.arange(len(positions)),
+        name=name,
+        observables=observables,
+    )
+
+
+def rouse_frames(
+    mapping: Mapping, spec: ModelSpec, n_frames: int, seed: int
+) -> NDArray[np.float64]:
+    """Simulate one Rouse chain of the spec's prior mode by mode, centre held.
+
+    Returns:
+        (n_frames, n_beads, 3) nm, one model step apart, stationary.
+    """
+    stream = np.random.default_rng(seed)
+    masses = mapping.bead_masses
+    values, vectors = laplacian_modes(masses, mapping.bead_bonds)
+    values, vectors = values[1:, None], vectors[:, 1:]
+    kept, gained = retention(values, spec.prior), gained_variance(values, spec.prior)
+    modes = np.empty((n_frames, len(values), 3))
+    noise = stream.normal(size=modes.shape)
+    modes[0] = np.sqrt(spec.prior.variance / values) * noise[0]
+    for frame in range(1, n_frames):
+        modes[frame] = kept * modes[frame - 1] + np.sqrt(gained) * noise[frame]
+    weights = np.sqrt(masses / masses.mean())
+    return np.einsum("bk,fkd->fbd", vectors / weights[:, None], modes)
+
+
+def split(values: NDArray[Any], parts: Sequence[slice]) -> list[NDArray[Any]]:
+    return [values[part] for part in parts]
+
+
+def whole_kernel(beads: Beads, blocks: torch.Tensor) -> NDArray[np.float64]:
+    """Return the blocks of all molecules as one matrix over beads, (n, n)."""
+    width = blocks.size(1)
+    slots, molecules = beads.slots.numpy(), beads.molecules.numpy()
+    n = len(slots)
+    matrix = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            if molecules[i] == molecules[j]:
+                own = blocks[molecules[i]].double().numpy()
+                matrix[i, j] = own[slots[i] % width, slots[j] % width]
+    return matrix
