@@ -90,16 +90,15 @@ class Interaction(nn.Module):
             receiver: (n_edges,) index of the node that receives.
             mean_degree: () typical number of edges of a node, scales the sums.
         """
-        message = nn.functional.silu(
-            self.edge(edges)
-            + self.receiver(nodes).index_select(0, receiver)
-            + self.sender(nodes).index_select(0, sender)
-        )
+        inputs = self.edge(edges)
+        inputs += self.receiver(nodes).index_select(0, receiver)
+        inputs += self.sender(nodes).index_select(0, sender)
+        message = nn.functional.silu(inputs)
         total = torch.zeros(
             nodes.size(0), message.size(1), dtype=nodes.dtype, device=nodes.device
         ).index_add(0, receiver, message)
-        inputs = torch.cat((nodes, total / torch.sqrt(mean_degree)), dim=1)
-        return self.norm(nodes + self.update(inputs)), edges + message
+        both = torch.cat((nodes, total / torch.sqrt(mean_degree)), dim=1)
+        return self.norm(nodes + self.update(both)), edges + message
 
 
 class VectorReadout(nn.Module):

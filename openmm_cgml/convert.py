@@ -177,8 +177,9 @@ def check_system(system: openmm.System) -> None:
     for force in system.getForces():
         if isinstance(force, _IGNORED_BY_A_PROPAGATOR):
             raise ValueError(
-                f"the System has a {type(force).__name__}, which a learned propagator "
-                "cannot honour: the model keeps its own ensemble; remove the force"
+                f"the System has the force {type(force).__name__}, which a learned "
+                "propagator cannot honour, as the model keeps its own ensemble: remove "
+                "it"
             )
     n_constraints = system.getNumConstraints()
     if n_constraints:

@@ -103,7 +103,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         particles = _positions(context)
         run = self._history.load(particles, carrier)
         if run is None:
-            _check_set(particles)
+            _check_start(particles)
             run = carrier.start(particles, self._history.step)
         first = run.step
         try:
@@ -318,11 +318,16 @@ def _positions(context: openmm.Context) -> NDArray[np.float64]:
     return convert.in_nanometers(state.getPositions(asNumpy=True))
 
 
-def _check_set(particles: NDArray[np.float64]) -> None:
-    """Refuse positions that nobody has set: OpenMM gives zeros."""
-    if not particles.any():
+def _check_start(particles: NDArray[np.float64]) -> None:
+    """Refuse to start where no model can."""
+    if not particles.any():  # OpenMM gives zeros
         raise ValueError(
             "positions are required, all are zero: call context.setPositions first"
+        )
+    if not np.isfinite(particles).all():
+        i, k = np.argwhere(~np.isfinite(particles))[0]
+        raise ValueError(
+            f"positions must be finite, positions[{i}, {k}] = {particles[i, k]} nm"
         )
 
 

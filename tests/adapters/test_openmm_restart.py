@@ -148,7 +148,7 @@ def test_history_of_another_mapping_is_refused(tiny_model, tmp_path):
     other = type(mapping).from_labels(mapping.graph, labels)
     again = simulate(tiny_model, topology=other, start=False)
     again.loadState(str(tmp_path / "three.xml"))
-    with pytest.raises(ValueError, match="belongs to another model or mapping"):
+    with pytest.raises(ValueError, match="written for another model or mapping"):
         again.step(1)
     again.integrator.setHistory([])
     again.step(1)
