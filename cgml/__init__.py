@@ -1,6 +1,6 @@
 """Learned coarse-grained molecular dynamics: the core under OpenMM and ASE adapters.
 
-    from cgml import Mapping, MolecularGraph, Propagator, load_model
+from cgml import Mapping, MolecularGraph, Propagator, load_model
 """
 
 from cgml.export import ModelFileError as ModelFileError

@@ -22,7 +22,7 @@ class NetworkConfig(_Section):
     """Sizes of the four networks."""
 
     n_embedding: Count = 16
-    n_embedding_steps: Count = 4
+    n_embedding_steps: Count = 2
     n_node: Count = 96
     n_edge: Count = 64
     n_predictor_layers: Count = 2
@@ -203,8 +203,8 @@ class OptimiserConfig(_Section):
 
     n_steps: Count = 20_000
     learning_rate: Positive = 1e-3
-    n_molecules: Count = 8
-    n_windows: Count = 8
+    n_molecules: Count = 16
+    n_windows: Count = 4
     clip: Positive = 1.0
     average_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     validate_every: Count = 1000

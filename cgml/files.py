@@ -2,11 +2,13 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_LEAST_FREE = 1 << 16  # bytes; with less, an error without a reason has this one
 
 
 @contextmanager
@@ -41,8 +43,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         _flush(temporary)
         os.replace(temporary, path)
     except BaseException as error:
+        is_full = _is_full(error, temporary.parent)
         temporary.unlink(missing_ok=True)
-        if _is_full(error):
+        if is_full:
             raise OSError(
                 errno.ENOSPC,
                 f"no space left to write {path}: an earlier file of that name is "
@@ -57,10 +60,13 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _is_full(error: BaseException) -> bool:
-    """Tell a full disk, also where a library hides the number in a text."""
+def _is_full(error: BaseException, folder: Path) -> bool:
+    """Tell a full disk, also where a library hides the number or says nothing."""
+    if not folder.is_dir():
+        return False
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     return isinstance(error, OSError | RuntimeError) and (
         os.strerror(errno.ENOSPC) in str(error)
+        or shutil.disk_usage(folder).free < _LEAST_FREE
     )

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
-from vesin.torch import NeighborList
+from vesin_torch import NeighborList
 
 from cgml.config import ModelSpec
 from cgml.mapping import Mapping

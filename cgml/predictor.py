@@ -43,12 +43,14 @@ class Prediction(NamedTuple):
         spread: (n_beads, 1) dimensionless; 1 is the Rouse model's spread.
         nodes: (n_beads, n_node) latent.
         edges: (n_edges, n_edge) latent.
+        pairs: (n_edges, n_edge) products of the two beads' learned properties.
     """
 
     mean: torch.Tensor
     spread: torch.Tensor
     nodes: torch.Tensor
     edges: torch.Tensor
+    pairs: torch.Tensor
 
 
 class Predictor(nn.Module):
@@ -86,6 +88,8 @@ class Predictor(nn.Module):
         self.edge_encoder = MLP(
             2 * n_radial + 1 + N_STATIC + 2 * n_history, n_edge, n_edge
         )
+        self.properties = nn.Linear(n_embedding, n_edge, bias=False)
+        self.filter = nn.Linear(n_radial, n_edge, bias=False)
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
@@ -117,9 +121,14 @@ class Predictor(nn.Module):
         length_relaxed, along_relaxed = length_and_direction(
             edge_differences(relaxed, edges.sender, edges.receiver)
         )
+        radial_now = self.radial(length_now / self.length_scale)
+        properties = self.properties(embedding)
+        pairs = properties.index_select(0, edges.receiver) * properties.index_select(
+            0, edges.sender
+        )
         node_parts = [embedding, beads.masses, length_and_direction(drift)[0]]
         edge_parts = [
-            self.radial(length_now / self.length_scale),
+            radial_now,
             self.radial(length_relaxed / self.length_scale),
             (along_now * along_relaxed).sum(dim=1, keepdim=True),
             edges.static,
@@ -135,6 +144,7 @@ class Predictor(nn.Module):
 
         nodes = self.node_encoder(torch.cat(node_parts, dim=1))
         latent = self.edge_encoder(torch.cat(edge_parts, dim=1))
+        latent = latent + self.filter(radial_now) * pairs
         for layer in self.layers:
             nodes, latent = layer(
                 nodes, latent, edges.sender, edges.receiver, self.mean_degree
@@ -152,7 +162,7 @@ class Predictor(nn.Module):
         spread = self.min_spread + from_lanes(
             nn.functional.softplus(to_lanes(raw)), raw
         )
-        return Prediction(mean, spread, nodes, latent)
+        return Prediction(mean, spread, nodes, latent, pairs)
 
 
 def whiten(
@@ -192,14 +202,21 @@ def project(white: torch.Tensor, spread: torch.Tensor, beads: Beads) -> torch.Te
 
 
 def gaussian_loss(
-    prediction: Prediction, target: torch.Tensor, beads: Beads
+    prediction: Prediction, target: torch.Tensor, beads: Beads, scale: torch.Tensor
 ) -> torch.Tensor:
-    """Negative log-likelihood per bead coordinate, without constants, ().
+    """Negative log-likelihood per bead coordinate, and the squared error in space.
+
+    The likelihood (without constants) counts every mode the same; the squared error
+    of the mean has the same optimum and adds weight to the few slow modes.
 
     Args:
         prediction: of the next positions.
         target: (n_beads, 3) true next positions, nm.
         beads: static description.
+        scale: () rms displacement of a bead in one step, nm.
     """
     white = whiten(target, prediction.mean, prediction.spread, beads)
-    return (torch.log(prediction.spread) + 0.5 * white.square()).mean()
+    error = (target - prediction.mean) / scale
+    return (
+        torch.log(prediction.spread) + 0.5 * white.square() + 1.5 * error.square()
+    ).mean()

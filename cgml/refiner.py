@@ -30,6 +30,7 @@ from cgml.networks import (
     to_lanes,
 )
 from cgml.predictor import Prediction, project, unwhiten
+from cgml.rouse import apply_blocks
 
 
 class Condition(NamedTuple):
@@ -40,6 +41,7 @@ class Condition(NamedTuple):
         spread: (n_beads, 1) predicted spread.
         nodes: (n_beads, n_node) latent of the predictor.
         edges: (n_edges, n_edge) first-layer term of all constant edge inputs.
+        pairs: (n_edges, n_edge) see Prediction.
         along_now: (n_edges, 3) unit vectors at the present positions.
         along_mean: (n_edges, 3) unit vectors at the predicted positions.
         drift: (n_beads, 3) predicted displacement in units of the displacement scale.
@@ -49,6 +51,7 @@ class Condition(NamedTuple):
     spread: torch.Tensor
     nodes: torch.Tensor
     edges: torch.Tensor
+    pairs: torch.Tensor
     along_now: torch.Tensor
     along_mean: torch.Tensor
     drift: torch.Tensor
@@ -94,6 +97,7 @@ class Conditioner(nn.Module):
             spread=prediction.spread,
             nodes=prediction.nodes,
             edges=self.encoder(features),
+            pairs=prediction.pairs,
             along_now=along_now,
             along_mean=along_mean,
             drift=(prediction.mean - positions) / self.displacement_scale,
@@ -122,6 +126,7 @@ class Denoiser(nn.Module):
         n_radial = self.radial.n_functions
         self.node_encoder = MLP(n_node + 9, n_node, n_node, normalise=True)
         self.edge_encoder = nn.Linear(n_radial + 5, n_edge)
+        self.filter = nn.Linear(n_radial, n_edge, bias=False)
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
@@ -154,9 +159,10 @@ class Denoiser(nn.Module):
             edge_differences(candidate, edges.sender, edges.receiver)
         )
         relative = edge_differences(unit, edges.sender, edges.receiver)
+        radial = self.radial(length / self.length_scale)
         features = torch.cat(
             (
-                self.radial(length / self.length_scale),
+                radial,
                 (along * condition.along_now).sum(dim=1, keepdim=True),
                 (along * condition.along_mean).sum(dim=1, keepdim=True),
                 (relative * along).sum(dim=1, keepdim=True),
@@ -166,6 +172,7 @@ class Denoiser(nn.Module):
             dim=1,
         )
         latent = condition.edges + self.edge_encoder(features)
+        latent += self.filter(radial) * condition.pairs
         logs = from_lanes(torch.log(to_lanes(sigma)), sigma)
         phase = logs * self.frequencies  # (n_beads, 4)
         lanes = to_lanes(phase)
@@ -201,8 +208,13 @@ def denoising_loss(
     spread: torch.Tensor,
     sigma: torch.Tensor,
     beads: Beads,
+    scale: torch.Tensor,
 ) -> torch.Tensor:
     """Preconditioned denoising score matching, ().
+
+    The mean of two metrics with the same optimum: in white coordinates, where every
+    mode counts the same, and in space, where the slow modes count most; they are few,
+    and the stationary distribution sums their errors over many steps.
 
     Args:
         denoised: (n_beads, 3) output of the network.
@@ -210,9 +222,12 @@ def denoising_loss(
         spread: (n_beads, 1) spread of the prediction.
         sigma: (n_beads, 1) noise level.
         beads: static description.
+        scale: () rms displacement of a bead in one step, nm.
     """
     error = project(denoised - target, spread, beads)
-    return ((1.0 + 1.0 / sigma.square()) * error.square()).mean()
+    moved = apply_blocks(beads.root_kernel, beads.slots, spread * error)
+    square = error.square() + 3.0 * (moved / scale).square()
+    return 0.5 * ((1.0 + 1.0 / sigma.square()) * square).mean()
 
 
 def noise_levels(refinement: Refinement) -> list[float]:

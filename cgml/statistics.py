@@ -9,11 +9,12 @@ The integrated time is :math:`\tau = \int_0^\infty C(t)\,dt`, by the trapezium r
 
 References:
     Sokal, Monte Carlo methods in statistical mechanics (1997), section 3, for the
-    self-consistent window; Madras and Sokal, J. Stat. Phys. 50, 109 (1988),
-    eq. 4.19, for the error of the integrated time; Flyvbjerg and Petersen,
-    J. Chem. Phys. 91, 461 (1989), for blocks.
+    self-consistent window; Wolff, Comput. Phys. Commun. 156, 143 (2004), eq. 42, for
+    the error of the integrated time; Flyvbjerg and Petersen, J. Chem. Phys. 91, 461
+    (1989), for blocks.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -109,8 +110,8 @@ def integrated_time(
     closed = np.flatnonzero(lags >= window * running)
     stop = int(closed[0]) if len(closed) else len(running) - 1
     value = max(float(running[stop]), 1e-3)
-    error = value * np.sqrt(2.0 * (2 * stop + 1) / np.size(series))
-    return Estimate(value, float(error))
+    variance = 4.0 * (stop + 0.5 - value) / np.size(series)
+    return Estimate(value, value * math.sqrt(max(variance, 0.0)))
 
 
 def relaxation_time(series: ArrayLike, mean: float | None = None) -> float:

@@ -64,9 +64,12 @@ class Learner(lightning.LightningModule):
             stream: source of noise levels and noise.
         """
         model, refinement = self.model, self.spec.refinement
+        scale = model.predictor.displacement_scale
         embedding = model.embedding(batch.atoms).index_select(0, batch.embedding_rows)
         prediction = model.predictor(batch.beads, batch.edges, embedding, batch.history)
-        terms = {"likelihood": gaussian_loss(prediction, batch.target, batch.beads)}
+        terms = {
+            "likelihood": gaussian_loss(prediction, batch.target, batch.beads, scale)
+        }
 
         fixed = prediction._replace(
             mean=prediction.mean.detach(), spread=prediction.spread.detach()
@@ -83,7 +86,7 @@ class Learner(lightning.LightningModule):
             batch.beads, batch.edges, condition, target + sigma * noise, sigma
         )
         terms["score"] = denoising_loss(
-            denoised, target, fixed.spread, sigma, batch.beads
+            denoised, target, fixed.spread, sigma, batch.beads, scale
         )
         if self.spec.has_property:
             radius = model.radius_head(

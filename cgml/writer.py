@@ -134,6 +134,7 @@ class _XTC:
     """Writes an XTC file; it stores times in single precision."""
 
     def __init__(self, path: Path, box: Box | None) -> None:
+        self._path = path
         self._file = XTCTrajectoryFile(str(path), "w")
         self._box = box
         self._n_frames = 0
@@ -152,7 +153,16 @@ class _XTC:
         self._n_frames += n
 
     def close(self) -> None:
+        """Close the file and read its end: its library hides a failed last write."""
         self._file.close()
+        if not self._n_frames:
+            return
+        try:
+            with XTCTrajectoryFile(str(self._path)) as file:
+                file.seek(self._n_frames - 1)
+                file.read(1)
+        except Exception as error:
+            raise OSError(f"{self._path} was not written whole: {error}") from error
 
 
 def write_topology(path: Path | str, mapping: Mapping, positions: NDArray[Any]) -> None:

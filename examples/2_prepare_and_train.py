@@ -16,7 +16,7 @@ from cgml.config import DataConfig, NetworkConfig, OptimiserConfig, TrainingConf
 from cgml.export import load_model
 from cgml.preparation import Coarsening, prepare
 from cgml.training import fit
-from openmm_cgml import testsystems
+from openmm_cgml import reference, testsystems
 
 FOLDER = Path("copolymer")
 
@@ -25,11 +25,12 @@ def simulate(path: Path, n_chains: int, seed: int) -> Path:
     """Write short reference trajectories of chains of 30 atoms."""
     stream = np.random.default_rng(seed)
     sequences = [testsystems.random_sequence(30, "I", stream) for _ in range(n_chains)]
-    protocol = testsystems.Protocol(
+    protocol = reference.Protocol(
         n_frames=40, interval=5.0, equilibration=20.0, seed=seed
     )
     path.parent.mkdir(exist_ok=True)
-    testsystems.simulate(testsystems.packed_chains(sequences), protocol).write(path)
+    chains = testsystems.packed_chains(sequences)
+    reference.simulate(chains, protocol).write(path)
     return path
 
 
@@ -48,7 +49,7 @@ def main(train: Path | None = None, validation: Path | None = None) -> None:
         output=FOLDER / "run",
         time_step=20.0,  # ps: one call of the model
         temperature=testsystems.TEMPERATURE,  # K
-        friction=testsystems.FRICTION,  # 1/ps: diffusion of the centre of mass
+        friction=reference.FRICTION,  # 1/ps: diffusion of the centre of mass
         data=DataConfig(
             train=[str(FOLDER / "train" / "*.h5md")],
             validation=[str(FOLDER / "validation" / "*.h5md")],

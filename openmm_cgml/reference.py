@@ -13,9 +13,8 @@ from openmm import app, unit
 
 from cgml import units
 from cgml.files import replacing
-from openmm_cgml.testsystems import SPECIES, TEMPERATURE, ChainSystem
+from openmm_cgml.testsystems import FRICTION, SPECIES, TEMPERATURE, ChainSystem
 
-FRICTION = 0.5  # 1/ps
 TIME_STEP = 0.01  # ps
 
 

@@ -40,6 +40,7 @@ BOND_STIFFNESS = 200.0  # kJ/mol/nm^2
 BOND_LENGTH = 1.0  # nm
 CUTOFF = 2.5  # nm
 SWITCH = 2.0  # nm
+FRICTION = 0.5  # 1/ps
 TETHER = 0.05  # kJ/mol/nm^2
 
 _RUN_LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12)

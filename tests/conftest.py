@@ -72,10 +72,13 @@ def tiny_spec() -> ModelSpec:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model file: time step 20 ps, 5 atoms per bead, types A to D."""
+    """An untrained but stable model file: time step 20 ps, 5 atoms per bead, types A to D."""
     path = tmp_path_factory.mktemp("model") / "tiny.pt"
     spec = tiny_spec()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        save_model(path, spec, Model(spec))
+        model = Model(spec)
+    for parameter in model.parameters():
+        parameter.data.mul_(0.1)  # close to the Rouse model, hence stable
+    save_model(path, spec, model)
     return path

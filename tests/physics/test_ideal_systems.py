@@ -10,7 +10,7 @@ from cgml.observables import Surface
 @pytest.fixture(scope="module")
 def ideal_chains() -> np.ndarray:
     """Freely jointed Gaussian chains of 20 beads, bond variance 1 nm^2 in all."""
-    steps = np.random.default_rng(4).normal(scale=3**-0.5, size=(20000, 20, 3))
+    steps = np.random.default_rng(4).normal(scale=3**-0.5, size=(4000, 20, 3))
     return steps.cumsum(axis=1)
 
 
@@ -51,9 +51,11 @@ def test_radial_distribution_of_an_ideal_gas():
 
 
 def test_halves_of_one_ensemble_share_their_surface(ideal_chains):
-    surface = Surface.fit(ideal_chains[:10000])
+    surface = Surface.fit(ideal_chains[:2000])
     same, other = (surface.histogram(part) for part in np.split(ideal_chains, 2))
-    swollen = surface.histogram(1.2 * ideal_chains[10000:])
+    swollen = surface.histogram(1.2 * ideal_chains[2000:])
     divergence = statistics.jensen_shannon_divergence
-    assert divergence(same, other) < 64 / (4 * 10000)  # bins / (8 n / 2), chi-squared
-    assert divergence(same, swollen) > 10 * divergence(same, other)
+    n_free = np.count_nonzero(same + other) - 1
+    expected = n_free / (4 * 2000)  # chi-squared law of two equal samples
+    assert abs(divergence(same, other) - expected) < 4 * expected * (2 / n_free) ** 0.5
+    assert divergence(same, swollen) > 5 * expected

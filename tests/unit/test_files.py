@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,18 @@ def test_full_disk_as_libraries_say_it(tmp_path: Path, error: Exception) -> None
     ):
         raise error
     assert info.value.errno == errno.ENOSPC
+
+
+def test_full_disk_where_a_library_gives_no_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with (
+        pytest.raises(OSError, match="no space left to write"),
+        replacing(tmp_path / "a"),
+    ):
+        raise RuntimeError("write error 7")
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ def test_radius_of_gyration_is_the_naive_one(positions):
     masses = np.arange(1.0, 7.0)
     frame = positions[1, 3]
     centre = sum(m * r for m, r in zip(masses, frame, strict=True)) / masses.sum()
-    square = sum(m * ((r - centre) ** 2).sum() for m, r in zip(masses, frame, strict=True))
+    square = sum(
+        m * ((r - centre) ** 2).sum() for m, r in zip(masses, frame, strict=True)
+    )
     result = observables.squared_radius_of_gyration(positions, masses)
     assert result.shape == (2, 5)
     assert result[1, 3] == pytest.approx(square / masses.sum())

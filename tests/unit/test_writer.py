@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
+from cgml import writer as module
 from cgml.h5md import read_beads
 from cgml.mapping import Mapping
 from cgml.topology import MolecularGraph
@@ -161,6 +162,24 @@ def test_no_folder(tmp_path: Path, suffix: str) -> None:
     writer = TrajectoryWriter(tmp_path / "no" / f"a{suffix}", mapping())
     with pytest.raises(OSError, match=r"No such file|Unable to open"):
         writer.__enter__()
+
+
+def test_xtc_with_a_lost_end_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library does not report what fails when it closes a file."""
+
+    def lose_the_end(sink: Any) -> None:
+        sink._file.close()
+        os.truncate(tmp_path / ".a.part.xtc", 300)
+        close(sink)
+
+    close = module._XTC.close
+    monkeypatch.setattr(module._XTC, "close", lose_the_end)
+    path = tmp_path / "a.xtc"
+    with pytest.raises(OSError, match="was not written whole"):
+        write(path, np.arange(9.0))
+    assert not path.exists()
 
 
 def test_unknown_format(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Comparison of runs: identical, scaled, slowed and broken ones."""
+
+import numpy as np
+import pytest
+
+from cgml import comparison, observables
+from cgml.comparison import Comparison, Molecule, Run
+
+BONDS = np.array([[0, 1], [1, 2], [2, 3]])
+
+
+def walk(seed: int, n_frames: int = 800, time_step: float = 5.0) -> Run:
+    """Two runs of a chain of four beads in a harmonic well, correlated in time."""
+    generator = np.random.default_rng(seed)
+    frames = np.empty((2, n_frames, 4, 3))
+    frames[:, 0] = generator.normal(size=(2, 4, 3))
+    for k in range(1, n_frames):
+        kick = generator.normal(size=(2, 4, 3))
+        frames[:, k] = 0.8 * frames[:, k - 1] + 0.6 * kick
+    return make_run(frames, time_step)
+
+
+def make_run(frames: np.ndarray, time_step: float) -> Run:
+    rg2 = observables.squared_radius_of_gyration(frames, np.ones(4))
+    return Run(frames, rg2, time_step)
+
+
+@pytest.fixture
+def molecule() -> Molecule:
+    return Molecule("chain", np.ones(4), BONDS)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Run:
+    return walk(1)
+
+
+def test_a_run_equals_itself(molecule, reference):
+    figures = comparison.compare(molecule, reference, reference).figures
+    for name in ("rg2_relative_error", "rg2_emd", "tau_log10_error", "surface_jsd"):
+        assert figures[name].value == pytest.approx(0.0, abs=1e-12)
+    assert figures["contact_error"].value == 0.0
+    assert figures["angle_emd"].value == 0.0
+    assert figures["bond_start_error"].value < 0.2
+
+
+def test_a_swollen_run_is_measured(molecule, reference):
+    swollen = make_run(1.1 * reference.positions, 5.0)
+    figures = comparison.compare(molecule, reference, swollen).figures
+    assert figures["rg2_relative_error"].value == pytest.approx(0.21)
+    shift = 0.21 * reference.rg2.mean() / reference.rg2.std()
+    assert figures["rg2_emd"].value == pytest.approx(shift)
+    assert figures["tau_log10_error"].value == pytest.approx(0.0, abs=1e-12)
+    ends = figures["end_to_end_learned"].value / figures["end_to_end_reference"].value
+    assert ends == pytest.approx(1.1)
+
+
+def test_drift_of_the_bonds_is_seen(molecule, reference):
+    growth = np.linspace(1.0, 1.5, 800)[None, :, None, None]
+    drift = comparison.compare(
+        molecule, reference, make_run(growth * reference.positions, 5.0)
+    ).bond_drift
+    assert drift.shape == (10, 3)
+    assert drift[-1, 1] - drift[0, 1] == pytest.approx(0.45, abs=0.15)
+
+
+def test_a_slowed_run_is_measured(molecule, reference):
+    slow = make_run(reference.positions, 20.0)  # the same frames, four times slower
+    figures = comparison.compare(molecule, reference.every(1), slow).figures
+    own = figures["tau_learned_own_spacing"].value
+    assert own == pytest.approx(4.0 * figures["tau_reference_own_spacing"].value)
+    assert figures["tau_log10_error"].value > 0.3
+
+
+def test_kinetics_use_the_common_spacing(molecule, reference):
+    """A run looked at less often is the same run."""
+    thin = reference.every(4)
+    result = comparison.compare(molecule, reference, thin)
+    assert result.figures["tau_log10_error"].value == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(np.diff(result.correlation.lags), 20.0)
+    own = result.figures["tau_reference_own_spacing"].value
+    assert own != result.figures["tau_reference"].value
+
+
+@pytest.mark.parametrize(
+    ("steps", "strides"),
+    [((5.0, 20.0), (4, 1)), ((20.0, 5.0), (1, 4)), ((2.0, 3.0), (3, 2))],
+)
+def test_common_strides(steps, strides):
+    assert comparison.common_strides(*steps) == strides
+
+
+def test_halves(reference):
+    first, second = reference.halves()
+    both = np.concatenate((first.positions, second.positions), axis=1)
+    np.testing.assert_array_equal(both, reference.positions)
+
+
+def several(molecule: Molecule) -> list[Comparison]:
+    scales = (1.0, 1.5, 2.0, 2.5)
+    pairs = []
+    for k, scale in enumerate(scales):
+        right = make_run(scale * walk(k).positions, 5.0)
+        learned = make_run(scale * walk(k + 10).positions, 5.0)
+        pairs.append(comparison.compare(molecule, right, learned))
+    return pairs
+
+
+def test_summary_is_made_of_the_molecules(molecule):
+    pairs = several(molecule)
+    summary = comparison.summarise(pairs, np.random.default_rng(0))
+    errors = [abs(item.figures["rg2_relative_error"].value) for item in pairs]
+    assert summary["rg2_relative_error"].value == pytest.approx(np.mean(errors))
+    assert 0.0 < summary["rg2_relative_error"].error < np.ptp(errors)
+    assert summary["rg2_r2"].value > 0.9
+    assert summary["rg2_sampling_error"].value == pytest.approx(
+        np.sqrt(2 / np.pi)
+        * np.mean([item.figures["rg2_relative_error"].error for item in pairs])
+    )
+    drift = np.mean([item.bond_drift[-1] for item in pairs], axis=0)
+    assert summary["bond_end_error"].value == pytest.approx(abs(drift - 1).max())
+
+
+def test_errors_of_same_statistics_are_covered(molecule):
+    """Independent runs of one system differ by what the errors say."""
+    pairs = several(molecule)
+    for item in pairs:
+        estimate = item.figures["rg2_relative_error"]
+        assert abs(estimate.value) < 4.0 * estimate.error
+
+
+def test_one_molecule_has_no_correlation(molecule, reference):
+    one = [comparison.compare(molecule, reference, walk(2))]
+    summary = comparison.summarise(one, np.random.default_rng(0))
+    assert np.isnan(summary["rg2_r2"].value)
+    assert np.isnan(summary["tau_spearman"].value)
+    assert np.isfinite(summary["rg2_relative_error"].value)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Run(np.zeros((1, 5, 4, 3)), np.zeros((1, 4)), 1.0), r"\(1, 4\)"),
+        (lambda: Run(np.zeros((5, 4, 3)), np.zeros(5), 1.0), "n_runs"),
+        (lambda: Run(np.zeros((1, 5, 4, 3)), np.full((1, 5), np.nan), 1.0), "NaN"),
+        (lambda: comparison.common_strides(1.0, np.pi), "1 ps and 3.14159 ps"),
+        (lambda: comparison.common_strides(1.0, 500.0), "at most 100 times.*500 ps"),
+    ],
+)
+def test_wrong_input(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+import torch
+from core_systems import (
+    as_double,
+    chain,
+    coil,
+    double_system,
+    learned,
+    mixture,
+    rouse_only,
+    small_spec,
+)
+
+from cgml.config import Refinement
+from cgml.graph import Beads, build_system, find_edges, join_beads
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.predictor import History, project, unwhiten
+from cgml.refiner import denoising_loss, n_draws, noise_levels, sample
+
+SAMPLERS = ["multistep", "heun", "ancestral"]
+
+
+def normal(seed: int, *shape: int) -> torch.Tensor:
+    return torch.tensor(np.random.default_rng(seed).normal(size=shape))
+
+
+def many_beads(n: int, friction: float | None) -> Beads:
+    part = build_system(mixture(), small_spec(friction=friction)).beads
+    return as_double(join_beads([part] * n))
+
+
+class Evaluations:
+    """Denoiser of the standard normal that counts its calls."""
+
+    def __init__(self) -> None:
+        self.levels: list[float] = []
+
+    def __call__(self, white: torch.Tensor, sigma: float) -> torch.Tensor:
+        self.levels.append(sigma)
+        return white / (1.0 + sigma**2)
+
+
+def denoiser_of(model: LearnedModel, mapping: Mapping):
+    """Return the condition and (white, sigma) -> denoised, in double precision."""
+    atoms, beads = double_system(build_system(mapping, model.spec))
+    n = mapping.n_beads
+    edges = as_double(find_edges(beads, [n], None, None))
+    module = model.module.double()
+    n_history = model.spec.n_history
+    history = History(
+        torch.tensor(coil(mapping)),
+        normal(0, n_history, n, 3),
+        torch.ones(n_history, n, 1, dtype=torch.float64),
+    )
+    with torch.no_grad():
+        embedding = module.embedding(atoms)
+        prediction = module.predictor(beads, edges, embedding, history)
+        condition = module.conditioner(edges, history.positions, prediction)
+
+    def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
+        level = torch.full((n, 1), sigma, dtype=torch.float64)
+        with torch.no_grad():
+            return module.denoiser(beads, edges, condition, white, level)
+
+    return condition, denoise
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 10])
+def test_noise_levels(n_levels):
+    refinement = Refinement(n_levels=n_levels, sigma_max=3.0, sigma_min=0.02, rho=5.0)
+    levels = noise_levels(refinement)
+    assert len(levels) == n_levels
+    np.testing.assert_allclose(levels[0], 3.0)
+    if n_levels > 1:
+        np.testing.assert_allclose(levels[-1], 0.02)
+        roots = np.array(levels) ** 0.2
+        np.testing.assert_allclose(np.diff(roots), (0.02**0.2 - 3**0.2) / (n_levels - 1))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "evaluations", "draws"),
+    [("multistep", 7, 1), ("heun", 13, 1), ("ancestral", 7, 7), ("none", 0, 1)],
+)
+def test_evaluations_and_draws(sampler, evaluations, draws):
+    refinement = Refinement(sampler=sampler, n_levels=7)
+    assert n_draws(refinement) == draws
+    denoise = Evaluations()
+    found = sample(denoise, normal(0, draws, 4, 3), refinement)
+    assert found.shape == (4, 3)
+    assert len(denoise.levels) == evaluations
+    assert set(denoise.levels) <= set(noise_levels(refinement))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sharp_target_is_hit(sampler):
+    """If the answer is certain, every sampler gives it."""
+    answer = normal(1, 4, 3)
+    refinement = Refinement(sampler=sampler, n_levels=3)
+    noise = normal(0, n_draws(refinement), 4, 3)
+    found = sample(lambda white, sigma: answer.clone(), noise, refinement)
+    np.testing.assert_allclose(found, answer)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_one_level_is_one_evaluation(sampler):
+    refinement = Refinement(sampler=sampler, n_levels=1)
+    denoise = Evaluations()
+    noise = normal(0, 1, 4, 3)
+    found = sample(denoise, noise, refinement)
+    assert denoise.levels == pytest.approx([3.0])
+    np.testing.assert_allclose(found, noise[0] * 10.0**0.5 / 10.0)
+
+
+def test_no_sampler_is_the_gaussian_of_the_predictor():
+    noise = normal(0, 1, 4, 3)
+    assert torch.equal(sample(Evaluations(), noise, Refinement(sampler="none")), noise[0])
+
+
+@pytest.mark.parametrize("friction", [None, 0.5])
+def test_loss_against_numpy(friction):
+    beads = many_beads(2, friction)
+    n = len(beads.masses)
+    denoised, target = normal(1, n, 3), normal(2, n, 3)
+    spread, sigma = 0.5 + normal(3, n, 1).abs(), 0.1 + normal(4, n, 1).abs()
+    error = project(denoised - target, spread, beads).numpy()
+    weight = (1.0 + sigma.numpy() ** 2) / sigma.numpy() ** 2
+    found = denoising_loss(denoised, target, spread, sigma, beads)
+    np.testing.assert_allclose(found, np.mean(weight * error**2))
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 3.0])
+def test_loss_is_least_for_the_exact_denoiser(sigma):
+    """Of all linear ones: factor v / (v + sigma^2), within 4 standard errors."""
+    beads = many_beads(300, None)
+    n, variance = len(beads.masses), 0.4
+    target = variance**0.5 * normal(1, n, 3)
+    noisy = target + sigma * normal(2, n, 3)
+    level, spread = torch.full((n, 1), sigma).double(), torch.ones(n, 1).double()
+    factors = np.array([0.0, 0.5, 1.0])
+    losses = [
+        float(denoising_loss(factor * noisy, target, spread, level, beads))
+        for factor in factors
+    ]
+    parabola = np.polynomial.Polynomial.fit(factors, losses, 2)
+    best = parabola.deriv().roots()[0]
+    # slope of a regression of target on noisy: its variance is that of the residual
+    residual = variance * sigma**2 / (variance + sigma**2)
+    error = np.sqrt(residual / (variance + sigma**2) / (3 * n))
+    assert parabola.deriv(2)(0.0) > 0.0
+    assert abs(best - variance / (variance + sigma**2)) < 4.0 * error
+
+
+def test_loss_ignores_what_moves_nothing():
+    beads = many_beads(2, 0.5)
+    n = len(beads.masses)
+    spread, sigma = 0.5 + normal(3, n, 1).abs(), torch.ones(n, 1).double()
+    denoised, target = normal(1, n, 3), normal(2, n, 3)
+    shift = beads.rest / spread * normal(5, 1, 3)
+    one = denoising_loss(denoised, target, spread, sigma, beads)
+    other = denoising_loss(denoised + shift, target, spread, sigma, beads)
+    np.testing.assert_allclose(one, other)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.5, 3.0])
+def test_idle_networks_denoise_the_standard_normal(sigma):
+    mapping = mixture()
+    _, denoise = denoiser_of(rouse_only(small_spec()), mapping)
+    white = normal(1, 7, 3)
+    np.testing.assert_allclose(denoise(white, sigma), white / (1.0 + sigma**2))
+
+
+def test_without_noise_there_is_nothing_to_remove():
+    """The answer tends to the question, whatever the weights."""
+    _, denoise = denoiser_of(learned(small_spec()), mixture())
+    white = normal(1, 7, 3)
+    far, near = (
+        np.abs((denoise(white, sigma) - white).numpy()).max() for sigma in (0.1, 1e-4)
+    )
+    assert far > 1e-3
+    assert near < 2e-3 * far + 1e-7
+
+
+def test_the_candidate_counts():
+    """What the network adds depends on where the other beads are, not only on one."""
+    _, denoise = denoiser_of(learned(small_spec()), chain())
+    white = normal(1, 5, 3)
+    other = white.clone()
+    other[4] += 1.0
+    change = (denoise(other, 1.0) - denoise(white, 1.0))[:4]
+    assert change.abs().min() > 1e-8
+
+
+def test_the_condition():
+    spec = small_spec()
+    mapping = chain()
+    condition, _ = denoiser_of(rouse_only(spec), mapping)
+    start = coil(mapping)
+    beads = double_system(build_system(mapping, spec)).beads
+    edges = find_edges(beads, [5], None, None)
+    for along, place in ((condition.along_now, start), (condition.along_mean, None)):
+        points = condition.mean.numpy() if place is None else place
+        gap = points[edges.receiver] - points[edges.sender]
+        unit = gap / np.linalg.norm(gap, axis=1, keepdims=True)
+        np.testing.assert_allclose(along, unit, atol=1e-6)
+    drift = (condition.mean.numpy() - start) / spec.statistics.displacement_scale
+    np.testing.assert_allclose(condition.drift, drift)
+    zero = torch.zeros(5, 3, dtype=torch.float64)
+    assert torch.equal(unwhiten(zero, condition.mean, condition.spread, beads), condition.mean)
