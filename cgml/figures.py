@@ -195,8 +195,8 @@ def cost(figures: Cost) -> Figure:
     axis.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
     axis.set_xlim(0.0, 1.2 * max(rates))
     axis.invert_yaxis()
-    molecules = f"{figures.n_paths} molecules together"
-    axis.set_xlabel(f"simulated time of {molecules} / ps per second")
+    paths = f"{figures.n_paths} runs together"
+    axis.set_xlabel(f"simulated time of {paths} / ps per second")
     return figure
 
 

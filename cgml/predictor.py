@@ -202,21 +202,14 @@ def project(white: torch.Tensor, spread: torch.Tensor, beads: Beads) -> torch.Te
 
 
 def gaussian_loss(
-    prediction: Prediction, target: torch.Tensor, beads: Beads, scale: torch.Tensor
+    prediction: Prediction, target: torch.Tensor, beads: Beads
 ) -> torch.Tensor:
-    """Negative log-likelihood per bead coordinate, and the squared error in space.
-
-    The likelihood (without constants) counts every mode the same; the squared error
-    of the mean has the same optimum and adds weight to the few slow modes.
+    """Negative log-likelihood per bead coordinate, without constants, ().
 
     Args:
         prediction: of the next positions.
         target: (n_beads, 3) true next positions, nm.
         beads: static description.
-        scale: () rms displacement of a bead in one step, nm.
     """
     white = whiten(target, prediction.mean, prediction.spread, beads)
-    error = (target - prediction.mean) / scale
-    return (
-        torch.log(prediction.spread) + 0.5 * white.square() + 1.5 * error.square()
-    ).mean()
+    return (torch.log(prediction.spread) + 0.5 * white.square()).mean()

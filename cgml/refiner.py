@@ -208,13 +208,8 @@ def denoising_loss(
     spread: torch.Tensor,
     sigma: torch.Tensor,
     beads: Beads,
-    scale: torch.Tensor,
-) -> torch.Tensor:
-    """Preconditioned denoising score matching, ().
-
-    The mean of two metrics with the same optimum: in white coordinates, where every
-    mode counts the same, and in space, where the slow modes count most; they are few,
-    and the stationary distribution sums their errors over many steps.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Preconditioned denoising score matching in two metrics with one optimum.
 
     Args:
         denoised: (n_beads, 3) output of the network.
@@ -222,12 +217,16 @@ def denoising_loss(
         spread: (n_beads, 1) spread of the prediction.
         sigma: (n_beads, 1) noise level.
         beads: static description.
-        scale: () rms displacement of a bead in one step, nm.
+
+    Returns:
+        The loss in white coordinates, (), where every mode counts the same, and in
+        space, (), nm^2, where the slow modes count most: they are few, and the
+        stationary distribution sums their errors over many steps.
     """
     error = project(denoised - target, spread, beads)
     moved = apply_blocks(beads.root_kernel, beads.slots, spread * error)
-    square = error.square() + 3.0 * (moved / scale).square()
-    return 0.5 * ((1.0 + 1.0 / sigma.square()) * square).mean()
+    weight = 1.0 + 1.0 / sigma.square()
+    return (weight * error.square()).mean(), (weight * moved.square()).mean()
 
 
 def noise_levels(refinement: Refinement) -> list[float]:

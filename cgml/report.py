@@ -121,8 +121,7 @@ PICTURES = (
     ),
     Picture(
         "cost",
-        "Simulated time of all molecules together per second of wall time, on this "
-        "machine.",
+        "Simulated time of all runs together per second of wall time, on this machine.",
         lambda e: figures.cost(e.cost),
     ),
 )

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from cgml.config import ModelSpec
 from cgml.export import bundled_models, load_model
 from cgml.files import replacing
+from cgml.guards import GuardError
 from cgml.model import LearnedModel
 from cgml.parts import Part, find_parts, write_part
-from cgml.guards import GuardError
 from cgml.propagator import Propagator, State
 from cgml.trajectory import BeadTrajectory, TrajectoryWriter, write_topology
 

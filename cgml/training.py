@@ -64,13 +64,14 @@ class Learner(lightning.LightningModule):
             stream: source of noise levels and noise.
         """
         model, refinement = self.model, self.spec.refinement
-        scale = model.predictor.displacement_scale
+        area = self.spec.statistics.displacement_scale**2 / 3.0  # nm^2 per coordinate
         embedding = model.embedding(batch.atoms).index_select(0, batch.embedding_rows)
         prediction = model.predictor(batch.beads, batch.edges, embedding, batch.history)
+        error = batch.target - prediction.mean
         terms = {
-            "likelihood": gaussian_loss(prediction, batch.target, batch.beads, scale)
+            "likelihood": gaussian_loss(prediction, batch.target, batch.beads),
+            "drift": 0.5 * error.square().mean() / area,
         }
-
         fixed = prediction._replace(
             mean=prediction.mean.detach(), spread=prediction.spread.detach()
         )
@@ -85,15 +86,17 @@ class Learner(lightning.LightningModule):
         denoised = model.denoiser(
             batch.beads, batch.edges, condition, target + sigma * noise, sigma
         )
-        terms["score"] = denoising_loss(
-            denoised, target, fixed.spread, sigma, batch.beads, scale
+        white, space = denoising_loss(
+            denoised, target, fixed.spread, sigma, batch.beads
         )
+        terms["score"] = 0.5 * white
+        terms["spatial score"] = 0.5 * space / area
         if self.spec.has_property:
             radius = model.radius_head(
                 batch.beads, batch.history.positions, prediction.nodes
             )
-            error = (radius - batch.radius) / self.spec.statistics.length_scale
-            terms["property"] = PROPERTY_WEIGHT * error.square().mean()
+            offset = (radius - batch.radius) / self.spec.statistics.length_scale
+            terms["property"] = PROPERTY_WEIGHT * offset.square().mean()
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
 

@@ -40,7 +40,9 @@ def simulate(model, level="atoms", name="Reference", *, start=True, **options):
     """A Simulation of `chain()`; the tiny model is untrained: guards only record."""
     built = chain()
     options = {"guard": "record", "topology": built.topology} | options
-    integrator = LearnedCGIntegrator(loaded(model), **options)
+    if not isinstance(model, LearnedModel):
+        model = loaded(model)
+    integrator = LearnedCGIntegrator(model, **options)
     topology, system, positions = built.topology, built.system, built.positions
     if level == "beads":
         mapping = integrator.getMapping()

@@ -195,16 +195,29 @@ def test_temperature_is_the_model_s(tiny_model):
     assert integrator.computeSystemTemperature() == 120.272 * unit.kelvin
 
 
+def guarded(model, frames):
+    """The model with a displacement guard that trips on these frames, and the step."""
+    moves = np.linalg.norm(np.diff(frames, axis=0), axis=2).max(axis=1)
+    trip = next(i for i in range(1, len(moves)) if moves[i] > moves[:i].max())
+    limit = 0.5 * (moves[trip] + moves[:trip].max()) / DISPLACEMENT_MARGIN
+    values = model.spec.model_dump()
+    values["statistics"]["max_displacement"] = limit
+    return LearnedModel(ModelSpec.model_validate(values), model.module), trip + 1
+
+
 @on_both_levels
 def test_guard_stops_at_the_last_good_step(tiny_model, level):
-    simulation = simulate(tiny_model, level, guard="raise")
-    with pytest.raises(GuardError, match="stopped replica 0") as caught:
-        simulation.step(1000)
-    n_good = caught.value.step - 1
-    assert simulation.currentStep == n_good
-    assert sum(simulation.integrator.getGuardCounts().values()) == 1
     other = simulate(tiny_model, level)
-    other.step(n_good)
+    mapping = as_mapping(other)
+    start = mapping.positions(chain().positions)
+    frames = [start, *core_frames(tiny_model, mapping, start, 30)]
+    model, step = guarded(loaded(tiny_model), frames)
+    simulation = simulate(model, level, guard="raise")
+    with pytest.raises(GuardError, match=f"stopped replica 0 at step {step}"):
+        simulation.step(30)
+    assert simulation.currentStep == step - 1
+    assert sum(simulation.integrator.getGuardCounts().values()) == 1
+    other.step(step - 1)
     np.testing.assert_array_equal(positions_of(simulation), positions_of(other))
 
 
