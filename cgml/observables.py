@@ -146,7 +146,7 @@ def contact_map(positions: ArrayLike, cutoff: float) -> Floats:
     close = (pair_distances(positions) < cutoff).reshape(-1, n * (n - 1) // 2)
     result = np.eye(n)
     result[np.triu_indices(n, k=1)] = close.mean(axis=0)
-    return np.maximum(result, result)
+    return np.maximum(result, result.T)
 
 
 def radial_distribution(
@@ -174,7 +174,7 @@ def radial_distribution(
         raise ValueError(
             f"frames of shape (n_frames, n, 3) are required, got {points.shape}"
         )
-    cell = freud.box.Box.from_matrix(np.asarray(box, dtype=np.float64))
+    cell = freud.box.Box.from_matrix(np.asarray(box, dtype=np.float64).T)
     rdf = freud.density.RDF(bins=n_bins, r_max=cutoff)
     for frame in points:
         rdf.compute((cell, cell.wrap(frame)), reset=False)
@@ -217,7 +217,7 @@ class Surface:
             )
         components = PCA(n_components=2, svd_solver="covariance_eigh").fit(features)
         low, high = np.quantile(components.transform(features), [0.01, 0.99], axis=0)
-        return cls(components, np.linspace(low, high, n_bins, axis=1)[:, 1:])
+        return cls(components, np.linspace(low, high, n_bins - 1, axis=1))
 
     def project(self, positions: ArrayLike) -> Floats:
         """Project frames on the plane.

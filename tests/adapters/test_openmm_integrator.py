@@ -14,7 +14,9 @@ from openmm_systems import (
     velocities_of,
 )
 
-from cgml.guards import GuardError
+from cgml.config import ModelSpec
+from cgml.guards import DISPLACEMENT_MARGIN, GuardError
+from cgml.model import LearnedModel
 from cgml.propagator import Propagator
 from openmm_cgml.integrator import LearnedCGIntegrator
 
