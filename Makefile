@@ -44,7 +44,7 @@ $(VENV)/.python:
 	        "install one, or name it: make demo PYTHON=/path/to/python3.12" >&2; \
 	    exit 1; \
 	fi; \
-	"$$python" -m venv $(VENV)
+	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV)
 	@touch $@
 
 # torch first: everything else is then resolved around the one pinned build

@@ -104,7 +104,8 @@ class ModelSpec(_Section):
         bond_types: names of the bond types the model knows.
         atoms_per_bead: mean number of atoms in a bead.
         partition: METIS variant of the mapping.
-        cutoff: neighbour cutoff, nm; None: all pairs of beads of a system.
+        cutoff: neighbour cutoff, nm; None: all pairs of beads of a molecule, and
+            molecules do not see each other.
         periodic: whether the model was trained in periodic boxes.
         temperature: temperature of the training data, K.
         friction: friction of the thermostat, 1/ps, from which the centre-of-mass

@@ -147,7 +147,7 @@ def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:
         blocks[3, index, :n, :n] = _separation(n, bonds)
         rest[member] = matrices.rest
     masses = mapping.bead_masses / (spec.atoms_per_bead * _mean_mass(spec))
-    mean, root, inverse, separation = torch.from_numpy(blocks).float()
+    mean, root, inverse, separation = torch.from_numpy(blocks)
     return Beads(
         masses=_column(masses),
         molecules=torch.tensor(molecules),
@@ -174,35 +174,53 @@ def find_edges(
     positions: torch.Tensor | None,
     cutoff: float | None,
 ) -> Edges:
-    """Pairs of beads that exchange messages: within the cutoff, or bonded.
+    """Pairs of beads that exchange messages.
+
+    With a cutoff: pairs of a system within it, and all bonds. Without: all pairs of a
+    molecule; molecules do not see each other.
 
     Args:
         beads: of several systems.
         sizes: number of beads of each system; pairs stay inside a system.
         positions: (n_beads, 3) nm; not needed without a cutoff.
-        cutoff: nm; None: all pairs of a system.
+        cutoff: nm, or None.
 
     Returns:
         Edges in ascending order of (receiver, sender).
     """
-    n, start, keys = len(beads.molecules), 0, []
-    for size in sizes:
-        if cutoff is None or positions is None:
-            numbers = torch.arange(start, start + size)
-            receiver, sender = torch.cartesian_prod(numbers, numbers).T
-        else:
-            points = positions[start : start + size].double().cpu()
-            search = NeighborList(cutoff=cutoff, full_list=True)
-            box = torch.zeros(3, 3, dtype=torch.float64)
-            first, second = search.compute(points, box, periodic=False, quantities="ij")
-            receiver, sender = first + start, second + start
-        keys.append((receiver * n + sender)[receiver != sender])
-        start += size
-    if cutoff is not None:
-        keys.append(_bond_keys(beads, n))
+    n = len(beads.molecules)
+    if cutoff is None or positions is None:
+        keys = _molecule_keys(beads.molecules.cpu(), n)
+    else:
+        keys = [_bond_keys(beads, n)]
+        search = NeighborList(cutoff=cutoff, full_list=True)
+        box = torch.zeros(3, 3, dtype=torch.float64)
+        for part, first in zip(
+            torch.split(positions.double().cpu(), list(sizes)),
+            _starts(sizes),
+            strict=True,
+        ):
+            sender, receiver = search.compute(
+                part, box, periodic=False, quantities="ij"
+            )
+            keys.append((receiver + first) * n + sender + first)
     joined = torch.unique(torch.cat(keys))
     receiver, sender = torch.div(joined, n, rounding_mode="floor"), joined % n
     return Edges(sender, receiver, _static(beads, sender, receiver))
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+    return [0, *np.cumsum(sizes)[:-1].tolist()]
+
+
+def _molecule_keys(molecules: torch.Tensor, n: int) -> list[torch.Tensor]:
+    """Receiver * n + sender of all pairs of two beads of one molecule."""
+    order = torch.argsort(molecules, stable=True)
+    keys = []
+    for members in torch.split(order, torch.bincount(molecules).tolist()):
+        pairs = members[:, None] * n + members[None, :]
+        keys.append(pairs[~torch.eye(len(members), dtype=torch.bool)])
+    return keys
 
 
 def _bond_keys(beads: Beads, n: int) -> torch.Tensor:
@@ -221,6 +239,7 @@ def _static(beads: Beads, sender: torch.Tensor, receiver: torch.Tensor) -> torch
     place = slots[receiver] * width + slots[sender] % width
     apart = beads.separation.cpu().reshape(-1)[place]
     apart[molecules[receiver] != molecules[sender]] = torch.inf
+    apart = apart.float()
     decays = [torch.exp(-apart / reach) for reach in (1.5, 4.0, 12.0, 40.0)]
     same = [(apart == 1.0).float(), torch.isfinite(apart).float()]
     return torch.stack([*same, *decays], dim=1)
@@ -268,7 +287,7 @@ def _column(values: NDArray[np.number]) -> torch.Tensor:
 
 
 def _offsets(parts: Sequence[torch.Tensor]) -> list[int]:
-    return [0, *np.cumsum([len(part) for part in parts])[:-1].tolist()]
+    return _starts([len(part) for part in parts])
 
 
 def _cat(parts: Sequence[torch.Tensor], offsets: Sequence[int]) -> torch.Tensor:

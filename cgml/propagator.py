@@ -112,11 +112,11 @@ class Propagator:
 
     def start(
         self,
-        positions: ArrayLike,
+        positions: ArrayLike | torch.Tensor,
         *,
-        displacements: ArrayLike | None = None,
-        n_known: ArrayLike | None = None,
-        step: ArrayLike = 0,
+        displacements: ArrayLike | torch.Tensor | None = None,
+        n_known: ArrayLike | torch.Tensor | None = None,
+        step: ArrayLike | torch.Tensor = 0,
     ) -> State:
         """A state from one frame, or from true earlier displacements if there are.
 
@@ -288,13 +288,14 @@ class Propagator:
         return (2.0 * energy * self.spec.time_step / (masses * friction)).sqrt()
 
     def _check(self, before: State, after: State) -> dict[int, GuardError]:
-        edges = self._systems.edges(after.positions)
+        is_finite = bool(torch.isfinite(after.positions).all())
+        edges = self._systems.edges((after if is_finite else before).positions)
         return self._guards.check(before.positions, after.positions, edges, before.step)
 
     def _checked(
-        self, values: ArrayLike, shape: tuple[int, ...], name: str
+        self, values: ArrayLike | torch.Tensor, shape: tuple[int, ...], name: str
     ) -> torch.Tensor:
-        array = np.array(values, dtype=np.float64)
+        array = np.array(_on_cpu(values), dtype=np.float64)
         if array.shape != shape:
             raise ValueError(
                 f"{name} must have shape {shape} for {self.n_beads} beads in "
@@ -309,5 +310,11 @@ class Propagator:
         return torch.from_numpy(array).to(self._device)
 
 
-def _counts(values: ArrayLike, n: int) -> torch.Tensor:
-    return torch.from_numpy(np.array(np.broadcast_to(values, (n,)), dtype=np.int64))
+def _counts(values: ArrayLike | torch.Tensor, n: int) -> torch.Tensor:
+    numbers = np.broadcast_to(_on_cpu(values), (n,))
+    return torch.from_numpy(np.array(numbers, dtype=np.int64))
+
+
+def _on_cpu(values: ArrayLike | torch.Tensor) -> ArrayLike:
+    """Take arrays of numpy and torch alike."""
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else values

@@ -119,17 +119,21 @@ def apply_blocks(
 ) -> torch.Tensor:
     """Multiply every molecule's vectors by its matrix.
 
+    In float64, so that the result in float32 does not depend on the padding, that is,
+    on what else is in the batch.
+
     Args:
-        blocks: (n_molecules, m, m), padded with zeros to the largest molecule.
+        blocks: (n_molecules, m, m) float64, padded with zeros to the largest molecule.
         slots: (n_beads,) place of each bead in the padded (n_molecules * m) array.
         values: (n_beads, 3).
 
     Returns:
-        (n_beads, 3).
+        (n_beads, 3), of the kind of `values`.
     """
     n_molecules, width = blocks.size(0), blocks.size(1)
     padded = torch.zeros(
-        n_molecules * width, 3, dtype=values.dtype, device=values.device
-    ).index_copy(0, slots, values)
+        n_molecules * width, 3, dtype=blocks.dtype, device=values.device
+    ).index_copy(0, slots, values.to(blocks.dtype))
     product = torch.bmm(blocks, padded.view(n_molecules, width, 3))
-    return product.view(n_molecules * width, 3).index_select(0, slots)
+    own = product.view(n_molecules * width, 3).index_select(0, slots)
+    return own.to(values.dtype)

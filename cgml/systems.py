@@ -13,7 +13,6 @@ from cgml.graph import (
     Edges,
     build_system,
     find_edges,
-    join_atoms,
     join_beads,
 )
 from cgml.mapping import Mapping
@@ -66,12 +65,12 @@ class Systems:
         if spec.cutoff is None:
             self._edges = _to(find_edges(beads, self._sizes, None, None), device)
         self.beads = _to(beads, device)
-        atoms = _to(join_atoms([graph.atoms for graph in graphs.values()]), device)
-        with torch.inference_mode():
-            embedding = module.embedding(atoms)
-            rows = embedding.split([item.n_beads for item in unique.values()])
-            own = dict(zip(unique, rows, strict=True))
-            self.embedding = torch.cat([own[key] for key in order])
+        with torch.inference_mode():  # one by one: the bits depend on nothing else
+            rows = {
+                key: module.embedding(_to(graph.atoms, device))
+                for key, graph in graphs.items()
+            }
+            self.embedding = torch.cat([rows[key] for key in order])
         self.replica = torch.repeat_interleave(
             torch.arange(len(self._sizes)), torch.tensor(self._sizes)
         ).to(device)

@@ -60,9 +60,8 @@ def main(train: Path | None = None, validation: Path | None = None) -> None:
     model = fit(config)  # the same call after a kill goes on where it was
 
     spec = load_model(model).spec
-    print(
-        f"{model}: one step is {spec.time_step:g} ps, types {list(spec.particle_types)}"
-    )
+    types = ", ".join(spec.particle_types)
+    print(f"{model}: one step is {spec.time_step:g} ps, types {types}")
     print(f"bonds of {spec.statistics.bond_length_range} nm in the training data")
 
 

@@ -8,9 +8,9 @@ import openmm
 from numpy.typing import ArrayLike
 from openmm import app, unit
 
-from cgml.propagator import GuardPolicy
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.propagator import GuardPolicy
 from cgml.topology import MolecularGraph
 from openmm_cgml.convert import in_nanometers
 from openmm_cgml.integrator import LearnedCGIntegrator

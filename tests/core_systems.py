@@ -29,10 +29,10 @@ SPEC: dict[str, Any] = {
     "temperature": 300.0,
     "friction": 0.5,
     "network": {
-        "n_embedding": 4,
+        "n_embedding": 16,
         "n_embedding_steps": 1,
-        "n_node": 8,
-        "n_edge": 8,
+        "n_node": 32,
+        "n_edge": 32,
         "n_predictor_layers": 1,
         "n_refiner_layers": 1,
     },

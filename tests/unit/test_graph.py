@@ -160,7 +160,7 @@ def test_edges_within_a_cutoff(cutoff):
 def test_a_wide_cutoff_is_no_cutoff():
     mapping = mixture()
     beads = beads_of(mapping)
-    wide = find_edges(beads, [7], torch.tensor(coil(mapping)), 1.0e3)
+    wide = find_edges(beads, [7], torch.tensor(coil(mapping)), 60.0)
     every = find_edges(beads, [7], None, None)
     for one, other in zip(wide, every, strict=True):
         assert torch.equal(one, other)

@@ -201,7 +201,7 @@ def test_a_held_centre_forgets_how_it_moved(model):
 
 
 def test_a_cutoff_beyond_the_system_is_no_cutoff():
-    one, other = (learned(small_spec(cutoff=cutoff)) for cutoff in (None, 1.0e3))
+    one, other = (learned(small_spec(cutoff=cutoff)) for cutoff in (None, 60.0))
     mappings = [CHAIN, MIXTURE]
     positions = [
         run(p, p.start(starts(*mappings)), 3).positions
@@ -309,7 +309,7 @@ GUARDS = pytest.mark.parametrize("guard", ["finite", *PROVOKED])
 
 
 @GUARDS
-@pytest.mark.parametrize("cutoff", [None, 2.0e3])
+@pytest.mark.parametrize("cutoff", [None, 60.0])
 def test_a_guard_raises(guard, cutoff):
     model, limit = provoked(guard)
     model = LearnedModel(model.spec.model_copy(update={"cutoff": cutoff}), model.module)

@@ -18,9 +18,9 @@ from workflow_tools import command, environment
 
 from cgml import simulation
 from cgml.export import load_model, save_model
+from cgml.guards import GuardError
 from cgml.model import Model
 from cgml.parts import find_parts
-from cgml.guards import GuardError
 from cgml.propagator import Propagator
 from cgml.trajectory import read_beads, read_reference
 

@@ -1,0 +1,100 @@
+"""`cgml evaluate`, `baseline` and `models`: from files to a report."""
+
+import json
+import re
+
+import pytest
+from workflow_tools import write_chains
+
+from cgml import baselines
+from cgml.export import bundled_models
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    """Three chains, 1,200 ps each."""
+    path = tmp_path_factory.mktemp("references") / "test.npz"
+    return write_chains(path, n_chains=3, n_frames=120, seed=4)
+
+
+def test_report(cgml, tiny_model, references, tmp_path):
+    result = cgml(
+        *("evaluate", tiny_model, "--reference", references),
+        *("--output", tmp_path / "judged", "--replicas", 2),
+    )
+    assert result.exit_code == 0, result.output
+    page = next((tmp_path / "judged").glob("*.html")).read_text()
+    assert "test_000" in page
+    assert 'src="http' not in page
+    (path,) = (tmp_path / "judged").glob("*.json")
+    figures = json.loads(path.read_text())
+    assert sorted(figures["molecules"]) == ["test_000", "test_001", "test_002"]
+    assert figures["run"]["n_replicas"] == 2
+
+
+def test_a_reference_of_other_beads(cgml, tiny_model, references, tmp_path):
+    beads = tmp_path / "beads"
+    cgml("prepare", references, "--output", beads, "--atoms-per-bead", 10)
+    result = cgml(
+        *("evaluate", tiny_model, "--reference", beads / "test_000.h5md"),
+        *("--output", tmp_path / "judged"),
+    )
+    assert result.exit_code == 1
+    assert "has 5 atoms in a bead" in " ".join(result.output.split())
+
+
+def test_baselines_are_written_and_read(cgml, references, tmp_path, monkeypatch):
+    """The fits themselves have tests of their own; here only what goes in and out."""
+    other = write_chains(tmp_path / "train.npz", n_chains=4, n_frames=60, seed=5)
+    seen = {}
+
+    def measure(train, validation, test, *, charges, on_baseline):
+        seen.update(charges=charges, sizes=[len(train), len(validation), len(test)])
+        on_baseline("mean")
+        known = baselines.label(train)
+        graphs = [item.mapping.graph for item in test]
+        values = baselines.fit_mean(known, known, graphs)
+        names = [item.name for item in test]
+        tau = 10.0 ** values[None, :, 1]
+        return [baselines.Prediction("mean", names, values[None, :, 0], tau)]
+
+    monkeypatch.setattr(baselines, "measure", measure)
+    path = tmp_path / "baselines.json"
+    result = cgml(
+        *("baseline", "--train", other, "--validation", other),
+        *("--reference", references, "--output", path),
+        *("--charge", "C=1", "--charge", "D=-1"),
+    )
+    assert result.exit_code == 0, result.output
+    assert seen == {"charges": {"C": 1.0, "D": -1.0}, "sizes": [4, 4, 3]}
+    assert baselines.load(path)[0].molecules == ["test_000", "test_001", "test_002"]
+    bad = cgml(
+        *("baseline", "--train", other, "--validation", other),
+        *("--reference", references, "--output", path, "--charge", "C"),
+    )
+    assert bad.exit_code == 1
+    assert "NAME=NUMBER" in " ".join(bad.output.split())
+
+
+def test_models_are_listed_with_their_cards(cgml):
+    result = cgml("models")
+    assert result.exit_code == 0
+    for name in bundled_models():
+        assert name in result.output
+        assert cgml("models", name).exit_code == 0
+    unknown = cgml("models", "no-such-model")
+    assert unknown.exit_code == 1
+    assert "no bundled model is named 'no-such-model'" in unknown.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["prepare", "train", "export", "run", "evaluate", "baseline", "models"],
+)
+def test_help_has_units_and_an_example(cgml, command):
+    result = cgml(command, "--help")
+    text = " ".join(result.output.split())
+    assert result.exit_code == 0
+    assert "For example:" in text
+    assert f"cgml {command} " in text
+    assert re.search(r"\b(nm|ps|Da)\b", text)
