@@ -144,12 +144,7 @@ def export(
     from cgml.config import TrainingConfig
 
     settings = TrainingConfig.from_toml(config)
-    spec = training.make_spec(settings, training.load_frames(settings.data.train))
-    path = training.export_checkpoint(
-        settings,
-        checkpoint or settings.output / "checkpoints" / "best.ckpt",
-        training.Learner(spec, settings, []),
-    )
+    path = training.export_checkpoint(settings, checkpoint)
     _out.print(f"model written to {path}", soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ from cgml.rouse import kernels
 from cgml.topology import bond_type_index, type_index
 
 N_STATIC = 6  # columns of Edges.static
+MASS_TOLERANCE = 0.01  # relative; tables of atomic weights differ by less
 
 
 class Atoms(NamedTuple):
@@ -96,9 +97,25 @@ def build_system(mapping: Mapping, spec: ModelSpec) -> SystemGraph:
         spec: of the model, for its vocabulary and its prior.
 
     Raises:
-        ValueError: A particle or bond type is not in the vocabulary.
+        ValueError: A particle or bond type is not in the vocabulary, or a particle
+            has not the mass of its type.
     """
+    _check_masses(mapping, spec)
     return SystemGraph(_atoms(mapping, spec), _beads(mapping, spec))
+
+
+def _check_masses(mapping: Mapping, spec: ModelSpec) -> None:
+    graph = mapping.graph
+    type_index(graph, list(spec.particle_types))  # unknown types first
+    expected = np.array([spec.particle_types[name] for name in graph.types])
+    wrong = np.flatnonzero(np.abs(graph.masses - expected) > MASS_TOLERANCE * expected)
+    if len(wrong):
+        atom = int(wrong[0])
+        raise ValueError(
+            f"particle type {graph.types[atom]!r} must have mass {expected[atom]:g} Da "
+            f"as in model {spec.name!r}, atom {atom} has {graph.masses[atom]:g} Da: "
+            "correct the mass, or name the type differently"
+        )
 
 
 def _mean_mass(spec: ModelSpec) -> float:

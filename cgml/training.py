@@ -1,5 +1,6 @@
 """Training: predictor, score network and property head together, with Lightning."""
 
+import logging
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
@@ -26,9 +27,10 @@ from cgml.files import replacing
 from cgml.model import LearnedModel, Model
 from cgml.observables import bond_lengths, squared_radius_of_gyration
 from cgml.predictor import gaussian_loss, whiten
+from cgml.preparation import Coarsening, read_systems
 from cgml.propagator import Propagator
 from cgml.refiner import denoising_loss
-from cgml.trajectory import BeadTrajectory, read_beads, read_reference
+from cgml.trajectory import BeadTrajectory
 
 LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = -0.9, 1.2  # noise levels seen in training
 PROPERTY_WEIGHT = 10.0
@@ -253,17 +255,13 @@ def load_frames(patterns: Sequence[str]) -> list[BeadTrajectory]:
     Raises:
         FileNotFoundError: A pattern matches nothing.
     """
-    trajectories: list[BeadTrajectory] = []
+    paths: list[Path] = []
     for pattern in patterns:
-        paths = sorted(Path(name) for name in glob(pattern))
-        if not paths:
+        found = sorted(Path(name) for name in glob(pattern))
+        if not found:
             raise FileNotFoundError(f"no bead frames match {pattern!r}")
-        for path in paths:
-            if path.suffix == ".npz":
-                trajectories.extend(read_reference(path))
-            else:
-                trajectories.append(read_beads(path))
-    return trajectories
+        paths.extend(found)
+    return list(read_systems(paths, None, Coarsening()))
 
 
 def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelSpec:
@@ -343,6 +341,7 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
         ValueError: The splits share a molecule, or the data do not fit the config.
     """
     torch.set_num_threads(config.optimiser.n_threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     train, validation = (
         load_frames(config.data.train),
         load_frames(config.data.validation),
@@ -367,26 +366,35 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
         ckpt_path=str(last) if resume and last.is_file() else None,
         weights_only=True,
     )
-    return export_checkpoint(config, Path(checkpoints.best_model_path), learner)
+    return _write_model(config, spec, Path(checkpoints.best_model_path))
 
 
-def export_checkpoint(
-    config: TrainingConfig, checkpoint: Path, learner: Learner
-) -> Path:
-    """Write the model file of one checkpoint's averaged weights.
+def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) -> Path:
+    """Write the model file of a run, also of one that still goes on.
 
     Args:
         config: of the run.
-        checkpoint: written during the run.
-        learner: of the run; its weights are replaced.
+        checkpoint: written during the run; None: the best so far.
 
     Returns:
-        Path of the model file.
+        Path of the model file, model.pt in the run folder.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
     """
+    source = checkpoint or config.output / "checkpoints" / "best.ckpt"
+    if not source.is_file():
+        raise FileNotFoundError(f"no checkpoint at {source}: train first")
+    spec = make_spec(config, load_frames(config.data.train))
+    return _write_model(config, spec, source)
+
+
+def _write_model(config: TrainingConfig, spec: ModelSpec, checkpoint: Path) -> Path:
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    learner.load_state_dict(content["state_dict"])
+    learner = Learner(spec, config, [])
+    learner.load_state_dict(content["state_dict"])  # the averaged weights
     path = config.output / "model.pt"
-    save_model(path, learner.spec, learner.model.cpu())
+    save_model(path, spec, learner.model)
     return path
 
 
@@ -404,7 +412,11 @@ def _trainer(config: TrainingConfig, checkpoints: ModelCheckpoint) -> lightning.
         callbacks=[
             checkpoints,
             EMAWeightAveraging(decay=sizes.average_decay),
-            EarlyStopping("validation/total", patience=sizes.patience),
+            EarlyStopping(
+                "validation/total",
+                patience=sizes.patience,
+                check_on_train_epoch_end=False,  # else a resumed run has no value yet
+            ),
             LearningRateMonitor("step"),
             RichProgressBar(),
         ],

@@ -124,19 +124,27 @@ def test_what_is_not_in_the_vocabulary_is_refused(types, kinds, message):
         build_system(mapping, small_spec())
 
 
-def test_all_pairs_of_each_system():
-    mappings = [chain(), mixture(), chain("AB")]
+def test_all_pairs_of_each_molecule():
+    """Molecules whose beads are not in order, too."""
+    mixed = Mapping.from_labels(mixture().graph, [4, 4, 1, 2, 0, 0, 3, 3, 5, 6])
+    mappings = [chain(), mixed, chain("AB"), chain()]
     sizes = [item.n_beads for item in mappings]
     edges = find_edges(beads_of(*mappings), sizes, None, None)
-    owner = np.repeat(np.arange(3), sizes)
-    n = sum(sizes)
+    owner, start = np.empty(sum(sizes), dtype=int), 0
+    for number, mapping in enumerate(mappings):
+        stop = start + mapping.n_beads
+        owner[start:stop] = 10 * number + mapping.molecule_index
+        start = stop
     expected = [
-        (i, j) for i in range(n) for j in range(n) if i != j and owner[i] == owner[j]
+        (i, j)
+        for i in range(len(owner))
+        for j in range(len(owner))
+        if i != j and owner[i] == owner[j]
     ]
     assert pairs_of(edges) == expected
 
 
-@pytest.mark.parametrize("cutoff", [0.5, 2.0, 4.0, 100.0])
+@pytest.mark.parametrize("cutoff", [0.5, 2.0, 4.0, 40.0])
 def test_edges_within_a_cutoff(cutoff):
     """Bonds always, at any length; pairs within the cutoff; nothing else; in order."""
     mappings = [mixture(), chain(), mixture()]
@@ -157,11 +165,11 @@ def test_edges_within_a_cutoff(cutoff):
     assert pairs_of(edges) == expected
 
 
-def test_a_wide_cutoff_is_no_cutoff():
-    mapping = mixture()
+def test_a_cutoff_beyond_the_molecule_is_no_cutoff():
+    mapping = chain()
     beads = beads_of(mapping)
-    wide = find_edges(beads, [7], torch.tensor(coil(mapping)), 60.0)
-    every = find_edges(beads, [7], None, None)
+    wide = find_edges(beads, [5], torch.tensor(coil(mapping)), 60.0)
+    every = find_edges(beads, [5], None, None)
     for one, other in zip(wide, every, strict=True):
         assert torch.equal(one, other)
 
@@ -175,11 +183,14 @@ def test_a_lonely_bead_has_no_edges():
 
 
 def test_edge_features_of_the_bond_graph():
+    """Pairs of two molecules, which only a cutoff gives, share no bonds."""
     mappings = [chain(), mixture()]
-    edges = find_edges(beads_of(*mappings), [5, 7], None, None)
+    places = torch.tensor(np.concatenate([coil(item) for item in mappings]))
+    edges = find_edges(beads_of(*mappings), [5, 7], places, 60.0)
     apart = np.full((12, 12), np.inf)
     apart[:5, :5], apart[5:, 5:] = (separations(item) for item in mappings)
-    assert edges.static.shape == (len(edges.sender), N_STATIC)
+    assert edges.static.shape == (5 * 4 + 7 * 6, N_STATIC)
+    assert edges.static.dtype == torch.float32
     for (i, j), features in zip(pairs_of(edges), edges.static.tolist(), strict=True):
         s = apart[i, j]
         decays = [np.exp(-s / reach) for reach in (1.5, 4.0, 12.0, 40.0)]

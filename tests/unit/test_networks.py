@@ -83,7 +83,9 @@ def test_interaction_against_a_loop(stream):
     degree = torch.tensor(3.0, dtype=torch.float64)
     new_nodes, new_edges = layer(nodes, edges, sender, receiver, degree)
 
-    weight = torch.cat((layer.edge.weight, layer.receiver.weight, layer.sender.weight), 1)
+    weight = torch.cat(
+        (layer.edge.weight, layer.receiver.weight, layer.sender.weight), 1
+    )
     total = torch.zeros(N_NODES, N_EDGE, dtype=torch.float64)
     for edge in range(N_EDGES):
         i, j = receiver[edge], sender[edge]
