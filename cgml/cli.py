@@ -4,6 +4,7 @@ Each command reads its options, calls one function of the package, and prints wh
 out. Heavy libraries are imported by the command that needs them, so help is quick.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,11 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
+from cgml.memory import keep_freed_memory
 from cgml.progress import progress
 
 app = typer.Typer(
     name="cgml",
-    help="Learned coarse-grained molecular dynamics. Units: nm, ps, Da, K, kJ/mol.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -41,6 +42,22 @@ Topology = Annotated[
         help="File with atoms and bonds (PDB with CONECT records, PRMTOP...)."
     ),
 ]
+
+
+@app.callback()
+def main(
+    threads: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            envvar="OMP_NUM_THREADS",
+            help="CPU threads; more than one pays for large systems only.",
+        ),
+    ] = 1,
+) -> None:
+    """Learned coarse-grained molecular dynamics. Units: nm, ps, Da, K, kJ/mol."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported
+    keep_freed_memory()
 
 
 @contextmanager

@@ -100,13 +100,13 @@ def build_system(mapping: Mapping, spec: ModelSpec) -> SystemGraph:
         ValueError: A particle or bond type is not in the vocabulary, or a particle
             has not the mass of its type.
     """
+    atoms = _atoms(mapping, spec)
     _check_masses(mapping, spec)
-    return SystemGraph(_atoms(mapping, spec), _beads(mapping, spec))
+    return SystemGraph(atoms, _beads(mapping, spec))
 
 
 def _check_masses(mapping: Mapping, spec: ModelSpec) -> None:
     graph = mapping.graph
-    type_index(graph, list(spec.particle_types))  # unknown types first
     expected = np.array([spec.particle_types[name] for name in graph.types])
     wrong = np.flatnonzero(np.abs(graph.masses - expected) > MASS_TOLERANCE * expected)
     if len(wrong):

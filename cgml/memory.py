@@ -11,10 +11,11 @@ def keep_freed_memory() -> bool:
     """Tell the C library to reuse the large blocks that every step frees.
 
     By default glibc returns arrays of a megabyte to the system as soon as they are
-    freed, and the next one is paid for again, page by page: the networks ran two to
-    three times slower. Programs call this once; libraries leave it to them. The same
-    can be had with the environment variables MALLOC_TRIM_THRESHOLD_, MALLOC_TOP_PAD_
-    and MALLOC_MMAP_THRESHOLD_.
+    freed, and the next one is paid for again, page by page. Measured over training
+    steps: page faults from 10,000-20,000 to about 1,000 a step, system time from 16 %
+    of user time to 1 %. Programs call this once; libraries leave it to them. The
+    environment variables MALLOC_TRIM_THRESHOLD_, MALLOC_TOP_PAD_ and
+    MALLOC_MMAP_THRESHOLD_ do the same.
 
     Returns:
         Whether the C library took the settings (False where it is not glibc).

@@ -212,4 +212,10 @@ def gaussian_loss(
         beads: static description.
     """
     white = whiten(target, prediction.mean, prediction.spread, beads)
-    return (torch.log(prediction.spread) + 0.5 * white.square()).mean()
+    terms = torch.log(prediction.spread) + 0.5 * white.square()
+    # where a direction moves nothing, the volume is that of the others alone
+    square = (beads.rest / prediction.spread).square().squeeze(1)
+    n_molecules = beads.molecule_masses.size(0)
+    held = square.new_zeros(n_molecules).index_add(0, beads.molecules, square)
+    volume = 0.5 * torch.log(torch.where(held > 0.0, held, 1.0)).sum()
+    return terms.mean() + volume / len(target)

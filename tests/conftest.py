@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import torch
+from core_systems import idle_model
 
 from cgml.config import (
     ModelSpec,
@@ -13,7 +13,6 @@ from cgml.config import (
     Statistics,
 )
 from cgml.export import save_model
-from cgml.model import Model
 
 MARKERS = {
     "unit": pytest.mark.unit,
@@ -62,7 +61,7 @@ def tiny_spec() -> ModelSpec:
             displacement_scale=2.5,
             max_displacement=12.0,
             bond_length_range=(0.3, 5.0),
-            min_distance=0.1,
+            min_distance=0.0,
             mean_degree=19.0,
         ),
         has_property=True,
@@ -72,13 +71,8 @@ def tiny_spec() -> ModelSpec:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained but stable model file: time step 20 ps, 5 atoms per bead, types A to D."""
+    """An untrained, stable model file: step 20 ps, 5 atoms per bead, types A to D."""
     path = tmp_path_factory.mktemp("model") / "tiny.pt"
     spec = tiny_spec()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Model(spec)
-    for parameter in model.parameters():
-        parameter.data.mul_(0.1)  # close to the Rouse model, hence stable
-    save_model(path, spec, model)
+    save_model(path, spec, idle_model(spec))
     return path

@@ -97,6 +97,16 @@ def learned(spec: ModelSpec, seed: int = 0) -> LearnedModel:
         return LearnedModel(spec, Model(spec).eval())
 
 
+def idle_model(spec: ModelSpec) -> Model:
+    """Return untrained networks close to the Rouse model, hence stable."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Model(spec)
+    for parameter in model.parameters():
+        parameter.data.mul_(0.1)
+    return model
+
+
 def rouse_only(spec: ModelSpec) -> LearnedModel:
     """Return a model whose networks add nothing: mean and spread of the Rouse chain."""
     model = learned(spec)

@@ -43,7 +43,7 @@ def test_a_toml_file_and_its_defaults(tmp_path):
     assert config.network.n_edge == 64
     assert config.augmentation.exchange == [("C", "D")]
     assert config.augmentation.reverse_time
-    assert (config.optimiser.seed, config.optimiser.n_windows) == (3, 8)
+    assert (config.optimiser.seed, config.optimiser.n_windows) == (3, 4)
     assert config.cutoff is None
     assert config.n_history == 1
 

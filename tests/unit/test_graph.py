@@ -118,9 +118,19 @@ def test_kernels_of_each_molecule(friction):
     ],
 )
 def test_what_is_not_in_the_vocabulary_is_refused(types, kinds, message):
-    graph = MolecularGraph.create(types, np.ones(3), [[0, 1], [1, 2]], kinds)
+    masses = [MASSES.get(name, 1.0) for name in types]
+    graph = MolecularGraph.create(types, masses, [[0, 1], [1, 2]], kinds)
     mapping = Mapping.from_labels(graph, [0, 0, 1])
     with pytest.raises(ValueError, match=message):
+        build_system(mapping, small_spec())
+
+
+def test_a_mass_that_is_not_the_models_is_refused():
+    graph = MolecularGraph.create("ABB", [1.0, 2.0, 2.5], [[0, 1], [1, 2]])
+    mapping = Mapping.from_labels(graph, [0, 0, 1])
+    with pytest.raises(
+        ValueError, match=r"'B' must have mass 2 Da .* atom 2 has 2.5 Da"
+    ):
         build_system(mapping, small_spec())
 
 

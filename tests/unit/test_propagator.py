@@ -19,6 +19,8 @@ from cgml.propagator import Propagator, State
 from cgml.topology import MolecularGraph
 
 CHAIN, MIXTURE, LONG = chain(), mixture(), chain("ABCD" * 9)
+ANY_SIZE = [CHAIN, LONG, MIXTURE, chain("AB"), LONG, CHAIN, CHAIN]
+BY_FOUR = [chain("ABCD" * n) for n in (2, 10, 4, 2)]
 WIDE = {"n_node": 96, "n_edge": 64, "n_predictor_layers": 2, "n_refiner_layers": 3}
 
 
@@ -95,10 +97,10 @@ def test_the_global_stream_is_not_touched(model):
 
 @pytest.mark.parametrize("network", [{}, WIDE], ids=["small", "wide"])
 @pytest.mark.parametrize("cutoff", [None, 3.0])
-def test_a_replica_alone_is_the_replica_in_a_batch(network, cutoff):
+@pytest.mark.parametrize("mappings", [BY_FOUR, ANY_SIZE], ids=["by_four", "any_size"])
+def test_a_replica_alone_is_the_replica_in_a_batch(mappings, network, cutoff):
     """To the last bit, whatever else is in the batch, larger molecules included."""
     model = learned(small_spec(network=network, cutoff=cutoff))
-    mappings = [CHAIN, LONG, MIXTURE, chain("AB"), LONG, CHAIN, CHAIN]
     batch = Propagator(model, mappings, seed=1)
     state = run(batch, batch.start(starts(*mappings)), 3)
     for number, (mapping, part) in enumerate(zip(mappings, batch.slices, strict=True)):

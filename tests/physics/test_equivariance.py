@@ -1,0 +1,235 @@
+"""Turned, mirrored, shifted or renumbered input gives equally changed output."""
+
+import numpy as np
+import pytest
+import torch
+from core_systems import (
+    MASSES,
+    as_double,
+    chain,
+    coil,
+    double_system,
+    learned,
+    mixture,
+    random_orthogonal,
+    small_spec,
+)
+
+from cgml.config import ModelSpec
+from cgml.graph import build_system, find_edges
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.predictor import History, Prediction
+from cgml.propagator import Propagator, State
+from cgml.topology import MolecularGraph
+
+MAPPING = mixture()
+N = MAPPING.n_beads
+ISOMETRIES = {
+    "rotation": (random_orthogonal(1), np.zeros(3)),
+    "reflection": (random_orthogonal(2, reflect=True), np.zeros(3)),
+    "translation": (np.eye(3), np.array([3.0, -20.0, 7.0])),
+    "all": (random_orthogonal(3, reflect=True), np.array([-5.0, 1.0, 2.0])),
+}
+MOVES = pytest.mark.parametrize("move", list(ISOMETRIES.values()), ids=list(ISOMETRIES))
+SPECS = pytest.mark.parametrize(
+    "spec",
+    [
+        small_spec(),
+        small_spec(cutoff=4.0),
+        small_spec(friction=None),
+        small_spec(n_history=0),
+    ],
+    ids=["all pairs", "cutoff", "free centre", "no history"],
+)
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def renumbered(mapping: Mapping, order: np.ndarray) -> Mapping:
+    """Return the same beads, new bead i being old bead order[i]."""
+    return Mapping.from_labels(mapping.graph, np.argsort(order)[mapping.bead_index])
+
+
+def forward(
+    model: LearnedModel,
+    mapping: Mapping,
+    positions: np.ndarray,
+    moves: np.ndarray,
+    white: np.ndarray,
+) -> tuple[Prediction, np.ndarray]:
+    """Predict, and denoise at noise level 0.8, all in double precision."""
+    atoms, beads = double_system(build_system(mapping, model.spec))
+    places = torch.tensor(positions)
+    edges = as_double(find_edges(beads, [len(positions)], places, model.spec.cutoff))
+    module = model.module.double()
+    known = torch.ones(*moves.shape[:2], 1, dtype=torch.float64)
+    history = History(places, torch.tensor(moves), known)
+    with torch.no_grad():
+        prediction = module.predictor(beads, edges, module.embedding(atoms), history)
+        condition = module.conditioner(edges, places, prediction)
+        sigma = torch.full((len(positions), 1), 0.8, dtype=torch.float64)
+        clean = module.denoiser(beads, edges, condition, torch.tensor(white), sigma)
+    return prediction, clean.numpy()
+
+
+@SPECS
+@MOVES
+def test_networks_under_isometries(spec, move):
+    turn, shift = move
+    model, start = learned(spec), coil(MAPPING)
+    moves, white = normal(1, spec.n_history, N, 3), normal(2, N, 3)
+    here, clean = forward(model, MAPPING, start, moves, white)
+    there, turned = forward(
+        model, MAPPING, start @ turn + shift, moves @ turn, white @ turn
+    )
+    np.testing.assert_allclose(there.mean, here.mean.numpy() @ turn + shift, atol=1e-8)
+    np.testing.assert_allclose(there.spread, here.spread, atol=1e-8)
+    np.testing.assert_allclose(there.nodes, here.nodes, atol=1e-8)
+    np.testing.assert_allclose(turned, clean @ turn, atol=1e-8)
+    assert np.abs(clean - white / 1.64).max() > 1e-3  # the network does something
+
+
+@SPECS
+def test_networks_under_renumbering_of_beads(spec):
+    order = np.array([5, 2, 0, 6, 3, 1, 4])
+    model, start = learned(spec), coil(MAPPING)
+    moves, white = normal(1, spec.n_history, N, 3), normal(2, N, 3)
+    here, clean = forward(model, MAPPING, start, moves, white)
+    there, mixed = forward(
+        model, renumbered(MAPPING, order), start[order], moves[:, order], white[order]
+    )
+    np.testing.assert_allclose(there.mean, here.mean[order], atol=1e-8)
+    np.testing.assert_allclose(there.spread, here.spread[order], atol=1e-8)
+    np.testing.assert_allclose(mixed, clean[order], atol=1e-8)
+
+
+def test_networks_under_renumbering_of_atoms():
+    """Also where the bonds are then written the other way round."""
+    model, start = learned(small_spec()), coil(chain())
+    graph = chain().graph
+    order = np.random.default_rng(0).permutation(graph.n_atoms)
+    types = [graph.types[i] for i in order]
+    new = MolecularGraph.create(
+        types, [MASSES[name] for name in types], np.argsort(order)[graph.bonds]
+    )
+    mapping = Mapping.from_labels(new, chain().bead_index[order])
+    moves, white = normal(1, 2, 5, 3), normal(2, 5, 3)
+    here, clean = forward(model, chain(), start, moves, white)
+    there, other = forward(model, mapping, start, moves, white)
+    np.testing.assert_allclose(there.mean, here.mean, atol=1e-8)
+    np.testing.assert_allclose(other, clean, atol=1e-8)
+
+
+def test_a_chain_read_backwards_is_the_same_molecule():
+    model = learned(small_spec())
+    forwards, backwards = chain("AABBCDDCAB"), chain("AABBCDDCAB"[::-1])
+    start = coil(forwards)
+    moves, white = normal(1, 2, 5, 3), normal(2, 5, 3)
+    here, clean = forward(model, forwards, start, moves, white)
+    there, other = forward(
+        model, backwards, start[::-1].copy(), moves[:, ::-1].copy(), white[::-1].copy()
+    )
+    np.testing.assert_allclose(there.mean, here.mean.flip(0), atol=1e-8)
+    np.testing.assert_allclose(other, clean[::-1], atol=1e-8)
+
+
+def test_the_sequence_matters():
+    """What the symmetries must not hide."""
+    model, start = learned(small_spec()), coil(chain())
+    moves, white = normal(1, 2, 5, 3), normal(2, 5, 3)
+    swapped = chain("AABBCDDCBA")
+    here, _ = forward(model, chain("AABBCDDCAB"), start, moves, white)
+    there, _ = forward(model, swapped, start, moves, white)
+    assert np.abs((here.mean - there.mean).numpy()).max() > 1e-4
+
+
+class Noise:
+    """Given noise in place of the propagator's own."""
+
+    def __init__(self, white: np.ndarray, kicks: np.ndarray) -> None:
+        self.white, self.kicks = white, kicks
+
+    def __call__(self, state: State, attempt: object) -> tuple[torch.Tensor, ...]:
+        return torch.tensor(self.white).float(), torch.tensor(self.kicks)
+
+
+def step(
+    monkeypatch: pytest.MonkeyPatch,
+    spec: ModelSpec,
+    mapping: Mapping,
+    start: np.ndarray,
+    moves: np.ndarray,
+    noise: Noise,
+) -> np.ndarray:
+    propagator = Propagator(learned(spec), mapping)
+    monkeypatch.setattr(propagator, "_noise", noise)
+    state = propagator.start(start, displacements=moves)
+    return propagator.step(state).positions.numpy()
+
+
+@SPECS
+@MOVES
+def test_a_whole_step_under_isometries(monkeypatch, spec, move):
+    """Given the noise, turned as well: a step in single precision."""
+    turn, shift = move
+    start, moves = coil(MAPPING), normal(1, spec.n_history, N, 3)
+    white, kicks = normal(2, 1, N, 3), normal(3, 3, 3)
+    here = step(monkeypatch, spec, MAPPING, start, moves, Noise(white, kicks))
+    there = step(
+        monkeypatch,
+        spec,
+        MAPPING,
+        start @ turn + shift,
+        moves @ turn,
+        Noise(white @ turn, kicks @ turn),
+    )
+    np.testing.assert_allclose(there, here @ turn + shift, atol=2e-4)
+
+
+@SPECS
+def test_a_whole_step_under_renumbering(monkeypatch, spec):
+    order = np.array([2, 3, 1, 0, 5, 4, 6])
+    start, moves = coil(MAPPING), normal(1, spec.n_history, N, 3)
+    white, kicks = normal(2, 1, N, 3), normal(3, 3, 3)
+    here = step(monkeypatch, spec, MAPPING, start, moves, Noise(white, kicks))
+    there = step(
+        monkeypatch,
+        spec,
+        renumbered(MAPPING, order),
+        start[order],
+        moves[:, order],
+        Noise(white[:, order], kicks),
+    )
+    np.testing.assert_allclose(there, here[order], atol=2e-4)
+
+
+@MOVES
+def test_the_radius_of_gyration_is_invariant(move):
+    turn, shift = move
+    propagator = Propagator(learned(small_spec()), MAPPING)
+    start = coil(MAPPING)
+    one, other = (
+        propagator.radius_of_gyration(propagator.start(place))
+        for place in (start, start @ turn + shift)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_far_systems_do_not_see_each_other():
+    """With a cutoff, another molecule beyond it changes nothing but its own place."""
+    bonds = [[0, 1], [1, 2], [3, 4], [4, 5]]
+    graph = MolecularGraph.create("AAAAAA", np.ones(6), bonds)
+    pair = Mapping.from_labels(graph, [0, 0, 1, 2, 2, 3])
+    propagator = Propagator(learned(small_spec(cutoff=4.0)), pair)
+    start = np.array([[0.0, 0, 0], [1, 0, 0], [0, 20, 0], [1, 20, 0]])
+    far = start + np.array([[0.0], [0], [1], [1]]) * [0.0, 15.0, 0.0]
+    near = start - np.array([[0.0], [0], [1], [1]]) * [0.0, 18.0, 0.0]
+    middle = {
+        name: propagator.step(propagator.start(place)).positions[:2].numpy()
+        for name, place in (("here", start), ("far", far), ("near", near))
+    }
+    np.testing.assert_allclose(middle["here"], middle["far"], atol=1e-4)
+    assert np.abs(middle["here"] - middle["near"]).max() > 1e-3
