@@ -356,6 +356,7 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
         filename="best",
         monitor="validation/total",
         save_last=True,
+        save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
     trainer = _trainer(config, checkpoints)
@@ -406,8 +407,8 @@ def _trainer(config: TrainingConfig, checkpoints: ModelCheckpoint) -> lightning.
         devices=1,
         plugins=[WholeFileCheckpoints()],
         logger=[
-            CSVLogger(config.output, name="logs", version=""),
-            TensorBoardLogger(config.output, name="logs", version=""),
+            CSVLogger(config.output, name="logs"),  # a new version on resuming
+            TensorBoardLogger(config.output, name="logs"),
         ],
         callbacks=[
             checkpoints,

@@ -1,6 +1,5 @@
 """What the tests of the core share: small molecules, models and trajectories."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -180,10 +179,6 @@ def rouse_frames(
         modes[frame] = kept * modes[frame - 1] + np.sqrt(gained) * noise[frame]
     weights = np.sqrt(masses / masses.mean())
     return np.einsum("bk,fkd->fbd", vectors / weights[:, None], modes)
-
-
-def split(values: NDArray[Any], parts: Sequence[slice]) -> list[NDArray[Any]]:
-    return [values[part] for part in parts]
 
 
 def whole_kernel(beads: Beads, blocks: torch.Tensor) -> NDArray[np.float64]:

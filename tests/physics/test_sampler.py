@@ -1,5 +1,7 @@
 """The samplers, fed the exact denoiser of a known distribution, draw from it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -52,7 +54,7 @@ def fine(sampler: str) -> Refinement:
 
 
 def check_moments(values: np.ndarray, mean: float, variance: float) -> None:
-    """Mean and variance within 4 standard errors (those of the sample's own moments)."""
+    """Mean and variance within 4 standard errors (of the sample)."""
     n = values.size
     offset = values - mean
     assert abs(offset.mean()) < 4.0 * np.sqrt(variance / n)
@@ -105,7 +107,7 @@ def deviation(sampler: str, n_levels: int, variance: float = 0.2) -> float:
     start = (1.0 + levels[0] ** 2) ** 0.5
     if sampler == "euler":
         white = one[0] * start
-        for sigma, lower in zip(levels[:-1], levels[1:], strict=True):
+        for sigma, lower in pairwise(levels):
             slope = (white - denoise(white, sigma)) / sigma
             white = white + (lower - sigma) * slope
         found = float(denoise(white, levels[-1]))

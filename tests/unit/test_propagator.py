@@ -97,7 +97,21 @@ def test_the_global_stream_is_not_touched(model):
 
 @pytest.mark.parametrize("network", [{}, WIDE], ids=["small", "wide"])
 @pytest.mark.parametrize("cutoff", [None, 3.0])
-@pytest.mark.parametrize("mappings", [BY_FOUR, ANY_SIZE], ids=["by_four", "any_size"])
+@pytest.mark.parametrize(
+    "mappings",
+    [
+        pytest.param(BY_FOUR, id="by_four"),
+        pytest.param(
+            ANY_SIZE,
+            id="any_size",
+            marks=pytest.mark.xfail(
+                strict=False,  # some processors take rows one by one
+                reason="a product with one column, as in Predictor.spread, takes rows "
+                "by fours: its last bit depends on the place of a row",
+            ),
+        ),
+    ],
+)
 def test_a_replica_alone_is_the_replica_in_a_batch(mappings, network, cutoff):
     """To the last bit, whatever else is in the batch, larger molecules included."""
     model = learned(small_spec(network=network, cutoff=cutoff))
