@@ -32,9 +32,9 @@ ONE_PAST = small_spec(n_history=1)  # 20 ps: two of the stored frames
 
 
 def numbered(n_frames: int, name: str = "numbered") -> BeadTrajectory:
-    """Frame k is k + 1 times frame 0, its radius is k + 1: frames tell their number."""
+    """Frame k is (k + 1)^2 times frame 0, its radius k + 1: it tells its number."""
     numbers = np.arange(1, n_frames + 1)
-    positions = numbers[:, None, None] * BASE
+    positions = (numbers**2)[:, None, None] * BASE
     return frames_of(CHAIN, positions, name=name, rg2=numbers.astype(float) ** 2)
 
 
@@ -42,8 +42,9 @@ def number_of(positions: torch.Tensor) -> list[int]:
     """Frame of each window, counted from 0."""
     windows = positions.view(-1, 5, 3)
     ratio = (windows.numpy() * BASE).sum(axis=(1, 2)) / (BASE**2).sum()
-    assert np.allclose(ratio, np.round(ratio), atol=1e-3)
-    return [round(value) - 1 for value in ratio.tolist()]
+    root = np.sqrt(ratio)
+    assert np.allclose(root, np.round(root), atol=1e-3)
+    return [round(value) - 1 for value in root.tolist()]
 
 
 def windows_of(
@@ -181,7 +182,9 @@ def test_history_noise_is_on_earlier_displacements_only():
     noisy = windows_of([numbered(9)], ONE_PAST, augmentation, n_windows=500)[0]
     places = number_of(noisy.history.positions)
     assert np.subtract(number_of(noisy.target), places).tolist() == [2] * 500
-    step = noisy.history.displacements[0].view(500, 5, 3).numpy() - 2.0 * BASE
+    last = np.array(places)[:, None, None] + 1.0
+    true = (last**2 - (last - 2.0) ** 2) * BASE
+    step = noisy.history.displacements[0].view(500, 5, 3).numpy() - true
     scale = 0.1 * ONE_PAST.statistics.displacement_scale
     error = scale / np.sqrt(2.0 * step.size)
     assert abs(step.std() - scale) < 4.0 * error
