@@ -212,7 +212,7 @@ class OptimiserConfig(_Section):
     patience: Count = 20
     rollout_steps: Count = 100
     n_threads: Count = 1
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class AugmentationConfig(_Section):

@@ -49,12 +49,13 @@ class Batch(NamedTuple):
     radius: torch.Tensor
 
 
-def stride_of(trajectory: BeadTrajectory, time_step: float) -> int:
+def stride_of(trajectory: BeadTrajectory, time_step: float, n_history: int = 1) -> int:
     """Stored frames per model step.
 
     Args:
         trajectory: bead frames.
         time_step: of the model, ps.
+        n_history: earlier displacements in a window.
 
     Raises:
         ValueError: The stored spacing does not divide the model step, or the
@@ -67,10 +68,11 @@ def stride_of(trajectory: BeadTrajectory, time_step: float) -> int:
             f"the frame spacing must divide the model step, {trajectory.name!r} has "
             f"{trajectory.time_step:g} ps, the model {time_step:g} ps"
         )
-    if len(trajectory.positions) < 2 * stride + 1:
+    needed = (n_history + 1) * stride + 1
+    if len(trajectory.positions) < needed:
         raise ValueError(
             f"{trajectory.name!r} has {len(trajectory.positions)} frames, a window of "
-            f"two model steps takes {2 * stride + 1}"
+            f"{n_history + 1} model steps takes {needed}"
         )
     return stride
 
@@ -140,35 +142,58 @@ def measure(
     Args:
         trajectories: training molecules.
         time_step: of the model, ps.
-        cutoff: of the model, nm, or None for all pairs.
+        cutoff: of the model, nm, or None for all pairs of a molecule.
+
+    Raises:
+        ValueError: No two beads are bonded.
     """
-    moves, lengths, gaps, degrees = [], [], [], []
-    for trajectory in trajectories:
-        stride = stride_of(trajectory, time_step)
-        positions = centred(trajectory)
-        move = np.linalg.norm(positions[stride:] - positions[:-stride], axis=-1)
-        moves.append((np.mean(move**2), move.max()))
-        n = trajectory.mapping.n_beads
-        first, second = np.triu_indices(n, k=1)
-        bonded = np.zeros((n, n), dtype=bool)
-        bonded[tuple(trajectory.mapping.bead_bonds.T)] = True
-        is_bond = bonded[first, second]
-        frames = positions[::stride]
-        distance = np.linalg.norm(frames[:, first] - frames[:, second], axis=-1)
-        bond = distance[:, is_bond]
-        lengths.append((np.mean(bond**2), bond.min(), bond.max()))
-        gaps.append(distance[:, ~is_bond].min(initial=np.inf))
-        near = is_bond | (distance <= (np.inf if cutoff is None else cutoff))
-        degrees.append(2.0 * near.sum(axis=1).mean() / n)
-    mean_square, largest = np.array(moves).T
-    bond_square, shortest, longest = np.array(lengths).T
+    rows = np.array([_extremes(item, time_step, cutoff) for item in trajectories])
+    move, bond, degree = np.nanmean(rows[:, [0, 2, 6]], axis=0)
+    if np.isnan(bond):
+        raise ValueError("training frames without any bonded beads, bonds are required")
+    closest = np.nanmin(rows[:, 5])
     return Statistics(
-        length_scale=float(np.sqrt(bond_square.mean())),
-        displacement_scale=float(np.sqrt(mean_square.mean())),
-        max_displacement=float(largest.max()),
-        bond_length_range=(float(shortest.min()), float(longest.max())),
-        min_distance=float(min(gaps)),
-        mean_degree=float(np.mean(degrees)),
+        length_scale=float(np.sqrt(bond)),
+        displacement_scale=float(np.sqrt(move)),
+        max_displacement=float(rows[:, 1].max()),
+        bond_length_range=(float(np.nanmin(rows[:, 3])), float(np.nanmax(rows[:, 4]))),
+        min_distance=float(closest) if np.isfinite(closest) else 0.0,
+        mean_degree=float(max(degree, 1.0)),
+    )
+
+
+def _extremes(
+    trajectory: BeadTrajectory, time_step: float, cutoff: float | None
+) -> tuple[float, ...]:
+    """Return the row of one trajectory; not a number where there is none.
+
+    Mean square and largest move; mean square, shortest and longest bond; shortest
+    other distance; mean degree.
+    """
+    stride, mapping = stride_of(trajectory, time_step), trajectory.mapping
+    positions = centred(trajectory)
+    move = np.linalg.norm(positions[stride:] - positions[:-stride], axis=-1)
+    n = mapping.n_beads
+    first, second = np.triu_indices(n, k=1)
+    bonded = np.zeros((n, n), dtype=bool)
+    bonded[tuple(mapping.bead_bonds.T)] = True
+    is_bond = bonded[first, second]
+    frames = trajectory.positions[::stride].astype(np.float64)
+    distance = np.linalg.norm(frames[:, first] - frames[:, second], axis=-1)
+    if cutoff is None:
+        same = mapping.molecule_index[first] == mapping.molecule_index[second]
+        near = np.broadcast_to(same, distance.shape)
+    else:
+        near = is_bond | (distance <= cutoff)
+    bond = distance[:, is_bond] if is_bond.any() else np.full((1, 1), np.nan)
+    return (
+        float(np.mean(move**2)),
+        float(move.max()),
+        float(np.mean(bond**2)),
+        float(bond.min()),
+        float(bond.max()),
+        float(distance[near & ~is_bond].min(initial=np.inf)),
+        2.0 * float(near.sum(axis=1).mean()) / n,
     )
 
 
@@ -177,6 +202,7 @@ class _Source:
     """One molecule's frames with its graph and the graphs it may be exchanged for."""
 
     positions: torch.Tensor  # (n_frames, n_beads, 3) float32 nm
+    internal: torch.Tensor  # the same, molecules held at rest where the model does so
     radius: torch.Tensor  # (n_frames,) nm or NaN
     stride: int
     graph: SystemGraph
@@ -265,7 +291,8 @@ class WindowDataset(Dataset[Batch]):
                 numbers = numbers[::-1]
             if stream.random() < self._augmentation.history_dropout:
                 hidden = int(stream.integers(1, n_history + 1)) if n_history else 0
-        frames = source.positions[torch.from_numpy(numbers.copy())]
+        present = source.positions[int(numbers[-2])]
+        frames = source.internal[torch.from_numpy(numbers.copy())]
         n = frames.size(1)
         moves = (frames[1:-1] - frames[:-2]).flip(0)  # (n_history, n_beads, 3)
         known = torch.ones(n_history, n, 1)
@@ -280,14 +307,19 @@ class WindowDataset(Dataset[Batch]):
         radius = source.radius[int(numbers[-2])].expand(
             source.graph.beads.molecule_masses.size(0)
         )
-        return frames[-2], moves * known, known, frames[-1], radius
+        target = present + (frames[-1] - frames[-2])
+        return present, moves * known, known, target, radius
 
 
 def _source(
     trajectory: BeadTrajectory, spec: ModelSpec, augmentation: AugmentationConfig | None
 ) -> _Source:
     graph = build_system(trajectory.mapping, spec)
-    frames = trajectory.positions if spec.friction is None else centred(trajectory)
+    frames = internal = trajectory.positions.astype(np.float64)
+    if spec.friction is not None:
+        masses = trajectory.mapping.bead_masses
+        frames = frames - np.average(frames, axis=1, weights=masses)[:, None]
+        internal = centred(trajectory)
     n_molecules = graph.beads.molecule_masses.size(0)
     radius = np.full(len(frames), np.nan, dtype=np.float32)
     if "rg2" in trajectory.observables and n_molecules == 1:
@@ -295,17 +327,28 @@ def _source(
     variants = [graph.atoms]
     for first, second in augmentation.exchange if augmentation else []:
         names = list(spec.particle_types)
+        _check_exchange(first, second, spec)
         a, b = names.index(first), names.index(second)
         swap = torch.arange(len(names))
         swap[a], swap[b] = b, a
         variants += [part._replace(types=swap[part.types]) for part in variants]
     return _Source(
-        positions=torch.from_numpy(np.ascontiguousarray(frames, dtype=np.float32)),
+        positions=torch.from_numpy(frames.astype(np.float32)),
+        internal=torch.from_numpy(internal.astype(np.float32)),
         radius=torch.from_numpy(radius),
-        stride=stride_of(trajectory, spec.time_step),
+        stride=stride_of(trajectory, spec.time_step, spec.n_history),
         graph=graph,
         atoms=tuple(variants),
     )
+
+
+def _check_exchange(first: str, second: str, spec: ModelSpec) -> None:
+    masses = [spec.particle_types.get(name) for name in (first, second)]
+    if None in masses or masses[0] != masses[1]:
+        raise ValueError(
+            "exchanged particle types must be in the training data and have one mass, "
+            f"got {first!r} and {second!r} of masses {masses[0]} and {masses[1]} Da"
+        )
 
 
 def check_disjoint(

@@ -73,6 +73,14 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
         raise ModelFileError(
             f"{path} is damaged: its networks cannot be read; fetch or export it anew"
         ) from error
+    missing = {"embedding", "predictor", "conditioner", "denoiser", "radius_head"} - {
+        name for name, _ in module.named_children()
+    }
+    if missing:
+        raise ModelFileError(
+            f"{path} is not a cgml model file: its networks lack "
+            f"{', '.join(sorted(missing))}; export it anew"
+        )
     for parameter in module.parameters():
         parameter.requires_grad = False
     return LearnedModel(spec, module.eval())

@@ -8,7 +8,7 @@ from torch import nn
 
 from cgml.config import ModelSpec
 from cgml.graph import Atoms, Beads
-from cgml.networks import MLP
+from cgml.networks import MLP, ScalarReadout
 from cgml.predictor import Predictor
 from cgml.refiner import Conditioner, Denoiser
 
@@ -78,7 +78,7 @@ class RadiusHead(nn.Module):
     def __init__(self, n_node: int) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
-        self.correction = MLP(n_node, n_node, 1)
+        self.correction = ScalarReadout(n_node)
 
     def forward(
         self, beads: Beads, positions: torch.Tensor, nodes: torch.Tensor

@@ -27,6 +27,29 @@ class MLP(nn.Module):
         return output
 
 
+class ScalarReadout(nn.Module):
+    """One number per row; the same bits whatever else is in the batch.
+
+    A product with a single output column goes to a matrix-vector routine whose order
+    of summation depends on the number of rows; one with several columns does not.
+
+    Args:
+        n_input: width of the features.
+    """
+
+    def __init__(self, n_input: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_input, n_input)
+        self.second = nn.Linear(n_input, 1)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (n, n_input) to (n, 1)."""
+        hidden = nn.functional.silu(self.first(values))
+        weight, bias = self.second.weight, self.second.bias
+        columns = nn.functional.linear(hidden, weight.repeat(4, 1), bias.repeat(4))
+        return columns[:, :1]
+
+
 class RadialBasis(nn.Module):
     """Gaussians on a logarithmic distance axis.
 

@@ -21,7 +21,12 @@ def generator(seed: int, replica: int, step: int, attempt: int = 0) -> torch.Gen
 
     Returns:
         A CPU generator (noise is drawn on the CPU, so that devices agree).
+
+    Raises:
+        ValueError: The seed is no integer of 64 bits.
     """
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"the seed must be an integer of 64 bits, got {seed}")
     key = struct.pack("<4q", seed, replica, step, attempt)
     digest = hashlib.blake2b(key, digest_size=8).digest()
     stream = torch.Generator(device="cpu")

@@ -10,6 +10,7 @@ from cgml.networks import (
     MLP,
     Interaction,
     RadialBasis,
+    ScalarReadout,
     VectorReadout,
     edge_differences,
     from_lanes,
@@ -94,7 +95,7 @@ class Predictor(nn.Module):
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
         self.shift = VectorReadout(n_node, n_edge, 2, 1 + n_history)
-        self.spread = MLP(n_node, n_node, 1)
+        self.spread = ScalarReadout(n_node)
 
     def forward(
         self, beads: Beads, edges: Edges, embedding: torch.Tensor, history: History

@@ -80,6 +80,11 @@ class Propagator:
     ) -> None:
         self.spec = model.spec
         self.spec.check_boundaries(is_periodic=box is not None)
+        if self.spec.periodic:
+            raise ValueError(
+                f"model {self.spec.name!r} was trained in periodic boxes, which this "
+                "version cannot run: open boundaries are required"
+            )
         self.mappings = [mappings] if isinstance(mappings, Mapping) else list(mappings)
         if not self.mappings:
             raise ValueError("at least one mapping is required, got none")
@@ -87,6 +92,7 @@ class Propagator:
             raise ValueError(
                 f"guard must be 'raise', 'redraw' or 'record', got {guard!r}"
             )
+        noise.generator(seed, 0, 0)  # refuses a seed out of range
         self.seed = seed
         self.replica_ids = list(
             range(len(self.mappings)) if replica_ids is None else replica_ids
@@ -139,8 +145,10 @@ class Propagator:
             displacements=self._checked(
                 displacements, (n_history, self.n_beads, 3), "displacements"
             ),
-            n_known=_counts(known if n_known is None else n_known, n_replicas),
-            step=_counts(step, n_replicas),
+            n_known=_counts(
+                known if n_known is None else n_known, n_replicas, "n_known", n_history
+            ),
+            step=_counts(step, n_replicas, "step", 2**62),
         )
 
     def step(self, state: State) -> State:
@@ -232,10 +240,8 @@ class Propagator:
 
         def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
             level = torch.full_like(prediction.spread, sigma)
-            clean: torch.Tensor = self._module.denoiser(
-                beads, edges, condition, white, level
-            )
-            return clean
+            clean = self._module.denoiser(beads, edges, condition, white, level)
+            return project(clean, prediction.spread, beads)
 
         start = torch.stack([project(draw, prediction.spread, beads) for draw in draws])
         white = sample(denoise, start, self.refinement)
@@ -310,9 +316,17 @@ class Propagator:
         return torch.from_numpy(array).to(self._device)
 
 
-def _counts(values: ArrayLike | torch.Tensor, n: int) -> torch.Tensor:
+def _counts(
+    values: ArrayLike | torch.Tensor, n: int, name: str, largest: int
+) -> torch.Tensor:
+    """Whole numbers from 0 to `largest`, (n,) int64."""
     numbers = np.broadcast_to(_on_cpu(values), (n,))
-    return torch.from_numpy(np.array(numbers, dtype=np.int64))
+    counts = numbers.astype(np.int64)
+    if ((counts != numbers) | (counts < 0) | (counts > largest)).any():
+        raise ValueError(
+            f"{name} must be whole numbers from 0 to {largest}, got {numbers.tolist()}"
+        )
+    return torch.from_numpy(counts)
 
 
 def _on_cpu(values: ArrayLike | torch.Tensor) -> ArrayLike:

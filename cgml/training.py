@@ -25,8 +25,9 @@ from cgml.dataset import Batch, WindowDataset, check_disjoint, fit_prior, measur
 from cgml.export import save_model
 from cgml.files import replacing
 from cgml.model import LearnedModel, Model
+from cgml.noise import generator
 from cgml.observables import bond_lengths, squared_radius_of_gyration
-from cgml.predictor import gaussian_loss, whiten
+from cgml.predictor import gaussian_loss, project, whiten
 from cgml.preparation import Coarsening, read_systems
 from cgml.propagator import Propagator
 from cgml.refiner import denoising_loss
@@ -34,6 +35,7 @@ from cgml.trajectory import BeadTrajectory
 
 LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = -0.9, 1.2  # noise levels seen in training
 PROPERTY_WEIGHT = 10.0
+TRAINING, VALIDATION = 0, 1  # streams of noise
 N_VALIDATION_BATCHES = 20
 
 
@@ -85,6 +87,7 @@ class Learner(lightning.LightningModule):
         levels = logs.exp().clamp(refinement.sigma_min, refinement.sigma_max)
         sigma = levels.to(target.device).index_select(0, batch.beads.molecules)
         noise = torch.randn(target.shape, generator=stream).to(target.device)
+        noise = project(noise, fixed.spread, batch.beads)
         denoised = model.denoiser(
             batch.beads, batch.edges, condition, target + sigma * noise, sigma
         )
@@ -105,13 +108,15 @@ class Learner(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch; noise is a function of (seed, step)."""
         del batch_idx
-        terms = self.losses(batch, self._stream(self.global_step))
+        seed = self.config.optimiser.seed
+        terms = self.losses(batch, generator(seed, TRAINING, self.global_step))
         self.log_dict({f"train/{name}": value for name, value in terms.items()})
         return terms["total"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss of one validation batch, the same noise every time; one rollout."""
-        terms = self.losses(batch, self._stream(-1 - batch_idx))
+        seed = self.config.optimiser.seed
+        terms = self.losses(batch, generator(seed, VALIDATION, batch_idx))
         if batch_idx == 0:
             terms.update(self.rollout())
         self.log_dict(
@@ -157,11 +162,6 @@ class Learner(lightning.LightningModule):
             "rollout_rg2": torch.tensor(np.mean(errors), dtype=torch.float32),
             "rollout_bond": torch.tensor(np.mean(bonds), dtype=torch.float32),
         }
-
-    def _stream(self, number: int) -> torch.Generator:
-        stream = torch.Generator()
-        stream.manual_seed(hash((self.config.optimiser.seed, number)) & (2**62 - 1))
-        return stream
 
     def configure_optimizers(self) -> Any:
         """Adam with warm-up and cosine decay to a hundredth."""

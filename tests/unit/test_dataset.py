@@ -22,6 +22,8 @@ from cgml.dataset import (
     measure,
     stride_of,
 )
+from cgml.mapping import Mapping
+from cgml.topology import MolecularGraph
 from cgml.trajectory import BeadTrajectory
 
 CHAIN = chain()
@@ -194,7 +196,12 @@ def test_history_noise_is_on_earlier_displacements_only():
 def test_exchange_swaps_types_throughout_a_molecule():
     """All combinations of the groups, each found; positions are the same."""
     augmentation = PLAIN.model_copy(update={"exchange": [("A", "B"), ("C", "D")]})
-    dataset = windows_of([numbered(9)], ONE_PAST, augmentation, n_batches=40)
+    graph = MolecularGraph.create(CHAIN.graph.types, np.ones(10), CHAIN.graph.bonds)
+    equal = frames_of(
+        Mapping.from_labels(graph, CHAIN.bead_index), numbered(9).positions
+    )
+    spec = ONE_PAST.model_copy(update={"particle_types": dict.fromkeys("ABCD", 1.0)})
+    dataset = windows_of([equal], spec, augmentation, n_batches=40)
     names = list(ONE_PAST.particle_types)
     found = {
         "".join(names[i] for i in dataset[index].atoms.types) for index in range(40)
@@ -203,6 +210,18 @@ def test_exchange_swaps_types_throughout_a_molecule():
     both = [own, own.translate(str.maketrans("AB", "BA"))]
     both += [text.translate(str.maketrans("CD", "DC")) for text in both]
     assert found == set(both)
+
+
+@pytest.mark.parametrize("pair", [("A", "B"), ("A", "Q")])
+def test_types_of_unlike_mass_are_not_exchanged(pair):
+    augmentation = PLAIN.model_copy(update={"exchange": [pair]})
+    with pytest.raises(ValueError, match=f"have one mass, got 'A' and '{pair[1]}'"):
+        windows_of([numbered(9)], ONE_PAST, augmentation)
+
+
+def test_windows_must_fit():
+    with pytest.raises(ValueError, match="3 model steps takes 7"):
+        windows_of([numbered(6)], small_spec(n_history=2), None)
 
 
 def test_without_augmentation_types_are_those_of_the_molecule():

@@ -201,7 +201,6 @@ def test_an_archive_with_a_spec_alone(saved, tmp_path):
         load_model(path)
 
 
-@pytest.mark.xfail(reason="load_model does not look whether the networks are ours")
 def test_networks_of_another_program(eager, tmp_path):
     """TorchScript with our spec but not our networks."""
     path = tmp_path / "model.pt"

@@ -97,21 +97,7 @@ def test_the_global_stream_is_not_touched(model):
 
 @pytest.mark.parametrize("network", [{}, WIDE], ids=["small", "wide"])
 @pytest.mark.parametrize("cutoff", [None, 3.0])
-@pytest.mark.parametrize(
-    "mappings",
-    [
-        pytest.param(BY_FOUR, id="by_four"),
-        pytest.param(
-            ANY_SIZE,
-            id="any_size",
-            marks=pytest.mark.xfail(
-                strict=False,  # some processors take rows one by one
-                reason="a product with one column, as in Predictor.spread, takes rows "
-                "by fours: its last bit depends on the place of a row",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("mappings", [BY_FOUR, ANY_SIZE], ids=["by_four", "any_size"])
 def test_a_replica_alone_is_the_replica_in_a_batch(mappings, network, cutoff):
     """To the last bit, whatever else is in the batch, larger molecules included."""
     model = learned(small_spec(network=network, cutoff=cutoff))
@@ -513,3 +499,20 @@ def test_numbers_that_are_not_finite_are_refused(model, value):
     moves[1, 4, 2] = value
     with pytest.raises(ValueError, match=rf"displacements\[1, 4, 2\] = {value}"):
         propagator.start(starts(CHAIN), displacements=moves)
+
+
+@pytest.mark.parametrize("n_known", [9, -1, 0.5])
+def test_history_counts_are_checked(model, n_known):
+    with pytest.raises(ValueError, match="n_known must be whole numbers from 0 to 2"):
+        Propagator(model, CHAIN).start(starts(CHAIN), n_known=n_known)
+
+
+def test_a_seed_has_64_bits(model):
+    with pytest.raises(ValueError, match="integer of 64 bits"):
+        Propagator(model, CHAIN, seed=2**64)
+
+
+def test_a_wrong_mass_is_refused(model):
+    graph = MolecularGraph.create("AB", [12.011, 2.0], [[0, 1]])
+    with pytest.raises(ValueError, match=r"'A' must have mass 1 Da .* has 12.011 Da"):
+        Propagator(model, Mapping.from_labels(graph, [0, 0]))
