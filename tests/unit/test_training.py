@@ -5,9 +5,10 @@ from core_systems import chain, coil, frames_of, rouse_frames, small_spec
 
 from cgml.config import ModelSpec, TrainingConfig
 from cgml.dataset import Batch, WindowDataset
+from cgml.learner import Learner
 from cgml.mapping import Mapping
 from cgml.topology import MolecularGraph
-from cgml.training import Learner, WholeFileCheckpoints, load_frames, make_spec
+from cgml.training import WholeFileCheckpoints, load_frames, make_spec
 from cgml.trajectory import BeadTrajectory
 
 MOLECULES = [chain("AABBCCDD"), chain("ABCDABCD"), chain("DDCCBBAADD")]
