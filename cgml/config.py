@@ -22,7 +22,7 @@ class NetworkConfig(_Section):
     """Sizes of the four networks."""
 
     n_embedding: Count = 16
-    n_embedding_steps: Count = 2
+    n_embedding_steps: Annotated[int, Field(ge=0)] = 0
     n_node: Count = 96
     n_edge: Count = 64
     n_predictor_layers: Count = 2
