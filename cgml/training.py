@@ -197,15 +197,17 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
     lightning.seed_everything(config.optimiser.seed, verbose=False)
     learner = Learner(spec, config, validation)
     folder = config.output / "checkpoints"
-    checkpoints = ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="validation/total",
-        save_last=True,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
+    best, newest = (
+        ModelCheckpoint(
+            dirpath=folder,
+            filename=name,
+            monitor=monitor,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+        for name, monitor in (("best", "validation/total"), ("last", None))
     )
-    trainer = _trainer(config, checkpoints)
+    trainer = _trainer(config, [best, newest])
     last = folder / "last.ckpt"
     trainer.fit(
         learner,
@@ -213,7 +215,7 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
         ckpt_path=str(last) if resume and last.is_file() else None,
         weights_only=True,
     )
-    return _write_model(config, spec, Path(checkpoints.best_model_path))
+    return _write_model(config, spec, Path(best.best_model_path))
 
 
 def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) -> Path:
@@ -245,7 +247,9 @@ def _write_model(config: TrainingConfig, spec: ModelSpec, checkpoint: Path) -> P
     return path
 
 
-def _trainer(config: TrainingConfig, checkpoints: ModelCheckpoint) -> lightning.Trainer:
+def _trainer(
+    config: TrainingConfig, checkpoints: Sequence[ModelCheckpoint]
+) -> lightning.Trainer:
     sizes = config.optimiser
     return lightning.Trainer(
         max_steps=sizes.n_steps,
@@ -257,7 +261,7 @@ def _trainer(config: TrainingConfig, checkpoints: ModelCheckpoint) -> lightning.
             TensorBoardLogger(config.output, name="logs"),
         ],
         callbacks=[
-            checkpoints,
+            *checkpoints,
             EMAWeightAveraging(decay=sizes.average_decay),
             EarlyStopping(
                 "validation/total",
