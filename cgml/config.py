@@ -49,18 +49,23 @@ class Refinement(_Section):
     Attributes:
         sampler: "multistep" (two-step exponential integrator of the probability
             flow), "heun" (two evaluations per level), "ancestral" (stochastic),
-            or "none" (draw from the predictor's Gaussian).
+            "langevin" (the constant-step loop of the paper), or "none" (draw from the
+            predictor's Gaussian).
         n_levels: number of noise levels = score evaluations ("heun": twice less 1).
         sigma_max: level at which the sampler starts.
         sigma_min: last level, removed by one denoising step.
         rho: spacing of the levels (Karras et al. 2022, eq. 5).
+        n_repeats: steps at each level ("langevin" only).
+        step_size: of these steps, in squared white coordinates ("langevin" only).
     """
 
-    sampler: Literal["multistep", "heun", "ancestral", "none"] = "multistep"
+    sampler: Literal["multistep", "heun", "ancestral", "langevin", "none"] = "multistep"
     n_levels: Count = 10
     sigma_max: Positive = 3.0
     sigma_min: Positive = 0.02
     rho: Positive = 5.0
+    n_repeats: Count = 10
+    step_size: Positive = 5e-5
 
     @model_validator(mode="after")
     def _descend(self) -> Self:

@@ -247,6 +247,8 @@ def n_draws(refinement: Refinement) -> int:
     """Independent standard normal fields that one sample needs."""
     if refinement.sampler == "ancestral":
         return refinement.n_levels
+    if refinement.sampler == "langevin":
+        return 1 + refinement.n_levels * refinement.n_repeats
     return 1
 
 
@@ -269,6 +271,8 @@ def sample(
     if refinement.sampler == "none":
         return noise[0]
     levels = noise_levels(refinement)
+    if refinement.sampler == "langevin":
+        return _langevin(denoise, levels, noise, refinement)
     white = noise[0] * (1.0 + levels[0] ** 2) ** 0.5
     solver = {"multistep": _multistep, "heun": _heun, "ancestral": _ancestral}
     return solver[refinement.sampler](denoise, white, levels, noise)
@@ -319,3 +323,19 @@ def _ancestral(
         deviation = lower * (1.0 - ratio) ** 0.5
         white = ratio * white + (1.0 - ratio) * clean + deviation * noise[index + 1]
     return denoise(white, levels[-1])
+
+
+def _langevin(
+    denoise: Denoise, levels: list[float], noise: torch.Tensor, refinement: Refinement
+) -> torch.Tensor:
+    """Annealed Langevin dynamics with one step size at all levels (Fu et al. 2023).
+
+    It starts from a draw of the predictor and moves it little.
+    """
+    white, size = noise[0], refinement.step_size
+    draws = iter(noise[1:])
+    for sigma in levels:
+        for _ in range(refinement.n_repeats):
+            score = (denoise(white, sigma) - white) / sigma**2
+            white = white + size * score + (2.0 * size) ** 0.5 * next(draws)
+    return white

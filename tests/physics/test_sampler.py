@@ -137,3 +137,21 @@ def test_multistep_beats_euler_at_ten_levels(variance):
     ours = deviation("multistep", 10, variance)
     assert ours < 0.5 * deviation("euler", 10, variance)
     assert ours < deviation("euler", 20, variance)
+
+
+def test_langevin_reaches_the_noisy_distribution():
+    """At one level, its stationary variance is 1 + sigma^2 (step size to zero)."""
+    sigma, n = 1.0, 2_000
+    refinement = Refinement(
+        sampler="langevin", n_levels=1, sigma_max=sigma, n_repeats=500, step_size=0.01
+    )
+    stream = torch.Generator().manual_seed(3)
+    noise = torch.randn(n_draws(refinement), n, 3, generator=stream)
+    found = sample(lambda w, s: w / (1.0 + s * s), noise, refinement)
+    variance, count = 1.0 + sigma**2, found.numel()
+    # Euler's rule widens the stationary state by 1 / (1 - step / (2 variance))
+    expected = variance / (1.0 - refinement.step_size / (2.0 * variance))
+    error = expected * (2.0 / count) ** 0.5
+    assert abs(float(found.square().mean()) - expected) < 4.0 * error
+    start = float(noise[0].square().mean())
+    assert abs(start - expected) > 4.0 * error  # it had to move
