@@ -2,15 +2,23 @@
 
 # mypy: allow-untyped-calls
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import (
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
+from numpy.typing import NDArray
 
-from ase_cgml.convert import box_from_atoms, graph_from_atoms
+from ase_cgml.convert import NM, box_from_atoms, graph_from_atoms
 from ase_cgml.dynamics import KEY, LearnedCGMD, unpack_mapping
 from cgml.export import load_model
+from cgml.frames import whole_beads
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
 from cgml.propagator import GuardPolicy, Propagator
@@ -21,7 +29,6 @@ if TYPE_CHECKING:
 
 REASONS = {
     "energy": "it has learned where beads go in one step, not a potential energy",
-    "forces": "its step holds friction and noise, too, and is no force",
     "stress": "without a potential energy there is no virial",
 }
 REASONS["free_energy"] = REASONS["energy"]
@@ -30,7 +37,10 @@ REASONS["free_energy"] = REASONS["energy"]
 class CGMLDynamics(Calculator):
     """A model file in ASE.
 
-    It gives no energy, forces or stress; it gives the dynamics.
+    It gives the dynamics. Of Atoms that are the beads (`bead_atoms`) it also gives
+    mean forces, kT times the gradient of the logarithm of the equilibrium distribution
+    (`Propagator.mean_forces`): stock Langevin dynamics with them samples that
+    distribution, but on a time scale of its own. There is no energy and no stress.
 
     Args:
         model: path of a model file, name of a bundled model, or a loaded model.
@@ -43,6 +53,7 @@ class CGMLDynamics(Calculator):
         device: torch device.
         guard: what to do when a step leaves the range of the training data: "raise"
             a GuardError, "redraw" the step, or "record" it in the log.
+        n_pairs: pairs of steps that a mean force averages over.
 
     Raises:
         ValueError: bonds is neither None nor "guess", or the file is no model.
@@ -53,7 +64,9 @@ class CGMLDynamics(Calculator):
         ...     atoms.calc.dynamics(atoms, trajectory="run.traj").run(1000)
     """
 
-    def __init__(
+    implemented_properties = ["forces"]  # noqa: RUF012 (ASE's own way)
+
+    def __init__(  # noqa: PLR0913 (every option has a name and a default)
         self,
         model: str | Path | LearnedModel,
         *,
@@ -63,6 +76,7 @@ class CGMLDynamics(Calculator):
         seed: int | None = None,
         device: str = "cpu",
         guard: GuardPolicy = "raise",
+        n_pairs: int = 2,
     ) -> None:
         super().__init__()
         if bonds not in ("guess", None):
@@ -76,6 +90,8 @@ class CGMLDynamics(Calculator):
         self.seed = seed
         self.device = device
         self.guard = guard
+        self.n_pairs = n_pairs
+        self._propagator: Propagator | None = None  # of the forces
 
     def get_property(
         self,
@@ -83,15 +99,59 @@ class CGMLDynamics(Calculator):
         atoms: Atoms | None = None,
         allow_calculation: bool = True,  # noqa: FBT001, FBT002
     ) -> Any:
-        """Refuse, with the reason.
+        """Give the mean forces of beads, eV/Å; refuse all else, with the reason.
 
         Raises:
-            PropertyNotImplementedError: Always.
+            PropertyNotImplementedError: Another property, or Atoms that are not beads.
         """
+        if name in self.implemented_properties:
+            return super().get_property(name, atoms, allow_calculation)
         reason = REASONS.get(name, "it has learned where beads go, and nothing else")
         raise PropertyNotImplementedError(
             f"model {self.model.spec.name!r} gives no {name}: {reason}; to move the "
             "atoms, use atoms.calc.dynamics(atoms).run(steps)"
+        )
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("forces",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute the mean forces of the beads.
+
+        Raises:
+            PropertyNotImplementedError: The Atoms are not the beads.
+            ValueError: as `mapping`; a box of the wrong kind.
+        """
+        super().calculate(atoms, properties, system_changes)
+        beads: Any = self.atoms  # a copy that ASE has made
+        box = box_from_atoms(beads, self.model.spec)
+        if self._propagator is None or set(system_changes) - {"positions"}:
+            self._propagator = self._bind(beads, box)
+        propagator = self._propagator
+        mapping = propagator.mappings[0]
+        if len(beads) != mapping.n_beads:
+            raise PropertyNotImplementedError(
+                f"mean forces act on beads, {mapping.n_beads} of them, got Atoms of "
+                f"length {len(beads)}: use bead_atoms(atoms, mapping)"
+            )
+        places = whole_beads(mapping, beads.positions[None] / NM, box)[0]
+        forces = propagator.mean_forces(places, n_pairs=self.n_pairs)
+        self.results["forces"] = forces * (units.kJ / units.mol) / NM
+
+    def _bind(self, atoms: Atoms, box: NDArray[np.float64] | None) -> Propagator:
+        """Make the propagator of some atoms."""
+        seed = self.seed
+        if seed is None:
+            seed = atoms.info[KEY]["seed"] if KEY in atoms.info else 0
+        return Propagator(
+            self.model,
+            self.mapping(atoms),
+            seed=seed,
+            box=box,
+            guard=self.guard,
+            device=self.device,
         )
 
     def mapping(self, atoms: Atoms) -> Mapping:
@@ -120,7 +180,7 @@ class CGMLDynamics(Calculator):
             graph = topology
         else:
             graph = from_mdtraj(topology, spec.particle_types)
-        return Mapping.from_partition(graph, spec.atoms_per_bead, spec.partition)
+        return Mapping.from_spec(graph, spec)
 
     def dynamics(
         self,
@@ -149,19 +209,7 @@ class CGMLDynamics(Calculator):
             ValueError: as LearnedCGMD and `mapping`; an unknown particle type; a
                 box given to an open-boundary model or the reverse.
         """
-        box = box_from_atoms(atoms, self.model.spec)
-        mapping = self.mapping(atoms)
-        seed = self.seed
-        if seed is None:
-            seed = atoms.info[KEY]["seed"] if KEY in atoms.info else 0
-        propagator = Propagator(
-            self.model,
-            mapping,
-            seed=seed,
-            box=box,
-            guard=self.guard,
-            device=self.device,
-        )
+        propagator = self._bind(atoms, box_from_atoms(atoms, self.model.spec))
         return LearnedCGMD(
             atoms,
             propagator,

@@ -40,6 +40,7 @@ from ase.md.md import MolecularDynamics
 from numpy.typing import ArrayLike, NDArray
 
 from ase_cgml.convert import NM, PS, box_from_atoms
+from cgml.frames import whole_beads
 from cgml.mapping import Mapping
 from cgml.propagator import Propagator, State
 
@@ -197,9 +198,9 @@ class LearnedCGMD(MolecularDynamics):
 
     def _beads(self, positions: NDArray[Any]) -> NDArray[Any]:
         """Turn positions (..., len(atoms), 3), Å, into those of beads, nm."""
-        if self._is_beads:
-            return np.asarray(positions / NM)
-        return self.mapping.positions(positions / NM)
+        frames = positions.reshape(-1, *positions.shape[-2:]) / NM
+        beads = whole_beads(self.mapping, frames, self._box)
+        return beads.reshape(*positions.shape[:-2], *beads.shape[-2:])
 
     def _state(self) -> State:
         """Read the state off the atoms; positions set by hand are a new start."""

@@ -19,12 +19,23 @@ class _Section(BaseModel):
 
 
 class NetworkConfig(_Section):
-    """Sizes of the four networks."""
+    """Sizes of the four networks.
+
+    Attributes:
+        n_embedding: width of the bead embedding.
+        n_embedding_steps: rounds of messages over the bonds of the atoms.
+        n_node: width of node features.
+        n_edge: width of edge features.
+        n_radial: functions of the distance that edges carry.
+        n_predictor_layers: rounds of messages of the predictor.
+        n_refiner_layers: rounds of messages of the score network.
+    """
 
     n_embedding: Count = 16
     n_embedding_steps: Annotated[int, Field(ge=0)] = 0
     n_node: Count = 96
     n_edge: Count = 64
+    n_radial: Annotated[int, Field(ge=2)] = 10
     n_predictor_layers: Count = 2
     n_refiner_layers: Count = 3
 
@@ -47,23 +58,24 @@ class Refinement(_Section):
     Noise levels are in units of the predictor's own spread.
 
     Attributes:
-        sampler: "multistep" (two-step exponential integrator of the probability
-            flow), "heun" (two evaluations per level), "ancestral" (stochastic),
+        sampler: "multistep" (two-step integrator of the probability flow, exact for
+            the predictor's Gaussian), "heun" (two evaluations per level),
+            "ancestral" (stochastic),
             "langevin" (the constant-step loop of the paper), or "none" (draw from the
             predictor's Gaussian).
         n_levels: number of noise levels = score evaluations ("heun": twice less 1).
         sigma_max: level at which the sampler starts.
         sigma_min: last level, removed by one denoising step.
-        rho: spacing of the levels (Karras et al. 2022, eq. 5).
+        rho: spacing: levels are even in arctan(sigma)^(1/rho).
         n_repeats: steps at each level ("langevin" only).
         step_size: of these steps, in squared white coordinates ("langevin" only).
     """
 
     sampler: Literal["multistep", "heun", "ancestral", "langevin", "none"] = "multistep"
-    n_levels: Count = 10
+    n_levels: Count = 5
     sigma_max: Positive = 3.0
     sigma_min: Positive = 0.02
-    rho: Positive = 5.0
+    rho: Positive = 1.5
     n_repeats: Count = 10
     step_size: Positive = 5e-5
 
@@ -109,6 +121,7 @@ class ModelSpec(_Section):
         bond_types: names of the bond types the model knows.
         atoms_per_bead: mean number of atoms in a bead.
         partition: METIS variant of the mapping.
+        single_bead_limit: molecules of at most so many atoms are one bead.
         cutoff: neighbour cutoff, nm; None: all pairs of beads of a molecule, and
             molecules do not see each other.
         periodic: whether the model was trained in periodic boxes.
@@ -116,6 +129,7 @@ class ModelSpec(_Section):
         friction: friction of the thermostat, 1/ps, from which the centre-of-mass
             diffusion of every molecule follows (Einstein, D = kT / (M friction));
             None: the centre of mass is moved by the network like the rest.
+        remove_drift: whether the centre of mass of the whole system is held at rest.
         network: sizes.
         prior: Rouse relaxation fitted to the training data.
         refinement: default sampler.
@@ -132,10 +146,12 @@ class ModelSpec(_Section):
     bond_types: list[str]
     atoms_per_bead: Positive
     partition: Literal["recursive", "kway"]
+    single_bead_limit: Annotated[int, Field(ge=0)] = 0
     cutoff: Positive | None
     periodic: bool
     temperature: Positive
     friction: Positive | None
+    remove_drift: bool = False
     network: NetworkConfig
     prior: RousePrior
     refinement: Refinement
@@ -249,10 +265,13 @@ class TrainingConfig(_Section):
     output: Path
     time_step: Positive
     n_history: Annotated[int, Field(ge=0)] = 1
+    atoms_per_bead: Positive | None = None
     partition: Literal["recursive", "kway"] = "recursive"
+    single_bead_limit: Annotated[int, Field(ge=0)] = 0
     cutoff: Positive | None = None
     temperature: Positive
     friction: Positive | None = None
+    remove_drift: bool = False
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
     refinement: Refinement = Refinement()

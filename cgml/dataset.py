@@ -1,5 +1,6 @@
 """Training windows from bead frames: batches, splits, scales."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,19 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 from torch.utils.data import Dataset
 
+from cgml.box import wrap
 from cgml.config import AugmentationConfig, ModelSpec, RousePrior, Statistics
+from cgml.edges import Edges, find_edges, pairs_within
 from cgml.graph import (
     Atoms,
     Beads,
-    Edges,
     SystemGraph,
     build_system,
-    find_edges,
     join_atoms,
     join_beads,
 )
+from cgml.mapping import Mapping
 from cgml.predictor import History
 from cgml.rouse import gained_variance, laplacian_modes, retention
 from cgml.trajectory import BeadTrajectory
@@ -34,6 +37,7 @@ class Batch(NamedTuple):
         embedding_rows: (n_beads,) row of the embedding that each bead takes.
         beads: all windows one after the other.
         edges: likewise.
+        systems: (n_beads,) window of each bead.
         history: present positions and earlier displacements.
         target: (n_beads, 3) next positions, nm.
         radius: (n_molecules,) radius of gyration of all atoms now, nm; NaN where the
@@ -44,6 +48,7 @@ class Batch(NamedTuple):
     embedding_rows: torch.Tensor
     beads: Beads
     edges: Edges
+    systems: torch.Tensor
     history: History
     target: torch.Tensor
     radius: torch.Tensor
@@ -77,17 +82,38 @@ def stride_of(trajectory: BeadTrajectory, time_step: float, n_history: int = 1) 
     return stride
 
 
-def centred(trajectory: BeadTrajectory) -> NDArray[np.float64]:
-    """Positions relative to each molecule's centre of mass, (n_frames, n_beads, 3)."""
+def molecule_centres(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Centre of mass of each bead's molecule, (n_frames, n_beads, 3) nm."""
     mapping = trajectory.mapping
     molecules, masses = mapping.molecule_index, mapping.bead_masses
     n = int(molecules.max()) + 1
-    share = np.zeros((n, mapping.n_beads))
-    share[molecules, np.arange(mapping.n_beads)] = masses
-    share /= share.sum(axis=1, keepdims=True)
+    share = csr_array(
+        (masses, (molecules, np.arange(len(masses)))), shape=(n, len(masses))
+    )
+    share = share.multiply(1.0 / np.asarray(share.sum(axis=1))[:, None]).tocsr()
     positions = trajectory.positions.astype(np.float64)
-    centres = np.einsum("mb,fbd->fmd", share, positions)
-    return np.asarray(positions - centres[:, molecules])
+    columns = np.moveaxis(positions, 1, 0).reshape(len(masses), -1)
+    centres = (share @ columns)[molecules].reshape(len(masses), -1, 3)
+    return np.ascontiguousarray(np.moveaxis(centres, 0, 1))
+
+
+def centred(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Positions relative to each molecule's centre of mass, (n_frames, n_beads, 3)."""
+    return np.asarray(trajectory.positions - molecule_centres(trajectory))
+
+
+def near_origin(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Positions as the networks see them, (n_frames, n_beads, 3) nm.
+
+    Relative to the system's centre of mass, or with every molecule whole and its
+    centre in the box.
+    """
+    positions = trajectory.positions.astype(np.float64)
+    if trajectory.box is None:
+        masses = trajectory.mapping.bead_masses
+        return positions - np.average(positions, axis=1, weights=masses)[:, None]
+    centres = molecule_centres(trajectory)
+    return positions + (wrap(centres, trajectory.box) - centres)
 
 
 def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> RousePrior:
@@ -134,6 +160,28 @@ def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> Rouse
     return RousePrior(rate=float(np.exp(best.x[0])), variance=float(np.exp(best.x[1])))
 
 
+class _Extremes(NamedTuple):
+    """What one trajectory looks like; not a number where there is nothing to see.
+
+    Attributes:
+        square_move: mean square displacement of a bead in one step, nm^2.
+        longest_move: largest displacement, nm.
+        square_bond: mean square distance of bonded beads, nm^2.
+        shortest_bond: nm.
+        longest_bond: nm.
+        closest: shortest distance of two beads that share no bond, nm.
+        degree: mean number of edges that arrive at a bead.
+    """
+
+    square_move: float
+    longest_move: float
+    square_bond: float
+    shortest_bond: float
+    longest_bond: float
+    closest: float
+    degree: float
+
+
 def measure(
     trajectories: Sequence[BeadTrajectory], time_step: float, cutoff: float | None
 ) -> Statistics:
@@ -147,63 +195,88 @@ def measure(
     Raises:
         ValueError: No two beads are bonded.
     """
-    rows = np.array([_extremes(item, time_step, cutoff) for item in trajectories])
-    move, bond, degree = np.nanmean(rows[:, [0, 2, 6]], axis=0)
-    if np.isnan(bond):
+    rows = [_extremes(item, time_step, cutoff) for item in trajectories]
+    each = dict(zip(_Extremes._fields, np.array(rows).T, strict=True))
+    if np.isnan(each["square_bond"]).all():
         raise ValueError("training frames without any bonded beads, bonds are required")
-    closest = np.nanmin(rows[:, 5])
+    closest = float(np.min(each["closest"]))
     return Statistics(
-        length_scale=float(np.sqrt(bond)),
-        displacement_scale=float(np.sqrt(move)),
-        max_displacement=float(rows[:, 1].max()),
-        bond_length_range=(float(np.nanmin(rows[:, 3])), float(np.nanmax(rows[:, 4]))),
-        min_distance=float(closest) if np.isfinite(closest) else 0.0,
-        mean_degree=float(max(degree, 1.0)),
+        length_scale=float(np.sqrt(np.nanmean(each["square_bond"]))),
+        displacement_scale=float(np.sqrt(np.mean(each["square_move"]))),
+        max_displacement=float(np.max(each["longest_move"])),
+        bond_length_range=(
+            float(np.nanmin(each["shortest_bond"])),
+            float(np.nanmax(each["longest_bond"])),
+        ),
+        min_distance=closest if math.isfinite(closest) else 0.0,
+        mean_degree=float(max(np.mean(each["degree"]), 1.0)),
     )
 
 
 def _extremes(
     trajectory: BeadTrajectory, time_step: float, cutoff: float | None
-) -> tuple[float, ...]:
-    """Return the row of one trajectory; not a number where there is none.
-
-    Mean square and largest move; mean square, shortest and longest bond; shortest
-    other distance; mean degree.
-    """
+) -> _Extremes:
     stride, mapping = stride_of(trajectory, time_step), trajectory.mapping
-    positions = centred(trajectory)
-    move = np.linalg.norm(positions[stride:] - positions[:-stride], axis=-1)
-    n = mapping.n_beads
-    first, second = np.triu_indices(n, k=1)
-    bonded = np.zeros((n, n), dtype=bool)
-    bonded[tuple(mapping.bead_bonds.T)] = True
-    is_bond = bonded[first, second]
-    frames = trajectory.positions[::stride].astype(np.float64)
-    distance = np.linalg.norm(frames[:, first] - frames[:, second], axis=-1)
-    if cutoff is None:
-        same = mapping.molecule_index[first] == mapping.molecule_index[second]
-        near = np.broadcast_to(same, distance.shape)
-    else:
-        near = is_bond | (distance <= cutoff)
-    bond = distance[:, is_bond] if is_bond.any() else np.full((1, 1), np.nan)
-    return (
+    # a periodic system moves as a whole, a molecule in the open is held at rest
+    path = centred(trajectory) if trajectory.box is None else trajectory.positions
+    move = np.linalg.norm(path[stride:] - path[:-stride], axis=-1)
+    first, second = mapping.bead_bonds.T
+    bond = np.full((1, 1), np.nan)
+    if len(first):
+        frames = trajectory.positions[::stride]
+        gaps = frames[:, first] - frames[:, second]
+        bond = np.linalg.norm(gaps.astype(np.float64), axis=-1)
+    closest, degree = _neighbourhood(trajectory, stride, cutoff)
+    return _Extremes(
         float(np.mean(move**2)),
         float(move.max()),
         float(np.mean(bond**2)),
         float(bond.min()),
         float(bond.max()),
-        float(distance[near & ~is_bond].min(initial=np.inf)),
-        2.0 * float(near.sum(axis=1).mean()) / n,
+        closest,
+        degree,
     )
+
+
+def _neighbourhood(
+    trajectory: BeadTrajectory, stride: int, cutoff: float | None
+) -> tuple[float, float]:
+    """Shortest distance of beads without a bond, nm, and mean number of edges."""
+    mapping = trajectory.mapping
+    n, box = mapping.n_beads, trajectory.box
+    bonds = torch.from_numpy(mapping.bead_bonds @ np.array([n, 1]))  # keys, i < j
+    cells = None if box is None else [torch.tensor(box)]
+    closest, n_pairs = math.inf, []
+    for frame in near_origin(trajectory)[::stride]:
+        places = torch.tensor(frame)
+        if cutoff is None:
+            first, second = torch.from_numpy(_molecule_pairs(mapping))
+            shift = torch.zeros(1, 3)
+        else:
+            pairs = pairs_within([n], places, cutoff, cells)
+            first, second, _, shift = (part[pairs[0] <= pairs[1]] for part in pairs)
+        is_bond = torch.isin(first * n + second, bonds) & (shift == 0.0).all(dim=1)
+        apart = (places[second] - places[first] + shift).norm(dim=1)[~is_bond]
+        closest = min(closest, float(apart.min()) if len(apart) else math.inf)
+        n_pairs.append(len(apart) + len(bonds))
+    return closest, 2.0 * float(np.mean(n_pairs)) / n
+
+
+def _molecule_pairs(mapping: Mapping) -> NDArray[np.int64]:
+    """Pairs of beads of one molecule, (2, n_pairs), i < j."""
+    first, second = np.triu_indices(mapping.n_beads, k=1)
+    same = mapping.molecule_index[first] == mapping.molecule_index[second]
+    return np.stack((first[same], second[same]))
 
 
 @dataclass(frozen=True)
 class _Source:
     """One molecule's frames with its graph and the graphs it may be exchanged for."""
 
-    positions: torch.Tensor  # (n_frames, n_beads, 3) float32 nm
+    positions: torch.Tensor  # (n_frames, n_beads, 3) float32 nm, near the origin
     internal: torch.Tensor  # the same, molecules held at rest where the model does so
     radius: torch.Tensor  # (n_frames,) nm or NaN
+    box: torch.Tensor  # (3, 3) float64 nm; zero: open
     stride: int
     graph: SystemGraph
     atoms: tuple[Atoms, ...]
@@ -252,13 +325,14 @@ class WindowDataset(Dataset[Batch]):
             raise IndexError(index)
         stream = np.random.default_rng((self._seed, self.first + index))
         chosen = stream.choice(len(self._sources), self._n_molecules, replace=False)
-        atoms, graphs, windows, rows, n_beads = [], [], [], [], 0
+        atoms, graphs, boxes, windows, rows, n_beads = [], [], [], [], [], 0
         for number in chosen:
             source = self._sources[number]
             atoms.append(source.atoms[stream.integers(len(source.atoms))])
             n = source.positions.size(1)
             for _ in range(self._n_windows):
                 graphs.append(source.graph)
+                boxes.append(source.box)
                 windows.append(self._window(source, stream))
                 rows.append(torch.arange(n_beads, n_beads + n))
             n_beads += n
@@ -266,11 +340,14 @@ class WindowDataset(Dataset[Batch]):
         sizes = [len(part) for part in present]
         beads = join_beads([graph.beads for graph in graphs])
         positions = torch.cat(present)
+        cutoff = self._spec.cutoff
+        cells = boxes if self._spec.periodic else None
         return Batch(
             atoms=join_atoms(atoms),
             embedding_rows=torch.cat(rows),
             beads=beads,
-            edges=find_edges(beads, sizes, positions, self._spec.cutoff),
+            edges=find_edges(beads, sizes, positions, cutoff, cells),
+            systems=torch.repeat_interleave(torch.tensor(sizes)),
             history=History(
                 positions, torch.cat(moves, dim=1), torch.cat(known, dim=1)
             ),
@@ -315,11 +392,12 @@ def _source(
     trajectory: BeadTrajectory, spec: ModelSpec, augmentation: AugmentationConfig | None
 ) -> _Source:
     graph = build_system(trajectory.mapping, spec)
-    frames = internal = trajectory.positions.astype(np.float64)
+    masses = trajectory.mapping.bead_masses
+    frames, internal = near_origin(trajectory), trajectory.positions.astype(np.float64)
     if spec.friction is not None:
-        masses = trajectory.mapping.bead_masses
-        frames = frames - np.average(frames, axis=1, weights=masses)[:, None]
         internal = centred(trajectory)
+    elif spec.remove_drift:
+        internal = internal - np.average(internal, axis=1, weights=masses)[:, None]
     n_molecules = graph.beads.molecule_masses.size(0)
     radius = np.full(len(frames), np.nan, dtype=np.float32)
     if "rg2" in trajectory.observables and n_molecules == 1:
@@ -336,6 +414,9 @@ def _source(
         positions=torch.from_numpy(frames.astype(np.float32)),
         internal=torch.from_numpy(internal.astype(np.float32)),
         radius=torch.from_numpy(radius),
+        box=torch.tensor(
+            np.zeros((3, 3)) if trajectory.box is None else trajectory.box
+        ),
         stride=stride_of(trajectory, spec.time_step, spec.n_history),
         graph=graph,
         atoms=tuple(variants),

@@ -308,7 +308,7 @@ def _check(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> None:
                 "a reference of one molecule is required, "
                 f"{item.name!r} has {graph.n_molecules}"
             )
-        wanted = Mapping.from_partition(graph, spec.atoms_per_bead, spec.partition)
+        wanted = Mapping.from_spec(graph, spec)
         if wanted.n_beads != item.mapping.n_beads:
             raise ValueError(
                 f"model {spec.name!r} has {spec.atoms_per_bead:g} atoms in a bead, "

@@ -1,7 +1,9 @@
 """Model files: TorchScript with spec.json inside. The only user of torch.jit.
 
 A TorchScript archive is code for torch's own interpreter, which knows tensors and
-nothing of files, processes or Python: reading one runs no foreign Python.
+nothing of files, processes or Python: reading one runs no foreign Python. Only the
+weights are taken from it, into the networks of this version: an old file gains from
+every improvement, and a foreign one cannot bring code of its own.
 """
 
 import json
@@ -73,17 +75,17 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
         raise ModelFileError(
             f"{path} is damaged: its networks cannot be read; fetch or export it anew"
         ) from error
-    missing = {"embedding", "predictor", "conditioner", "denoiser", "radius_head"} - {
-        name for name, _ in module.named_children()
-    }
-    if missing:
+    networks = Model(spec)
+    try:
+        networks.load_state_dict(module.state_dict())
+    except RuntimeError as error:
         raise ModelFileError(
-            f"{path} is not a cgml model file: its networks lack "
-            f"{', '.join(sorted(missing))}; export it anew"
-        )
-    for parameter in module.parameters():
-        parameter.requires_grad = False
-    return LearnedModel(spec, module.eval())
+            f"{path} holds other networks than its {SPEC_FILE} says: export it anew "
+            f"({error})"
+        ) from error
+    return LearnedModel(
+        spec, networks.requires_grad_(requires_grad=False).eval().to(device)
+    )
 
 
 def read_spec(path: Path) -> ModelSpec:

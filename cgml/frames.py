@@ -1,10 +1,12 @@
 """Trajectories in memory: of atoms, and of beads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from cgml.box import Box, check_box, images, unwrap
 from cgml.mapping import Mapping
@@ -89,6 +91,23 @@ class BeadTrajectory:
             ValueError: fewer than two frames, or uneven times.
         """
         return spacing(self.times, f"trajectory {self.name!r}")
+
+
+def boxes_of(systems: Sequence[BeadTrajectory]) -> NDArray[np.float64] | None:
+    """Box of each system, (n_systems, 3, 3) nm; None: open boundaries.
+
+    Raises:
+        ValueError: some systems have a box and some have none.
+    """
+    boxes = [system.box for system in systems if system.box is not None]
+    if not boxes:
+        return None
+    if len(boxes) < len(systems):
+        raise ValueError(
+            "systems of one run must all have a periodic box or all have none, got "
+            f"{len(boxes)} boxes for {len(systems)} systems: run them separately"
+        )
+    return np.stack(boxes)
 
 
 def spacing(times: NDArray[np.float64], source: str) -> float:
@@ -187,6 +206,66 @@ def whole_paths(
         path = make_whole(positions[:, atoms], bonds, box)
         centre = path.mean(axis=1, keepdims=True)
         result[:, atoms] = path + (unwrap(centre, box) - centre)
+    return result
+
+
+def whole_beads(
+    mapping: Mapping, positions: NDArray[Any], box: Box | None
+) -> NDArray[np.float64]:
+    """Find the beads of frames as an engine holds them, perhaps cut by the boundary.
+
+    Args:
+        mapping: atoms -> beads.
+        positions: (n_frames, n_atoms, 3) or (n_frames, n_beads, 3), nm; between
+            frames a molecule's centre moves less than half the box.
+        box: (3, 3), nm; None: open boundaries.
+
+    Returns:
+        (n_frames, n_beads, 3), nm, molecules whole, no jumps in time.
+
+    Raises:
+        ValueError: the number of particles is neither, or a position is not finite.
+    """
+    is_of_beads = positions.shape[1] == mapping.n_beads
+    bonds = mapping.bead_bonds if is_of_beads else mapping.graph.bonds
+    whole = make_whole(positions, bonds, box)
+    beads = whole if is_of_beads else mapping.positions(whole)
+    if box is None:
+        return beads
+    molecules = mapping.molecule_index
+    share = csr_array(
+        (
+            1.0 / np.bincount(molecules)[molecules],
+            (molecules, np.arange(len(molecules))),
+        )
+    )
+    centres = np.stack([share @ frame for frame in beads])
+    return np.asarray(beads + (unwrap(centres, box) - centres)[:, molecules])
+
+
+def whole_start(
+    positions: NDArray[np.float32], graph: MolecularGraph, box: Box | None
+) -> NDArray[np.float32]:
+    """Make molecules whole in the first frame, and move the others along.
+
+    For positions that are unwrapped in time already, but perhaps not along bonds (as
+    by the image flags of LAMMPS). Bonds must be shorter than half the box.
+
+    Args:
+        positions: (n_frames, n_atoms, 3), nm.
+        graph: the atoms.
+        box: (3, 3), nm; None leaves positions as they are.
+
+    Returns:
+        (n_frames, n_atoms, 3), nm; the lowest atom of each molecule is unchanged.
+    """
+    if box is None:
+        return positions
+    first = positions[0].astype(np.float64)
+    shift = make_whole(first, graph.bonds, box) - first  # (n_atoms, 3)
+    moved = np.flatnonzero(abs(shift).max(axis=1) > 0.25 * np.diag(box).min())
+    result = positions.copy()
+    result[:, moved] += shift[moved].astype(np.float32)
     return result
 
 

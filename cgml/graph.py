@@ -8,14 +8,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
-from vesin_torch import NeighborList
 
 from cgml.config import ModelSpec
 from cgml.mapping import Mapping
-from cgml.rouse import kernels
+from cgml.rouse import Kernels, kernels
 from cgml.topology import bond_type_index, type_index
 
-N_STATIC = 6  # columns of Edges.static
 MASS_TOLERANCE = 0.01  # relative; tables of atomic weights differ by less
 
 
@@ -65,21 +63,6 @@ class Beads(NamedTuple):
     inverse_kernel: torch.Tensor
     rest: torch.Tensor
     separation: torch.Tensor
-
-
-class Edges(NamedTuple):
-    """Directed pairs of beads that exchange messages.
-
-    Attributes:
-        sender: (n_edges,) bead that sends.
-        receiver: (n_edges,) bead that receives; ascending.
-        static: (n_edges, 6) bonded, same molecule, and four decays of the number of
-            bonds between the two.
-    """
-
-    sender: torch.Tensor
-    receiver: torch.Tensor
-    static: torch.Tensor
 
 
 class SystemGraph(NamedTuple):
@@ -146,25 +129,32 @@ def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:
     rest = np.zeros(mapping.n_beads)
     slots = np.zeros(mapping.n_beads, dtype=np.int64)
     local = np.zeros(mapping.n_beads, dtype=np.int64)
+    bond_molecules = molecules[mapping.bead_bonds[:, 0]]
+    known: dict[bytes, tuple[Kernels, NDArray[np.float64]]] = {}
     for index, member in enumerate(members):
         n = len(member)
         local[member] = np.arange(n)
         slots[member] = index * width + np.arange(n)
-        inside = molecules[mapping.bead_bonds[:, 0]] == index
-        bonds = local[mapping.bead_bonds[inside]]
-        matrices = kernels(
-            mapping.bead_masses[member],
-            bonds,
-            spec.prior,
-            hold_centre=spec.friction is not None,
-        )
+        bonds = local[mapping.bead_bonds[bond_molecules == index]]
+        key = mapping.bead_masses[member].tobytes() + bonds.tobytes()
+        if key not in known:  # equal molecules share their matrices
+            known[key] = (
+                kernels(
+                    mapping.bead_masses[member],
+                    bonds,
+                    spec.prior,
+                    hold_centre=spec.friction is not None,
+                ),
+                _separation(n, bonds),
+            )
+        matrices, separation = known[key]
         blocks[0, index, :n, :n] = matrices.mean
         blocks[1, index, :n, :n] = matrices.root
         blocks[2, index, :n, :n] = matrices.inverse
-        blocks[3, index, :n, :n] = _separation(n, bonds)
+        blocks[3, index, :n, :n] = separation
         rest[member] = matrices.rest
     masses = mapping.bead_masses / (spec.atoms_per_bead * _mean_mass(spec))
-    mean, root, inverse, separation = torch.from_numpy(blocks)
+    mean, root, inverse, apart = torch.from_numpy(blocks)
     return Beads(
         masses=_column(masses),
         molecules=torch.tensor(molecules),
@@ -174,7 +164,7 @@ def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:
         root_kernel=root,
         inverse_kernel=inverse,
         rest=_column(rest),
-        separation=separation,
+        separation=apart,
     )
 
 
@@ -185,81 +175,9 @@ def _separation(n: int, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(shortest_path(joined, directed=False, unweighted=True))
 
 
-def find_edges(
-    beads: Beads,
-    sizes: Sequence[int],
-    positions: torch.Tensor | None,
-    cutoff: float | None,
-) -> Edges:
-    """Pairs of beads that exchange messages.
-
-    With a cutoff: pairs of a system within it, and all bonds. Without: all pairs of a
-    molecule; molecules do not see each other.
-
-    Args:
-        beads: of several systems.
-        sizes: number of beads of each system; pairs stay inside a system.
-        positions: (n_beads, 3) nm; not needed without a cutoff.
-        cutoff: nm, or None.
-
-    Returns:
-        Edges in ascending order of (receiver, sender).
-    """
-    n = len(beads.molecules)
-    if cutoff is None or positions is None:
-        keys = _molecule_keys(beads.molecules.cpu(), n)
-    else:
-        keys = [_bond_keys(beads, n)]
-        search = NeighborList(cutoff=cutoff, full_list=True)
-        box = torch.zeros(3, 3, dtype=torch.float64)
-        for part, first in zip(
-            torch.split(positions.double().cpu(), list(sizes)),
-            _starts(sizes),
-            strict=True,
-        ):
-            sender, receiver = search.compute(
-                part, box, periodic=False, quantities="ij"
-            )
-            keys.append((receiver + first) * n + sender + first)
-    joined = torch.unique(torch.cat(keys))
-    receiver, sender = torch.div(joined, n, rounding_mode="floor"), joined % n
-    return Edges(sender, receiver, _static(beads, sender, receiver))
-
-
-def _starts(sizes: Sequence[int]) -> list[int]:
+def starts(sizes: Sequence[int]) -> list[int]:
+    """Place of the first row of each part, parts one after the other."""
     return [0, *np.cumsum(sizes)[:-1].tolist()]
-
-
-def _molecule_keys(molecules: torch.Tensor, n: int) -> list[torch.Tensor]:
-    """Receiver * n + sender of all pairs of two beads of one molecule."""
-    order = torch.argsort(molecules, stable=True)
-    keys = []
-    for members in torch.split(order, torch.bincount(molecules).tolist()):
-        pairs = members[:, None] * n + members[None, :]
-        keys.append(pairs[~torch.eye(len(members), dtype=torch.bool)])
-    return keys
-
-
-def _bond_keys(beads: Beads, n: int) -> torch.Tensor:
-    """Receiver * n + sender of all bonds, both ways."""
-    width = beads.separation.size(1)
-    bead = torch.zeros(beads.separation.size(0) * width, dtype=torch.int64)
-    bead[beads.slots.cpu()] = torch.arange(n)
-    molecule, first, second = (beads.separation.cpu() == 1.0).nonzero().T
-    return bead[molecule * width + first] * n + bead[molecule * width + second]
-
-
-def _static(beads: Beads, sender: torch.Tensor, receiver: torch.Tensor) -> torch.Tensor:
-    """Features of pairs that depend on the bond graph alone, (n_edges, 6)."""
-    width = beads.separation.size(1)
-    slots, molecules = beads.slots.cpu(), beads.molecules.cpu()
-    place = slots[receiver] * width + slots[sender] % width
-    apart = beads.separation.cpu().reshape(-1)[place]
-    apart[molecules[receiver] != molecules[sender]] = torch.inf
-    apart = apart.float()
-    decays = [torch.exp(-apart / reach) for reach in (1.5, 4.0, 12.0, 40.0)]
-    same = [(apart == 1.0).float(), torch.isfinite(apart).float()]
-    return torch.stack([*same, *decays], dim=1)
 
 
 def join_atoms(systems: Sequence[Atoms]) -> Atoms:
@@ -304,7 +222,7 @@ def _column(values: NDArray[np.number]) -> torch.Tensor:
 
 
 def _offsets(parts: Sequence[torch.Tensor]) -> list[int]:
-    return _starts([len(part) for part in parts])
+    return starts([len(part) for part in parts])
 
 
 def _cat(parts: Sequence[torch.Tensor], offsets: Sequence[int]) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from cgml.config import Statistics
-from cgml.graph import Edges
+from cgml.edges import Edges, edge_vectors
 
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
 BOND_MARGIN = 1.3  # of the longest bond in the training data
@@ -61,42 +61,37 @@ class Guards:
 
     def check(
         self,
-        before: torch.Tensor,
-        after: torch.Tensor,
-        edges: Edges,
+        move: torch.Tensor,
+        view: tuple[torch.Tensor, Edges] | None,
         steps: torch.Tensor,
     ) -> dict[int, GuardError]:
         """Look at one step.
 
         Args:
-            before: (n_beads, 3) positions, nm.
-            after: (n_beads, 3) positions one step later, nm.
-            edges: pairs looked at: the bonded ones may not be too long, the others
-                not too short.
+            move: (n_beads,) lengths of the displacements, nm.
+            view: (n_beads, 3) positions after the step, nm, and the pairs to look at:
+                the bonded ones may not be too long, the others not too short; None
+                where positions are not finite.
             steps: (n_replicas,) steps done before this one.
 
         Returns:
             Place of each replica that failed -> its first failure.
         """
-        move = (after - before).norm(dim=1)
-        gap = after.index_select(0, edges.receiver) - after.index_select(
-            0, edges.sender
-        )
-        length = gap.norm(dim=1)
-        bonded = edges.static[:, 0] > 0.0
-        on_edge = self._replica.index_select(0, edges.receiver)
-        tests = (
-            ("finite", move, self._replica, ~torch.isfinite(move), math.inf),
-            ("displacement", move, self._replica, move > self._largest, self._largest),
-            ("bond", length, on_edge, bonded & (length > self._longest), self._longest),
-            (
-                "overlap",
-                length,
-                on_edge,
-                ~bonded & (length < self._shortest),
-                self._shortest,
-            ),
-        )
+        on_bead = self._replica
+        tests = [
+            ("finite", move, on_bead, ~torch.isfinite(move), math.inf),
+            ("displacement", move, on_bead, move > self._largest, self._largest),
+        ]
+        if view is not None:
+            after, edges = view
+            length = edge_vectors(after, edges).norm(dim=1)
+            bonded = edges.static[:, 0] > 0.0
+            on_edge = on_bead.index_select(0, edges.receiver)
+            long, short = length > self._longest, length < self._shortest
+            tests += [
+                ("bond", length, on_edge, bonded & long, self._longest),
+                ("overlap", length, on_edge, ~bonded & short, self._shortest),
+            ]
         trips: dict[int, GuardError] = {}
         if not bool(torch.stack([failed.any() for *_, failed, _ in tests]).any()):
             return trips

@@ -6,16 +6,17 @@ from typing import Any
 import lightning.pytorch as lightning
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cgml.config import ModelSpec, TrainingConfig
-from cgml.dataset import Batch
+from cgml.dataset import Batch, stride_of
+from cgml.frames import BeadTrajectory, boxes_of
 from cgml.model import LearnedModel, Model
 from cgml.noise import generator
 from cgml.observables import bond_lengths, squared_radius_of_gyration
 from cgml.predictor import gaussian_loss, project, whiten
 from cgml.propagator import Propagator
 from cgml.refiner import denoising_loss
-from cgml.trajectory import BeadTrajectory
 
 LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = -0.9, 1.2  # noise levels seen in training
 PROPERTY_WEIGHT = 10.0
@@ -64,11 +65,12 @@ class Learner(lightning.LightningModule):
         )
         target = whiten(batch.target, fixed.mean, fixed.spread, batch.beads)
         condition = model.conditioner(batch.edges, batch.history.positions, fixed)
+        n_systems = int(batch.systems[-1]) + 1
         logs = LOG_SIGMA_MEAN + LOG_SIGMA_DEVIATION * torch.randn(
-            batch.beads.molecule_masses.shape, generator=stream
+            (n_systems, 1), generator=stream
         )
         levels = logs.exp().clamp(refinement.sigma_min, refinement.sigma_max)
-        sigma = levels.to(target.device).index_select(0, batch.beads.molecules)
+        sigma = levels.to(target.device).index_select(0, batch.systems)
         noise = torch.randn(target.shape, generator=stream).to(target.device)
         noise = project(noise, fixed.spread, batch.beads)
         denoised = model.denoiser(
@@ -108,19 +110,21 @@ class Learner(lightning.LightningModule):
         )
 
     def rollout(self) -> dict[str, torch.Tensor]:
-        """Run the validation molecules and compare with their reference.
+        """Run the validation systems and compare with their reference.
 
         One-step likelihood does not see drift; this does.
 
         Returns:
-            "rollout_rg2": mean absolute relative error of <Rg^2> of the beads;
-            "rollout_bond": relative error of the median bond length at the end.
+            "rollout_rg2": mean absolute relative error of <Rg^2> of the molecules of
+            several beads; "rollout_bond": relative error of the median bond length at
+            the end; "rollout_msd": mean absolute error of log10 of the mean squared
+            displacement over the second half of the run, held centres apart.
         """
-        mappings = [item.mapping for item in self.validation]
         propagator = Propagator(
             LearnedModel(self.spec, self.model),
-            mappings,
+            [item.mapping for item in self.validation],
             seed=self.config.optimiser.seed,
+            box=boxes_of(self.validation),
             guard="record",
             device=str(self.device),
         )
@@ -132,22 +136,19 @@ class Learner(lightning.LightningModule):
             state = propagator.step(state)
             frames.append(state.positions.cpu().numpy())
         learned = np.stack(frames)
-        errors, bonds = [], []
-        for item, part in zip(self.validation, propagator.slices, strict=True):
-            masses = item.mapping.bead_masses
-            mean = squared_radius_of_gyration(learned[:, part], masses).mean()
-            truth = squared_radius_of_gyration(item.positions, masses).mean()
-            errors.append(abs(mean / truth - 1.0))
-            pairs = item.mapping.bead_bonds
-            median = np.median(bond_lengths(learned[-10:, part], pairs))
-            bonds.append(median / np.median(bond_lengths(item.positions, pairs)) - 1.0)
+        rows = [
+            _deviations(item, learned[:, part], self.spec)
+            for item, part in zip(self.validation, propagator.slices, strict=True)
+        ]
+        names = ("rollout_rg2", "rollout_bond", "rollout_msd")
+        means = np.mean(rows, axis=0)
         return {
-            "rollout_rg2": torch.tensor(np.mean(errors), dtype=torch.float32),
-            "rollout_bond": torch.tensor(np.mean(bonds), dtype=torch.float32),
+            name: torch.tensor(mean, dtype=torch.float32)
+            for name, mean in zip(names, means, strict=True)
         }
 
     def configure_optimizers(self) -> Any:
-        """Adam with warm-up and cosine decay to a hundredth."""
+        """Adam with warm-up and cosine decay to a thousandth of its peak."""
         sizes = self.config.optimiser
         optimiser = torch.optim.AdamW(
             self.parameters(), lr=sizes.learning_rate, weight_decay=1e-4
@@ -165,3 +166,31 @@ class Learner(lightning.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _deviations(
+    reference: BeadTrajectory, learned: NDArray[np.float64], spec: ModelSpec
+) -> tuple[float, float, float]:
+    """How far a rollout (n_frames, n_beads, 3) is off; see `Learner.rollout`."""
+    mapping = reference.mapping
+    masses, pairs = mapping.bead_masses, mapping.bead_bonds
+    sizes = []  # learned and true, of each molecule of several beads
+    for molecule in np.unique(mapping.molecule_index[pairs]):
+        inside = mapping.molecule_index == molecule
+        sizes.append(
+            [
+                squared_radius_of_gyration(path[:, inside], masses[inside]).mean()
+                for path in (learned, reference.positions)
+            ]
+        )
+    size = np.divide(*np.mean(sizes, axis=0)) if sizes else 1.0
+    median = np.median(bond_lengths(learned[-10:], pairs)) if len(pairs) else 1.0
+    right = np.median(bond_lengths(reference.positions, pairs)) if len(pairs) else 1.0
+    half = len(learned) // 2
+    lag = half * stride_of(reference, spec.time_step, 0)
+    ratio = 1.0
+    if spec.friction is None and 0 < lag < len(reference.positions):
+        moved = np.square(learned[half:] - learned[:-half]).sum(axis=-1).mean()
+        steps = reference.positions[lag:] - reference.positions[:-lag]
+        ratio = moved / np.square(steps).sum(axis=-1).mean()
+    return abs(float(size) - 1.0), float(median / right) - 1.0, abs(np.log10(ratio))

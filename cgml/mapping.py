@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from cgml.config import ModelSpec
 from cgml.files import replacing
 from cgml.partition import partition
 from cgml.topology import MolecularGraph, components
@@ -45,6 +46,8 @@ class Mapping:
         graph: MolecularGraph,
         atoms_per_bead: float,
         method: Literal["recursive", "kway"] = "recursive",
+        *,
+        single_bead_limit: int = 0,
     ) -> Self:
         """Cut every molecule into connected beads of nearly equal size.
 
@@ -52,8 +55,31 @@ class Mapping:
             graph: the atoms.
             atoms_per_bead: atoms in a bead, on average.
             method: how METIS divides: "recursive" or "kway".
+            single_bead_limit: a molecule of at most so many atoms is one bead, for
+                example the anions of an electrolyte; 0 for none.
         """
-        return cls(graph, partition(graph, atoms_per_bead, method=method))
+        labels = partition(
+            graph,
+            atoms_per_bead,
+            method=method,
+            single_bead_limit=single_bead_limit,
+        )
+        return cls(graph, labels)
+
+    @classmethod
+    def from_spec(cls, graph: MolecularGraph, spec: ModelSpec) -> Self:
+        """Cut molecules as those that a model was trained on.
+
+        Args:
+            graph: the atoms.
+            spec: of the model.
+        """
+        return cls.from_partition(
+            graph,
+            spec.atoms_per_bead,
+            spec.partition,
+            single_bead_limit=spec.single_bead_limit,
+        )
 
     @classmethod
     def from_labels(cls, graph: MolecularGraph, labels: ArrayLike) -> Self:

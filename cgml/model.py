@@ -1,5 +1,6 @@
 """The whole model: embedding, predictor, refiner, property head."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,11 @@ from torch import nn
 
 from cgml.config import ModelSpec
 from cgml.graph import Atoms, Beads
-from cgml.networks import MLP, ScalarReadout
+from cgml.networks import MLP, RadialBasis, ScalarReadout
 from cgml.predictor import Predictor
 from cgml.refiner import Conditioner, Denoiser
+
+OPEN_REACH = 2.7  # log(1 + r / length_scale) of the widest pairs without a cutoff
 
 
 class Embedding(nn.Module):
@@ -132,9 +135,12 @@ class Model(nn.Module):
             sizes.n_edge,
             sizes.n_predictor_layers,
             spec.n_history,
+            _radial(spec),
         )
-        self.conditioner = Conditioner(sizes.n_edge)
-        self.denoiser = Denoiser(sizes.n_node, sizes.n_edge, sizes.n_refiner_layers)
+        self.conditioner = Conditioner(sizes.n_edge, _radial(spec))
+        self.denoiser = Denoiser(
+            sizes.n_node, sizes.n_edge, sizes.n_refiner_layers, _radial(spec)
+        )
         self.radius_head = RadiusHead(sizes.n_node)
         self._set("length_scale", scales.length_scale)
         self._set("displacement_scale", scales.displacement_scale)
@@ -145,6 +151,14 @@ class Model(nn.Module):
         for path, buffer in self.named_buffers():
             if path.endswith(f".{name}"):
                 buffer.fill_(value)
+
+
+def _radial(spec: ModelSpec) -> RadialBasis:
+    """Functions of the distance, as far as pairs can be apart."""
+    largest = OPEN_REACH
+    if spec.cutoff is not None:  # a pair may move apart within a step
+        largest = math.log1p(1.3 * spec.cutoff / spec.statistics.length_scale)
+    return RadialBasis(spec.network.n_radial, largest)
 
 
 @dataclass(frozen=True)

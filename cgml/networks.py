@@ -62,7 +62,7 @@ class RadialBasis(nn.Module):
     n_functions: int
     inverse_width: float
 
-    def __init__(self, n_functions: int = 10, largest: float = 2.7) -> None:
+    def __init__(self, n_functions: int, largest: float) -> None:
         super().__init__()
         self.n_functions = n_functions
         self.register_buffer("centres", torch.linspace(0.0, largest, n_functions))

@@ -6,7 +6,6 @@ frames). Nothing here knows where they come from.
 
 from dataclasses import dataclass
 
-import freud
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
@@ -147,38 +146,6 @@ def contact_map(positions: ArrayLike, cutoff: float) -> Floats:
     result = np.eye(n)
     result[np.triu_indices(n, k=1)] = close.mean(axis=0)
     return np.maximum(result, result.T)
-
-
-def radial_distribution(
-    frames: ArrayLike, box: ArrayLike, *, cutoff: float, n_bins: int = 100
-) -> tuple[Floats, Floats]:
-    r"""Return the radial distribution function in a periodic box (freud).
-
-    Args:
-        frames: (n_frames, n, 3) nm; wrapped or not.
-        box: (3, 3) row vectors, nm, reduced triclinic.
-        cutoff: largest distance, nm, below half the smallest width of the box.
-        n_bins: number of bins.
-
-    Returns:
-        Bin centres (n_bins,) nm, and :math:`g(r)` (n_bins,), 1 for an ideal gas.
-
-    Raises:
-        ValueError: frames that are not (n_frames, n, 3).
-
-    References:
-        Ramasubramani et al., Comput. Phys. Commun. 254, 107275 (2020).
-    """
-    points = _points(frames)
-    if points.ndim != 3:
-        raise ValueError(
-            f"frames of shape (n_frames, n, 3) are required, got {points.shape}"
-        )
-    cell = freud.box.Box.from_matrix(np.asarray(box, dtype=np.float64).T)
-    rdf = freud.density.RDF(bins=n_bins, r_max=cutoff)
-    for frame in points:
-        rdf.compute((cell, cell.wrap(frame)), reset=False)
-    return np.asarray(rdf.bin_centers, float), np.asarray(rdf.rdf, float)
 
 
 @dataclass(frozen=True, eq=False)

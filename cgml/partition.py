@@ -32,23 +32,28 @@ def partition(
     atoms_per_bead: float,
     *,
     method: Literal["recursive", "kway"] = "recursive",
+    single_bead_limit: int = 0,
 ) -> Labels:
     """Cut every molecule into connected beads of nearly equal size.
 
     A molecule of n atoms becomes max(1, round(n / atoms_per_bead)) beads, numbered
     along it from one end; an unbonded atom is a bead of its own. An unbranched
-    chain is cut into consecutive runs, which is optimal in cut and balance.
+    chain is cut into consecutive runs, which is optimal in cut and balance. Molecules
+    with the same bonds, atoms numbered alike, are divided once.
 
     Args:
         graph: the molecules.
         atoms_per_bead: atoms in a bead, on average; 1 or more.
         method: how METIS divides: "recursive" (bisection) or "kway".
+        single_bead_limit: a molecule of at most so many atoms is one bead, whatever
+            atoms_per_bead says (ions, solvents); 0 for none.
 
     Returns:
         Bead of each atom, (n_atoms,), 0 to n_beads - 1, molecules in order.
 
     Raises:
-        ValueError: atoms_per_bead below 1 or not finite, or an unknown method.
+        ValueError: atoms_per_bead below 1 or not finite, a negative limit, or an
+            unknown method.
 
     Example:
         >>> graph = MolecularGraph.create("AAAA", np.ones(4), [[0, 1], [1, 2], [2, 3]])
@@ -59,13 +64,18 @@ def partition(
         raise ValueError(f"atoms_per_bead must be 1 or more, got {atoms_per_bead}")
     if method not in {"recursive", "kway"}:
         raise ValueError(f"method must be 'recursive' or 'kway', got {method!r}")
+    if single_bead_limit < 0:
+        raise ValueError(
+            f"single_bead_limit must be 0 or more, got {single_bead_limit}"
+        )
     labels = np.empty(graph.n_atoms, dtype=np.int64)
     known: dict[tuple[int, bytes], Labels] = {}
     n_beads = 0
     for atoms, bonds in zip(graph.molecules, graph.molecule_bonds, strict=True):
         key = (len(atoms), bonds.tobytes())
         if key not in known:
-            n_parts = max(1, round(len(atoms) / atoms_per_bead))
+            is_small = len(atoms) <= single_bead_limit
+            n_parts = 1 if is_small else max(1, round(len(atoms) / atoms_per_bead))
             known[key] = _divide(len(atoms), bonds, n_parts, method)
         labels[atoms] = n_beads + known[key]
         n_beads += int(known[key].max()) + 1

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.graph import N_STATIC, Beads, Edges
+from cgml.edges import N_STATIC, Edges, edge_vectors
+from cgml.graph import Beads
 from cgml.networks import (
     MLP,
     Interaction,
@@ -24,7 +25,8 @@ class History(NamedTuple):
     """What is known of the past.
 
     Attributes:
-        positions: (n_beads, 3) nm, relative to any point of the system.
+        positions: (n_beads, 3) nm, relative to any point of the system; molecules
+            whole, in the images that the edges belong to.
         displacements: (n_history, n_beads, 3) nm, newest first, free of the motion
             of the molecule's centre of mass where the model holds it out; zero where
             unknown.
@@ -66,6 +68,7 @@ class Predictor(nn.Module):
         n_edge: width of edge features.
         n_layers: rounds of messages.
         n_history: displacements of earlier steps.
+        radial: functions of the distance.
     """
 
     min_spread: float
@@ -74,15 +77,21 @@ class Predictor(nn.Module):
     mean_degree: torch.Tensor
 
     def __init__(
-        self, n_embedding: int, n_node: int, n_edge: int, n_layers: int, n_history: int
+        self,
+        n_embedding: int,
+        n_node: int,
+        n_edge: int,
+        n_layers: int,
+        n_history: int,
+        radial: RadialBasis,
     ) -> None:
         super().__init__()
         self.min_spread = 0.1
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("displacement_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))
-        self.radial = RadialBasis()
-        n_radial = self.radial.n_functions
+        self.radial = radial
+        n_radial = radial.n_functions
         self.node_encoder = MLP(
             n_embedding + 2 + 2 * n_history, n_node, n_node, normalise=True
         )
@@ -116,11 +125,9 @@ class Predictor(nn.Module):
         )  # (n_history, n_beads, 3)
         known = history.known
 
-        length_now, along_now = length_and_direction(
-            edge_differences(present, edges.sender, edges.receiver)
-        )
+        length_now, along_now = length_and_direction(edge_vectors(present, edges))
         length_relaxed, along_relaxed = length_and_direction(
-            edge_differences(relaxed, edges.sender, edges.receiver)
+            edge_vectors(relaxed, edges)
         )
         radial_now = self.radial(length_now / self.length_scale)
         properties = self.properties(embedding)

@@ -9,10 +9,12 @@ from typing import Literal, Self
 
 from cgml.config import ModelSpec
 from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.topology import BOND, MolecularGraph
 from cgml.trajectory import (
     BeadTrajectory,
+    LammpsOptions,
     coarsen,
+    is_data_file,
     read,
     read_beads,
     read_reference,
@@ -31,10 +33,12 @@ class Coarsening:
     Attributes:
         atoms_per_bead: atoms in a bead, on average.
         method: how METIS divides, "recursive" or "kway".
+        single_bead_limit: a molecule of at most so many atoms is one bead.
         mapping: file of an assignment to use instead (`Mapping.save`).
         masses: particle type -> mass, Da, of the particles that are no element.
         time_step: time between frames, ps, for formats that do not tell; None: the
             file's.
+        lammps: what LAMMPS files do not say of themselves.
 
     Raises:
         ValueError: atoms_per_bead is below 1, or a mass is not positive.
@@ -42,9 +46,11 @@ class Coarsening:
 
     atoms_per_bead: float = 5.0
     method: Literal["recursive", "kway"] = "recursive"
+    single_bead_limit: int = 0
     mapping: Path | None = None
     masses: Table[str, float] = field(default_factory=dict)
     time_step: float | None = None
+    lammps: LammpsOptions = field(default_factory=LammpsOptions)
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -52,7 +58,9 @@ class Coarsening:
         return cls(
             atoms_per_bead=spec.atoms_per_bead,
             method=spec.partition,
+            single_bead_limit=spec.single_bead_limit,
             masses=spec.particle_types,
+            lammps=LammpsOptions(keep_bond_types=spec.bond_types != [BOND]),
         )
 
     def __post_init__(self) -> None:
@@ -71,7 +79,12 @@ class Coarsening:
         """Return the mapping of a system's atoms."""
         if self.mapping is not None:
             return Mapping.load(self.mapping)
-        return Mapping.from_partition(graph, self.atoms_per_bead, self.method)
+        return Mapping.from_partition(
+            graph,
+            self.atoms_per_bead,
+            self.method,
+            single_bead_limit=self.single_bead_limit,
+        )
 
 
 def read_systems(
@@ -81,9 +94,9 @@ def read_systems(
 
     Args:
         paths: bead frames (.h5md), arrays in the reference layout (.npz), or
-            trajectories of atoms (DCD, XTC, TRR, HDF5, PDB).
-        topology: file with the atoms and bonds of the trajectories of atoms; a PDB
-            file has its own.
+            trajectories of atoms (DCD, XTC, TRR, HDF5, PDB, LAMMPS dump or data).
+        topology: file with the atoms and bonds of the trajectories of atoms; a PDB or
+            a LAMMPS data file has its own.
         coarsening: how those atoms become beads.
 
     Yields:
@@ -103,8 +116,15 @@ def read_systems(
         else:
             source = _topology_of(path, topology)
             if source not in graphs:
-                graphs[source] = read_topology(source, masses=coarsening.masses)
-            atoms = read(path, graphs[source], time_step=coarsening.time_step)
+                graphs[source] = read_topology(
+                    source, masses=coarsening.masses, lammps=coarsening.lammps
+                )
+            atoms = read(
+                path,
+                graphs[source],
+                time_step=coarsening.time_step,
+                lammps=coarsening.lammps,
+            )
             if mapping is None or mapping.graph is not atoms.graph:
                 mapping = coarsening.map(atoms.graph)
             yield coarsen(atoms, mapping)
@@ -176,13 +196,38 @@ def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
     return values
 
 
+def parse_type_names(items: Iterable[str]) -> dict[int, str]:
+    """Read names of LAMMPS atom types given as NUMBER=NAME.
+
+    Args:
+        items: for example "1=C".
+
+    Raises:
+        ValueError: an item has another form.
+
+    Example:
+        >>> parse_type_names(["1=C", "2=CH2"])
+        {1: 'C', 2: 'CH2'}
+    """
+    names = {}
+    for item in items:
+        number, _, name = item.partition("=")
+        if not (number.isdecimal() and name):
+            raise ValueError(
+                "the name of an atom type is given as NUMBER=NAME, for example 1=C, "
+                f"got {item!r}"
+            )
+        names[int(number)] = name
+    return names
+
+
 def _topology_of(path: Path, topology: Path | None) -> Path:
-    """Return the file with the bonds: the one given, or a PDB file itself."""
+    """Return the file with the bonds: the one given, or a file that has them itself."""
     if topology is not None:
         return topology
-    if path.suffix == ".pdb":
+    if path.suffix == ".pdb" or is_data_file(path):
         return path
     raise ValueError(
         f"{path} holds atoms without their bonds: pass the file that has them as the "
-        "topology (for example a PDB file with CONECT records)"
+        "topology (for example a PDB file with CONECT records, or a LAMMPS data file)"
     )

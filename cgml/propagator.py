@@ -16,12 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgml import noise, units
 from cgml.config import Refinement
-from cgml.graph import Edges
 from cgml.guards import GUARDS, GuardError, Guards
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
-from cgml.predictor import History, Prediction, project, unwhiten
-from cgml.refiner import n_draws, sample
+from cgml.stepper import LearnedStepper
 from cgml.systems import Systems
 
 GuardPolicy = Literal["raise", "redraw", "record"]
@@ -55,7 +53,8 @@ class Propagator:
         mappings: one per replica; the same one may repeat.
         seed: seed of all noise.
         replica_ids: number of each replica in the random stream; by default 0, 1, ...
-        box: (3, 3) row vectors, nm, or None for open boundaries.
+        box: row vectors, nm, (3, 3) for all replicas or (n_replicas, 3, 3); None for
+            open boundaries.
         guard: what happens when a step leaves the range of the training data:
             "raise" a GuardError, "redraw" the step's noise (up to 10 times, then
             raise), or only "record" it in `guard_counts`.
@@ -80,11 +79,6 @@ class Propagator:
     ) -> None:
         self.spec = model.spec
         self.spec.check_boundaries(is_periodic=box is not None)
-        if self.spec.periodic:
-            raise ValueError(
-                f"model {self.spec.name!r} was trained in periodic boxes, which this "
-                "version cannot run: open boundaries are required"
-            )
         self.mappings = [mappings] if isinstance(mappings, Mapping) else list(mappings)
         if not self.mappings:
             raise ValueError("at least one mapping is required, got none")
@@ -105,10 +99,11 @@ class Propagator:
         self.refinement = self.spec.refinement if refinement is None else refinement
         self.guard: GuardPolicy = guard
         self.guard_counts = dict.fromkeys(GUARDS, 0)
-        self._module = model.module.to(device)
         self._device = torch.device(device)
-        self._systems = Systems(self.mappings, self.spec, self._module, self._device)
-        self._holds_centre = self.spec.friction is not None
+        self._systems = Systems(self.mappings, self._device, box)
+        self._stepper = LearnedStepper(
+            model.module, self.spec, self._systems, self.refinement
+        )
         self._kick_deviation = self._kicks_of(self.spec.friction)
         self.slices = self._systems.slices
         self.n_beads = self.slices[-1].stop
@@ -190,35 +185,64 @@ class Propagator:
                 f"model {self.spec.name!r} has no property head: compute the radius "
                 "of gyration from the beads"
             )
-        with torch.inference_mode():
-            history, _, prediction = self._predict(state)
-            radius = self._module.radius_head(
-                self._systems.beads, history.positions, prediction.nodes
-            )
+        radius = self._stepper.radius_of_gyration(
+            state.positions, state.displacements, state.n_known
+        )
         return np.asarray(radius.double().cpu().numpy())
 
-    def _predict(self, state: State) -> tuple[History, Edges, Prediction]:
-        systems = self._systems
-        history = self._history(state)
-        edges = systems.edges(history.positions)
-        prediction = self._module.predictor(
-            systems.beads, edges, systems.embedding, history
-        )
-        return history, edges, prediction
+    def mean_forces(
+        self,
+        positions: ArrayLike | torch.Tensor,
+        *,
+        n_pairs: int = 2,
+        sigma: float | None = None,
+    ) -> NDArray[np.float64]:
+        """Force of the equilibrium distribution of the beads, kT grad log p(x).
+
+        The model knows transitions, p(x' | x). In equilibrium (Fisher's identity)
+
+            grad log p(x') = < grad' log p(x' | x) > over x drawn from p(x | x'),
+
+        and for a reversible dynamics p(x | x') is one step of the model from x'. The
+        noise of these steps comes in pairs of opposite sign and depends on the seed
+        alone: the forces are a function of the positions, and what is linear in the
+        noise cancels.
+
+        Args:
+            positions: (n_beads, 3) nm, unwrapped.
+            n_pairs: pairs of steps to average over.
+            sigma: noise level of the score, in units of the predictor's spread; None:
+                the smallest of the model.
+
+        Returns:
+            (n_beads, 3) kJ/mol/nm. The centre of mass feels none where the model
+            holds it out.
+        """
+        here = self._checked(positions, (self.n_beads, 3), "positions")
+        state = self.start(positions)
+        level = self.refinement.sigma_min if sigma is None else sigma
+        total = torch.zeros_like(here)
+        for pair in range(n_pairs):
+            draws, _ = self._noise(state, [pair] * len(self.mappings))
+            for sign in (1.0, -1.0):
+                move = self._stepper.displacement(
+                    here, state.displacements, state.n_known, sign * draws
+                )
+                total += self._stepper.score(here + move, here, level)
+        energy = units.thermal_energy(self.spec.temperature)
+        return np.asarray((energy * total / (2 * n_pairs)).cpu().numpy())
 
     def _propose(self, state: State, attempt: Sequence[int]) -> State:
+        systems, n_history = self._systems, self.spec.n_history
         draws, kicks = self._noise(state, attempt)
-        with torch.inference_mode():
-            history, edges, prediction = self._predict(state)
-            moved = self._refine(history, edges, prediction, draws).double()
-            displacement = moved - history.positions.double()
-            if self._holds_centre:
-                kick = (self._kick_deviation * kicks).index_select(
-                    0, self._systems.beads.molecules
-                )
-                centre = self._systems.molecule_centre(displacement)
-                displacement = displacement - centre + kick
-        n_history = self.spec.n_history
+        displacement = self._stepper.displacement(
+            state.positions, state.displacements, state.n_known, draws
+        )
+        if self.spec.friction is not None:
+            kick = (self._kick_deviation * kicks).index_select(0, systems.molecules)
+            displacement = displacement + kick
+        if self.spec.remove_drift:
+            displacement = displacement - systems.system_drift(displacement)
         recent = torch.cat((displacement[None], state.displacements))[:n_history]
         return State(
             positions=state.positions + displacement,
@@ -227,46 +251,11 @@ class Propagator:
             step=state.step + 1,
         )
 
-    def _refine(
-        self,
-        history: History,
-        edges: Edges,
-        prediction: Prediction,
-        draws: torch.Tensor,
-    ) -> torch.Tensor:
-        """Next positions (n_beads, 3) float32, relative as in `history`."""
-        beads = self._systems.beads
-        condition = self._module.conditioner(edges, history.positions, prediction)
-
-        def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
-            level = torch.full_like(prediction.spread, sigma)
-            clean = self._module.denoiser(beads, edges, condition, white, level)
-            return project(clean, prediction.spread, beads)
-
-        start = torch.stack([project(draw, prediction.spread, beads) for draw in draws])
-        white = sample(denoise, start, self.refinement)
-        return unwhiten(white, prediction.mean, prediction.spread, beads)
-
-    def _history(self, state: State) -> History:
-        n_history, moves = self.spec.n_history, state.displacements
-        if self._holds_centre:
-            centres = [self._systems.molecule_centre(move) for move in moves]
-            moves = moves - torch.stack(centres) if centres else moves
-        ages = torch.arange(n_history)[:, None]
-        known = (ages < state.n_known[None]).float()  # (n_history, n_replicas)
-        known = known.to(self._device)[:, self._systems.replica][:, :, None]
-        origin = self._systems.system_centre(state.positions)
-        return History(
-            positions=(state.positions - origin).float(),
-            displacements=moves.float() * known,
-            known=known,
-        )
-
     def _noise(
         self, state: State, attempt: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Standard normals: (n_draws, n_beads, 3) float32, (n_molecules, 3) float64."""
-        count = n_draws(self.refinement)
+        count = self._stepper.n_draws
         draws, kicks = [], []
         for place, number in enumerate(self.replica_ids):
             stream = noise.generator(
@@ -294,9 +283,11 @@ class Propagator:
         return (2.0 * energy * self.spec.time_step / (masses * friction)).sqrt()
 
     def _check(self, before: State, after: State) -> dict[int, GuardError]:
-        is_finite = bool(torch.isfinite(after.positions).all())
-        edges = self._systems.edges((after if is_finite else before).positions)
-        return self._guards.check(before.positions, after.positions, edges, before.step)
+        move = (after.positions - before.positions).norm(dim=1)
+        if not bool(torch.isfinite(move).all()):
+            return self._guards.check(move, None, before.step)
+        view = self._stepper.view(after.positions)
+        return self._guards.check(move, view, before.step)
 
     def _checked(
         self, values: ArrayLike | torch.Tensor, shape: tuple[int, ...], name: str

@@ -1,4 +1,4 @@
-"""Reference data of single chains: .npz files of arrays, physics in their `meta`."""
+"""Reference data, chains or boxes: .npz files of arrays, physics in their `meta`."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ from cgml.frames import BeadTrajectory
 from cgml.mapping import Mapping
 from cgml.topology import MolecularGraph
 
-_ARRAYS = ("x", "types", "rg2", "x0", "meta")
+_CHAINS = ("x", "types", "rg2", "x0", "meta")
+_BOX = ("x", "kind", "chain", "seq", "box", "meta")
+_MASS = 1.0  # of every atom, Da
 
 
 def read_reference(
@@ -24,18 +26,26 @@ def read_reference(
 ) -> list[BeadTrajectory]:
     """Read linear chains of unit masses, stored as atoms or as runs of atoms.
 
-    The file holds `x`, (n_chains, n_frames, n, 3), nm; `types`, (n_chains,
-    n_atoms); `rg2` of all atoms, (n_chains, n_frames), nm^2; `x0`, all atoms of the
-    first frame; and `meta`, JSON with `frame`, the time between frames, ps, and
-    `group`, the atoms per stored position.
+    A file of free chains holds `x`, (n_chains, n_frames, n, 3), nm; `types`,
+    (n_chains, n_atoms); `rg2` of all atoms, (n_chains, n_frames), nm^2; and `x0`, all
+    atoms of the first frame.
+
+    A file of one periodic box of alike chains and ions holds `x`, (n_frames, n, 3), nm,
+    unwrapped; `kind` of each stored position, (n,), "P" for a polymer and else the
+    type of the ion; its `chain`, (n,), -1 for ions, which come last; `seq`, the types
+    of the atoms of a chain, one letter each; and `box`, the edge of the cube, nm.
+
+    Both hold `meta`, JSON with `frame`, the time between frames, ps, and `group`, the
+    atoms per stored position of a chain.
 
     Args:
         path: the .npz file.
-        particle_types: names of types 0, 1, ...
-        group: atoms per bead.
+        particle_types: names of types 0, 1, ... of free chains.
+        group: atoms per bead; an ion is a bead of its own.
 
     Returns:
-        One trajectory of beads per chain, named after the file.
+        One trajectory of beads per free chain, or that of the box, named after the
+        file. first_atoms is None where a box was stored as runs of atoms.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -50,16 +60,29 @@ def read_reference(
             f"beads of {group} atoms are required, {path} holds beads of "
             f"{meta['group']}"
         )
+    if "kind" in arrays:
+        return [_read_box(arrays, meta, group, path)]
+    return _read_chains(arrays, meta, group, particle_types, path)
+
+
+def _read_chains(
+    arrays: dict[str, NDArray[Any]],
+    meta: dict[str, Any],
+    group: int,
+    names: Sequence[str],
+    path: Path,
+) -> list[BeadTrajectory]:
+    """Make the trajectories of free chains."""
     types = arrays["types"]
-    if types.min() < 0 or types.max() >= len(particle_types):
+    if types.min() < 0 or types.max() >= len(names):
         raise ValueError(
             f"{path} holds types {types.min()} to {types.max()}, names are given for "
-            f"{len(particle_types)}: {', '.join(particle_types)}"
+            f"{len(names)}: {', '.join(names)}"
         )
     stem = path.stem.removeprefix("chain_")
     return [
         BeadTrajectory(
-            mapping=(mapping := _linear(types[i], particle_types, group)),
+            mapping=(mapping := _map([names[k] for k in types[i]], 1, [], group)),
             positions=x if meta["group"] == group else mapping.positions(x),
             times=np.arange(len(x), dtype=np.float64) * meta["frame"],
             name=f"{stem}_{i:03d}",
@@ -68,6 +91,40 @@ def read_reference(
         )
         for i, x in enumerate(arrays["x"])
     ]
+
+
+def _read_box(
+    arrays: dict[str, NDArray[Any]], meta: dict[str, Any], group: int, path: Path
+) -> BeadTrajectory:
+    """Make the trajectory of a periodic box."""
+    x, chain, kind = arrays["x"], arrays["chain"], arrays["kind"]
+    letters, ions = list(str(arrays["seq"])), kind[kind != "P"].tolist()
+    n_chains = int(chain.max(initial=-1)) + 1
+    mapping = _map(letters, n_chains, ions, group)
+    is_atoms = meta["group"] == 1
+    owner = mapping.graph.molecule_index if is_atoms else mapping.molecule_index
+    expected = np.where(owner < n_chains, owner, -1)  # an ion has no chain
+    if not (
+        np.array_equal(chain, expected) and np.array_equal(kind == "P", expected >= 0)
+    ):
+        raise ValueError(
+            f"{n_chains} chains of {len(letters)} atoms, one after the other, and then "
+            f"{len(ions)} ions are {len(expected)} positions, {path} holds "
+            f"{len(chain)}, or in another order"
+        )
+    if arrays["box"].shape != ():
+        raise ValueError(
+            f"the edge of a cube is required, the box of {path} has shape "
+            f"{arrays['box'].shape}"
+        )
+    return BeadTrajectory(
+        mapping=mapping,
+        positions=mapping.positions(x) if is_atoms else x,
+        times=np.arange(len(x), dtype=np.float64) * meta["frame"],
+        box=float(arrays["box"]) * np.eye(3),
+        name=path.stem,
+        first_atoms=x[0] if is_atoms else None,
+    )
 
 
 def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
@@ -79,7 +136,7 @@ def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
         raise ValueError(f"the meta of {path} lacks {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} cannot be read as reference chains: its meta is no JSON of a "
+            f"{path} cannot be read as reference data: its meta is no JSON of a "
             f"run: {error}"
         ) from error
 
@@ -92,27 +149,27 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             names = [] if isinstance(file, np.ndarray) else file.files
-            missing = [name for name in _ARRAYS if name not in names]
+            required = _BOX if "kind" in names else _CHAINS
+            missing = [name for name in required if name not in names]
             if missing:
                 raise ValueError(
-                    f"the arrays {', '.join(_ARRAYS)} are required, it lacks "
+                    f"the arrays {', '.join(required)} are required, it lacks "
                     f"{', '.join(missing)}"
                 )
-            return {name: file[name] for name in _ARRAYS}
+            return {name: file[name] for name in required}
     except (ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(
-            f"{path} cannot be read as reference chains: {error}"
-        ) from error
+        raise ValueError(f"{path} cannot be read as reference data: {error}") from error
 
 
-def _linear(
-    types: NDArray[np.integer[Any]], names: Sequence[str], group: int
+def _map(
+    types: Sequence[str], n_chains: int, ions: Sequence[str], group: int
 ) -> Mapping:
-    """Cut a linear chain of unit masses into runs."""
-    first = np.arange(len(types) - 1)
+    """Cut alike linear chains of unit masses into runs; leave ions alone."""
+    n = len(types)
+    starts = n * np.arange(n_chains)[:, None]
+    first = (starts + np.arange(n - 1)).reshape(-1)
+    names = [*types] * n_chains + [*ions]
     graph = MolecularGraph.create(
-        [names[kind] for kind in types],
-        np.ones(len(types)),
-        np.stack([first, first + 1], axis=1),
+        names, np.full(len(names), _MASS), np.stack([first, first + 1], axis=1)
     )
     return Mapping.from_partition(graph, group)

@@ -3,11 +3,13 @@
 All of it happens in white coordinates w, in which the predictor's Gaussian is the
 standard normal (predictor.whiten). There the noise-free target has unit variance on
 every mode, and the best linear denoiser is w / (1 + sigma^2); the network learns the
-rest. Preconditioning and levels follow Karras et al. with sigma_data = 1.
+rest. Preconditioning follows Karras et al. with sigma_data = 1. Solvers step in the
+angle theta = arctan sigma, in which F below is the network's output alone (the "v" of
+Salimans and Ho).
 
 References:
-    T. Karras, M. Aittala, T. Aila, S. Laine, NeurIPS 2022: eqs. 5, 7, table 1.
-    C. Lu et al., arXiv 2211.01095: second-order multistep solver.
+    T. Karras, M. Aittala, T. Aila, S. Laine, NeurIPS 2022: eq. 7, table 1.
+    T. Salimans, J. Ho, ICLR 2022, arXiv 2202.00512: the angle and v.
 """
 
 import math
@@ -18,7 +20,8 @@ import torch
 from torch import nn
 
 from cgml.config import Refinement
-from cgml.graph import Beads, Edges
+from cgml.edges import Edges, edge_vectors
+from cgml.graph import Beads
 from cgml.networks import (
     MLP,
     Interaction,
@@ -62,28 +65,25 @@ class Conditioner(nn.Module):
 
     Args:
         n_edge: width of edge features.
+        radial: functions of the distance.
     """
 
     length_scale: torch.Tensor
     displacement_scale: torch.Tensor
 
-    def __init__(self, n_edge: int) -> None:
+    def __init__(self, n_edge: int, radial: RadialBasis) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("displacement_scale", torch.tensor(1.0))
-        self.radial = RadialBasis()
-        self.encoder = MLP(n_edge + self.radial.n_functions + 1, n_edge, n_edge)
+        self.radial = radial
+        self.encoder = MLP(n_edge + radial.n_functions + 1, n_edge, n_edge)
 
     def forward(
         self, edges: Edges, positions: torch.Tensor, prediction: Prediction
     ) -> Condition:
         """Combine present positions (n_beads, 3) and prediction."""
-        _, along_now = length_and_direction(
-            edge_differences(positions, edges.sender, edges.receiver)
-        )
-        length, along_mean = length_and_direction(
-            edge_differences(prediction.mean, edges.sender, edges.receiver)
-        )
+        _, along_now = length_and_direction(edge_vectors(positions, edges))
+        length, along_mean = length_and_direction(edge_vectors(prediction.mean, edges))
         features = torch.cat(
             (
                 prediction.edges,
@@ -111,19 +111,22 @@ class Denoiser(nn.Module):
         n_node: width of node features.
         n_edge: width of edge features.
         n_layers: rounds of messages.
+        radial: functions of the distance.
     """
 
     length_scale: torch.Tensor
     mean_degree: torch.Tensor
     frequencies: torch.Tensor
 
-    def __init__(self, n_node: int, n_edge: int, n_layers: int) -> None:
+    def __init__(
+        self, n_node: int, n_edge: int, n_layers: int, radial: RadialBasis
+    ) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))
         self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0]))
-        self.radial = RadialBasis()
-        n_radial = self.radial.n_functions
+        self.radial = radial
+        n_radial = radial.n_functions
         self.node_encoder = MLP(n_node + 9, n_node, n_node, normalise=True)
         self.edge_encoder = nn.Linear(n_radial + 5, n_edge)
         self.filter = nn.Linear(n_radial, n_edge, bias=False)
@@ -155,9 +158,7 @@ class Denoiser(nn.Module):
         total = torch.sqrt(1.0 + sigma * sigma)
         unit = white / total
         candidate = unwhiten(unit, condition.mean, condition.spread, beads)
-        length, along = length_and_direction(
-            edge_differences(candidate, edges.sender, edges.receiver)
-        )
+        length, along = length_and_direction(edge_vectors(candidate, edges))
         relative = edge_differences(unit, edges.sender, edges.receiver)
         radial = self.radial(length / self.length_scale)
         features = torch.cat(
@@ -230,12 +231,12 @@ def denoising_loss(
 
 
 def noise_levels(refinement: Refinement) -> list[float]:
-    """Descending noise levels, n_levels of them (Karras et al. 2022, eq. 5)."""
-    n = refinement.n_levels
-    first = refinement.sigma_max ** (1.0 / refinement.rho)
-    last = refinement.sigma_min ** (1.0 / refinement.rho)
+    """Descending noise levels tan(theta), n_levels of them, even in theta^(1/rho)."""
+    n, power = refinement.n_levels, 1.0 / refinement.rho
+    first = math.atan(refinement.sigma_max) ** power
+    last = math.atan(refinement.sigma_min) ** power
     return [
-        (first + index / max(n - 1, 1) * (last - first)) ** refinement.rho
+        math.tan((first + index / max(n - 1, 1) * (last - first)) ** refinement.rho)
         for index in range(n)
     ]
 
@@ -281,21 +282,29 @@ def sample(
 def _multistep(
     denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
 ) -> torch.Tensor:
-    """Second-order multistep exponential integrator in log sigma."""
+    """Second-order Adams-Bashforth steps in the angle theta = arctan sigma.
+
+    With u = w cos(theta), which has unit variance at every level, the probability
+    flow is du / dtheta = -F, where F = (D - u cos(theta)) / sin(theta) and D is the
+    denoised point. F vanishes where the target is the predictor's Gaussian: that part
+    is exact for any number of levels (for a flow in sigma, ten levels widen it by
+    3 %), and only what the network adds is integrated.
+    """
     del noise
-    clean = denoise(white, levels[0])
-    previous, previous_ratio = clean, 0.0
+    angles = [math.atan(level) for level in levels]
+    unit = white * math.cos(angles[0])
+    slope, before = unit, 0.0
     for index in range(len(levels) - 1):
-        ratio = levels[index + 1] / levels[index]
-        estimate = clean
+        angle, lower = angles[index], angles[index + 1]
+        clean = denoise(unit / math.cos(angle), levels[index])
+        earlier = slope
+        slope = (clean - unit * math.cos(angle)) / math.sin(angle)
+        step = angle - lower
+        estimate = slope
         if index > 0:
-            # extrapolate the denoised point linearly in log sigma
-            share = 0.5 * math.log(ratio) / math.log(previous_ratio)
-            estimate = clean + share * (clean - previous)
-        white = ratio * white + (1.0 - ratio) * estimate
-        previous, previous_ratio = clean, ratio
-        clean = denoise(white, levels[index + 1])
-    return clean
+            estimate = slope + 0.5 * step / before * (slope - earlier)
+        unit, before = unit + step * estimate, step
+    return denoise(unit / math.cos(angles[-1]), levels[-1])
 
 
 def _heun(

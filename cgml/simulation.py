@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from cgml.config import ModelSpec
 from cgml.export import bundled_models, load_model
 from cgml.files import replacing
+from cgml.frames import BeadTrajectory, boxes_of
 from cgml.guards import GuardError
 from cgml.model import LearnedModel
 from cgml.parts import Part, find_parts, write_part
 from cgml.propagator import Propagator, State
-from cgml.trajectory import BeadTrajectory, TrajectoryWriter, write_topology
+from cgml.trajectory import TrajectoryWriter, write_topology
 
 PARTS = "parts"
 PLAN = "run.json"
@@ -183,7 +184,7 @@ class _Job:
             learned,
             [system.mapping for system, _ in self._replicas],
             seed=options.seed,
-            box=_common_box(systems),
+            box=boxes_of([system for system, _ in self._replicas]),
             guard=options.guard,
             device=options.device,
         )
@@ -335,23 +336,6 @@ def _claim(output: Path, plan: dict[str, Any]) -> dict[str, int] | None:
             )
     guards: dict[str, int] | None = found["guards"]
     return guards
-
-
-def _common_box(systems: Sequence[BeadTrajectory]) -> NDArray[np.float64] | None:
-    """Box of all systems; they move in one batch, so it is one."""
-    box = systems[0].box
-    for system in systems[1:]:
-        is_same = (
-            system.box is None
-            if box is None
-            else system.box is not None and np.array_equal(box, system.box)
-        )
-        if not is_same:
-            raise ValueError(
-                f"systems of one run share one box, {systems[0].name!r} and "
-                f"{system.name!r} have different ones: run them separately"
-            )
-    return box
 
 
 def _fingerprint(positions: NDArray[np.float32]) -> str:

@@ -87,6 +87,23 @@ def autocorrelation(series: ArrayLike, mean: float | None = None) -> Floats:
     return np.asarray(covariance / covariance[0])
 
 
+def integrate(correlation: ArrayLike, window: float = WINDOW) -> tuple[float, int]:
+    """Integrate a correlation over a self-consistent window.
+
+    Args:
+        correlation: (n_frames,), 1 at lag 0.
+        window: in units of the integral.
+
+    Returns:
+        Integral by the trapezium rule, frames, at least 1e-3; and the last lag taken.
+    """
+    running = np.cumsum(correlation) - 0.5
+    lags = np.arange(len(running))
+    closed = np.flatnonzero(lags >= window * running)
+    stop = int(closed[0]) if len(closed) else len(running) - 1
+    return max(float(running[stop]), 1e-3), stop
+
+
 def integrated_time(
     series: ArrayLike, *, window: float = WINDOW, mean: float | None = None
 ) -> Estimate:
@@ -104,12 +121,7 @@ def integrated_time(
         anticorrelation would leave nothing. Of a series shorter than some 50
         integrated times the value is a lower bound.
     """
-    correlation = autocorrelation(series, mean)
-    running = np.cumsum(correlation) - 0.5
-    lags = np.arange(len(running))
-    closed = np.flatnonzero(lags >= window * running)
-    stop = int(closed[0]) if len(closed) else len(running) - 1
-    value = max(float(running[stop]), 1e-3)
+    value, stop = integrate(autocorrelation(series, mean), window)
     variance = 4.0 * (stop + 0.5 - value) / np.size(series)
     return Estimate(value, value * math.sqrt(max(variance, 0.0)))
 

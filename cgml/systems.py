@@ -1,102 +1,108 @@
-"""Several systems side by side on one device: what the propagator moves in one call."""
+"""Several systems side by side on one device: masses, molecules, boxes."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from cgml.config import ModelSpec
-from cgml.graph import (
-    Atoms,
-    Beads,
-    Edges,
-    build_system,
-    find_edges,
-    join_beads,
-)
+from cgml.box import check_box
 from cgml.mapping import Mapping
-
-Parts = TypeVar("Parts", Atoms, Beads, Edges)
 
 
 class Systems:
-    """Graphs, embeddings and masses of all replicas, one after the other.
+    """Beads of all replicas, one after the other.
 
     Args:
-        mappings: one per replica; a repeated mapping is built and embedded once.
-        spec: of the model.
-        module: networks; the embedding is taken here, once.
+        mappings: one per replica; the same one may repeat.
         device: torch device.
+        box: (3, 3) row vectors for all replicas or (n_replicas, 3, 3), nm; None for
+            open boundaries.
 
     Attributes:
         mappings: as given.
+        device: as given.
+        sizes: beads of each replica.
         slices: beads of each replica.
         n_molecules: molecules of each replica.
-        beads: static description.
-        embedding: (n_beads, n_embedding).
         replica: (n_beads,) replica of each bead.
+        molecules: (n_beads,) molecule of each bead, counted through all replicas.
         masses: (n_beads, 1) float64 Da.
         molecule_masses: (sum of n_molecules, 1) float64 Da.
+        boxes: (n_replicas, 3, 3) float64 nm, or None.
+
+    Raises:
+        ValueError: The boxes are not one per replica, or not reduced.
     """
 
     def __init__(
         self,
         mappings: Sequence[Mapping],
-        spec: ModelSpec,
-        module: Any,
         device: torch.device,
+        box: NDArray[np.float64] | None = None,
     ) -> None:
         self.mappings = list(mappings)
-        self._sizes = [item.n_beads for item in self.mappings]
-        ends = np.cumsum(self._sizes).tolist()
+        self.device = device
+        self.sizes = [item.n_beads for item in self.mappings]
+        ends = np.cumsum(self.sizes).tolist()
         self.slices = [
-            slice(end - n, end) for end, n in zip(ends, self._sizes, strict=True)
+            slice(end - n, end) for end, n in zip(ends, self.sizes, strict=True)
         ]
         self.n_molecules = [
             int(item.molecule_index.max()) + 1 for item in self.mappings
         ]
-        unique = {id(item): item for item in self.mappings}
-        graphs = {key: build_system(item, spec) for key, item in unique.items()}
-        order = [id(item) for item in self.mappings]
-        beads = join_beads([graphs[key].beads for key in order])
-        self._cutoff = spec.cutoff
-        self._edges = None
-        if spec.cutoff is None:
-            self._edges = _to(find_edges(beads, self._sizes, None, None), device)
-        self.beads = _to(beads, device)
-        with torch.inference_mode():  # one by one: the bits depend on nothing else
-            rows = {
-                key: module.embedding(_to(graph.atoms, device))
-                for key, graph in graphs.items()
-            }
-            self.embedding = torch.cat([rows[key] for key in order])
+        firsts = np.cumsum([0, *self.n_molecules[:-1]])
+        molecules = [
+            item.molecule_index + first
+            for item, first in zip(self.mappings, firsts, strict=True)
+        ]
+        self.molecules = torch.tensor(np.concatenate(molecules)).to(device)
         self.replica = torch.repeat_interleave(
-            torch.arange(len(self._sizes)), torch.tensor(self._sizes)
+            torch.arange(len(self.sizes)), torch.tensor(self.sizes)
         ).to(device)
         masses = np.concatenate([item.bead_masses for item in self.mappings])
         self.masses = torch.tensor(masses)[:, None].to(device)
         self.molecule_masses = self._molecule_sum(self.masses)
+        self.boxes = _boxes(box, len(self.mappings), device)
 
-    def edges(self, positions: torch.Tensor) -> Edges:
-        """Pairs that exchange messages at these positions, (n_beads, 3) nm."""
-        if self._edges is not None:
-            return self._edges
-        found = find_edges(self.beads, self._sizes, positions, self._cutoff)
-        return _to(found, positions.device)
+    def near_origin(self, positions: torch.Tensor) -> torch.Tensor:
+        """Positions small enough for single precision.
+
+        Args:
+            positions: (n_beads, 3) float64 nm, unwrapped, molecules whole.
+
+        Returns:
+            (n_beads, 3) nm, relative to the system's centre, or, in a box, moved by
+            whole box vectors, the centre of every molecule in the box.
+        """
+        if self.boxes is None:
+            return positions - self.system_centre(positions)
+        cells = self.boxes.index_select(0, self.replica)  # (n_beads, 3, 3)
+        inverse = torch.linalg.inv(self.boxes).index_select(0, self.replica)
+        centre = self.molecule_centre(positions)
+        image = torch.floor(torch.einsum("bi,bij->bj", centre, inverse))
+        return positions - torch.einsum("bi,bij->bj", image, cells)
 
     def molecule_centre(self, vectors: torch.Tensor) -> torch.Tensor:
         """Mass-weighted mean over each bead's molecule, (n_beads, 3)."""
         mean = self._molecule_sum(self.masses * vectors) / self.molecule_masses
-        return mean.index_select(0, self.beads.molecules)
+        return mean.index_select(0, self.molecules)
 
     def system_centre(self, vectors: torch.Tensor) -> torch.Tensor:
         """Mean over each bead's replica, (n_beads, 3)."""
         sums = torch.zeros(
-            len(self._sizes), 3, dtype=vectors.dtype, device=vectors.device
+            len(self.sizes), 3, dtype=vectors.dtype, device=vectors.device
         ).index_add(0, self.replica, vectors)
-        counts = torch.tensor(self._sizes, device=vectors.device)[:, None]
+        counts = torch.tensor(self.sizes, device=vectors.device)[:, None]
         return (sums / counts).index_select(0, self.replica)
+
+    def system_drift(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Mass-weighted mean over each bead's replica, (n_beads, 3)."""
+        columns = torch.cat((self.masses * vectors, self.masses), dim=1)
+        sums = torch.zeros(
+            len(self.sizes), 4, dtype=columns.dtype, device=columns.device
+        ).index_add(0, self.replica, columns)
+        return (sums[:, :3] / sums[:, 3:]).index_select(0, self.replica)
 
     def _molecule_sum(self, values: torch.Tensor) -> torch.Tensor:
         return torch.zeros(
@@ -104,8 +110,21 @@ class Systems:
             values.size(1),
             dtype=values.dtype,
             device=values.device,
-        ).index_add(0, self.beads.molecules, values)
+        ).index_add(0, self.molecules, values)
 
 
-def _to(parts: Parts, device: torch.device) -> Parts:
-    return type(parts)(*(part.to(device) for part in parts))
+def _boxes(
+    box: NDArray[np.float64] | None, n_replicas: int, device: torch.device
+) -> torch.Tensor | None:
+    """Check the boxes: (n_replicas, 3, 3) float64 nm, or None."""
+    if box is None:
+        return None
+    boxes = np.asarray(box, dtype=np.float64)
+    if boxes.ndim == 2:
+        boxes = np.broadcast_to(boxes, (n_replicas, *boxes.shape))
+    if len(boxes) != n_replicas:
+        raise ValueError(
+            f"one box for all replicas or one for each of {n_replicas} is required, "
+            f"got {len(boxes)}"
+        )
+    return torch.tensor(np.stack([check_box(one) for one in boxes])).to(device)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
+import numpy as np
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import (
@@ -24,6 +25,7 @@ from cgml.dataset import Batch, WindowDataset, check_disjoint, fit_prior, measur
 from cgml.export import save_model
 from cgml.files import replacing
 from cgml.learner import Learner
+from cgml.mapping import Mapping
 from cgml.preparation import Coarsening, read_systems
 from cgml.trajectory import BeadTrajectory
 
@@ -122,7 +124,6 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
     """
     types: dict[str, float] = {}
     bond_types: set[str] = set()
-    n_atoms = n_beads = 0
     for item in train:
         graph = item.mapping.graph
         for name, mass in zip(graph.types, graph.masses.tolist(), strict=True):
@@ -132,11 +133,10 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
                     f"and {mass:g} Da (in {item.name!r})"
                 )
         bond_types.update(graph.bond_types)
-        n_atoms += graph.n_atoms
-        n_beads += item.mapping.n_beads
-    if any(item.box is not None for item in train):
+    boundaries = {item.box is not None for item in train}
+    if len(boundaries) != 1:
         raise ValueError(
-            "training frames must have open boundaries in this version, got a box"
+            "training frames must all have a periodic box or all have none, got both"
         )
     has_property = all(
         "rg2" in item.observables and item.mapping.molecule_index.max() == 0
@@ -148,12 +148,14 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
         n_history=config.n_history,
         particle_types=dict(sorted(types.items())),
         bond_types=sorted(bond_types),
-        atoms_per_bead=n_atoms / n_beads,
+        atoms_per_bead=_atoms_per_bead(config, train),
         partition=config.partition,
+        single_bead_limit=config.single_bead_limit,
         cutoff=config.cutoff,
-        periodic=False,
+        periodic=boundaries.pop(),
         temperature=config.temperature,
         friction=config.friction,
+        remove_drift=config.remove_drift,
         network=config.network,
         prior=fit_prior(train, config.time_step),
         refinement=config.refinement,
@@ -168,6 +170,36 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
             "torch": torch.__version__,
         },
     )
+
+
+def _atoms_per_bead(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> float:
+    """Find the size of beads that cuts molecules as in the training data.
+
+    Raises:
+        ValueError: The size in the config cuts them otherwise.
+    """
+    level = config.atoms_per_bead
+    if level is None:  # of molecules of several beads; ions tell nothing
+        mappings = [item.mapping for item in train]
+        atoms = np.concatenate([np.bincount(m.graph.molecule_index) for m in mappings])
+        beads = np.concatenate([np.bincount(m.molecule_index) for m in mappings])
+        cut = beads > 1 if (beads > 1).any() else beads > 0
+        return float(atoms[cut].sum() / beads[cut].sum())
+    for item in train:
+        wanted = Mapping.from_partition(
+            item.mapping.graph,
+            level,
+            config.partition,
+            single_bead_limit=config.single_bead_limit,
+        )
+        if wanted.n_beads != item.mapping.n_beads:
+            raise ValueError(
+                f"beads of {level:g} atoms as in the training file are required, "
+                f"{item.name!r} has {item.mapping.n_beads} beads and not "
+                f"{wanted.n_beads}: correct atoms_per_bead and single_bead_limit, or "
+                "prepare the frames with them"
+            )
+    return level
 
 
 def fit(config: TrainingConfig, *, resume: bool = True) -> Path:

@@ -16,19 +16,31 @@ from numpy.typing import NDArray
 from cgml import dcd
 from cgml.box import Box, reduce
 from cgml.dcd import Frames
-from cgml.frames import BeadTrajectory, Trajectory, coarsen, whole_paths
+from cgml.frames import (
+    BeadTrajectory,
+    Trajectory,
+    coarsen,
+    whole_paths,
+    whole_start,
+)
 from cgml.h5md import read_beads, write_beads
+from cgml.lammps import LammpsOptions, molecular_graph, read_data
+from cgml.lammps_dump import read_dump
 from cgml.reference import read_reference
 from cgml.topology import MolecularGraph, from_mdtraj
 from cgml.writer import TrajectoryWriter, write_topology
 
 _HDF5 = (".h5", ".hdf5")
+_DATA = (".data", ".lmp", ".lammps")  # these and dumps may be compressed (.gz)
+_DUMP = (".lammpstrj", ".lammpsdump", ".dump")
 
 __all__ = [
     "BeadTrajectory",
+    "LammpsOptions",
     "Trajectory",
     "TrajectoryWriter",
     "coarsen",
+    "is_data_file",
     "read",
     "read_beads",
     "read_reference",
@@ -44,15 +56,18 @@ def read(
     *,
     masses: Table[str, float] | None = None,
     time_step: float | None = None,
+    lammps: LammpsOptions | None = None,
 ) -> Trajectory:
     """Read a trajectory of atoms; molecules come whole and unwrapped.
 
     Args:
-        trajectory_path: DCD, XTC, TRR, HDF5 (mdtraj's) or PDB.
+        trajectory_path: DCD, XTC, TRR, HDF5 (mdtraj's), PDB, or a LAMMPS dump or data
+            file (.lammpstrj, .data, ..., perhaps with .gz).
         topology: the atoms, or a file that has them and their bonds.
         masses: particle type -> mass, Da, where the topology is a file and its
             particles are no elements.
         time_step: time between frames, ps, in place of what the file says.
+        lammps: what LAMMPS files do not say of themselves.
 
     Returns:
         The frames, named after the file.
@@ -66,14 +81,14 @@ def read(
     graph = (
         topology
         if isinstance(topology, MolecularGraph)
-        else read_topology(topology, masses=masses)
+        else read_topology(topology, masses=masses, lammps=lammps)
     )
-    frames = _frames(path)
+    frames, is_unwrapped = _frames(path, lammps or LammpsOptions())
     n_frames, n_atoms = frames.positions.shape[:2]
     if n_atoms != graph.n_atoms:
         raise ValueError(
             f"atom count differs: {path} has {n_atoms} atoms, its topology has "
-            f"{graph.n_atoms}"
+            f"{graph.n_atoms}: give the topology of the atoms that were stored"
         )
     if not n_frames:
         raise ValueError(f"{path} holds no frames")
@@ -84,26 +99,34 @@ def read(
     else:
         raise ValueError(
             f"{path} does not tell the times of its frames: pass time_step, in ps"
+            + (", or md_step, that of the simulation" if _is(path, _DUMP) else "")
         )
     box = None if frames.boxes is None else _constant(frames.boxes, path)
-    positions = whole_paths(frames.positions, graph, box)
-    return Trajectory(graph, positions, times, box, path.stem)
+    make_whole = whole_start if is_unwrapped else whole_paths
+    positions = make_whole(frames.positions, graph, box)
+    return Trajectory(graph, positions, times, box, _uncompressed(path).stem)
 
 
 def read_topology(
-    path: Path | str, *, masses: Table[str, float] | None = None
+    path: Path | str,
+    *,
+    masses: Table[str, float] | None = None,
+    lammps: LammpsOptions | None = None,
 ) -> MolecularGraph:
     """Read atoms and bonds from a file.
 
     Args:
-        path: PDB (with CONECT records), mmCIF, PRMTOP, PSF, GRO, HDF5, ...
+        path: PDB (with CONECT records), mmCIF, PRMTOP, PSF, GRO, HDF5, LAMMPS data, ...
         masses: particle type -> mass, Da; see `cgml.topology.from_mdtraj`.
+        lammps: what LAMMPS files do not say of themselves.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, or it has atoms but no bonds.
     """
     path = _existing(path)
+    if is_data_file(path):
+        return molecular_graph(read_data(path), masses or {}, lammps or LammpsOptions())
     try:
         if path.suffix.lower() in _HDF5:
             topology = _hdf5_topology(path)
@@ -139,7 +162,36 @@ def _hdf5_topology(path: Path) -> mdtraj.Topology:
     return topology
 
 
-def _frames(path: Path) -> Frames:
+def is_data_file(path: Path) -> bool:
+    """Tell a LAMMPS data file, which has atoms, bonds and one frame, by its name."""
+    return _is(path, _DATA)
+
+
+def _uncompressed(path: Path) -> Path:
+    """Return the name without .gz."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
+def _is(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Tell a LAMMPS file by its suffix, before .gz if that is there."""
+    return _uncompressed(path).suffix.lower() in suffixes
+
+
+def _frames(path: Path, lammps: LammpsOptions) -> tuple[Frames, bool]:
+    """Read a file by the reader of its suffix; tells whether it is unwrapped."""
+    if is_data_file(path):
+        data = read_data(_existing(path))
+        positions = data.positions[None].astype(np.float32)
+        return Frames(positions, np.zeros(1), data.box[None]), True
+    if _is(path, _DUMP):
+        dump = read_dump(_existing(path), lammps)
+        times = np.zeros(1) if len(dump.positions) == 1 else None
+        times = times if dump.times is None else dump.times
+        return Frames(dump.positions, times, dump.boxes), dump.is_unwrapped
+    return _binary_frames(path), False
+
+
+def _binary_frames(path: Path) -> Frames:
     """Read a file by the reader of its suffix."""
     readers: dict[str, Callable[[Path], Frames]] = {
         ".dcd": dcd.read,
@@ -151,7 +203,8 @@ def _frames(path: Path) -> Frames:
     suffix = path.suffix.lower()
     if suffix not in readers:
         raise ValueError(
-            f"trajectories are read from {', '.join(readers)} files, got {path.name!r}"
+            f"trajectories are read from {', '.join([*readers, *_DUMP, *_DATA])} "
+            f"files (the last {len(_DUMP + _DATA)} also with .gz), got {path.name!r}"
         )
     _existing(path)
     if suffix == ".dcd":
@@ -203,11 +256,14 @@ def _real(boxes: NDArray[Any] | None) -> NDArray[np.float64] | None:
 
 def _constant(boxes: NDArray[np.float64], path: Path) -> Box:
     """Return the one box of all frames, reduced."""
-    change = abs(boxes - boxes[0]).max()
-    if change > 1.0e-4 * abs(boxes[0]).max():
+    changes = abs(boxes - boxes[0]).max(axis=(1, 2))
+    if changes.max() > 1.0e-4 * abs(boxes[0]).max():
+        most = int(changes.argmax())
         raise ValueError(
             f"a constant box is required, the box vectors of {path} change by up to "
-            f"{change:g} nm"
+            f"{changes.max():g} nm: {boxes[0].round(6).tolist()} nm in frame 0, "
+            f"{boxes[most].round(6).tolist()} nm in frame {most}; give frames of "
+            "constant volume"
         )
     return reduce(boxes[0])
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.frames import whole_beads
 from cgml.mapping import Mapping
 from cgml.propagator import Propagator, State
 
@@ -51,13 +52,20 @@ class Carrier:
     Args:
         propagator: of one replica.
         n_particles: number of atoms of its mapping, or of beads.
+        box: of the propagator, row vectors, (3, 3), nm; None: open boundaries.
 
     Raises:
         ValueError: n_particles is neither.
     """
 
-    def __init__(self, propagator: Propagator, n_particles: int) -> None:
+    def __init__(
+        self,
+        propagator: Propagator,
+        n_particles: int,
+        box: NDArray[np.float64] | None = None,
+    ) -> None:
         self.propagator = propagator
+        self._box = box
         self.mapping: Mapping = propagator.mappings[0]
         n_atoms, n_beads = self.mapping.graph.n_atoms, self.mapping.n_beads
         if n_particles not in (n_atoms, n_beads):
@@ -78,7 +86,7 @@ class Carrier:
         """Begin from one frame, or from several.
 
         Args:
-            particles: (n_particles, 3), nm, unwrapped.
+            particles: (n_particles, 3), nm; molecules may be cut by the boundary.
             step: steps done.
             earlier: frames before, one model step apart, oldest first,
                 (n_frames, n_particles, 3), nm.
@@ -89,7 +97,7 @@ class Carrier:
         frames = particles[None]
         if earlier is not None:
             frames = np.concatenate((earlier, frames))
-        beads = frames if self.is_of_beads else self.mapping.positions(frames)
+        beads = whole_beads(self.mapping, frames, self._box)
         n_history = self.propagator.spec.n_history
         known = np.diff(beads, axis=0)[::-1][:n_history]  # newest first
         displacements = np.zeros((n_history, *beads.shape[1:]))

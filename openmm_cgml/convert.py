@@ -152,9 +152,7 @@ def resolve_mapping(
         if isinstance(topology, app.Topology):
             topology = graph_from_topology(topology, spec.particle_types)
         type_index(topology, list(spec.particle_types))  # before METIS: fail early
-        mapping = Mapping.from_partition(
-            topology, spec.atoms_per_bead, method=spec.partition
-        )
+        mapping = Mapping.from_spec(topology, spec)
     else:
         raise TypeError(
             "topology must be an openmm.app.Topology, a cgml MolecularGraph or a cgml "

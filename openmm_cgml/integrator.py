@@ -28,6 +28,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     not act; they only give the energies that reporters print.
 
     - One step is one step of the model (`getStepSize`), thousands of MD steps long.
+    - A periodic box is fixed after the first step. Positions stay unwrapped; ask for
+      `enforcePeriodicBox` to have them wrapped.
     - `context.setPositions` is a new start: the history of displacements is forgotten;
       `setHistory` gives a true one. To set the positions that are already there
       (within `UNMOVED`) changes nothing. Random numbers go on where they were.
@@ -81,6 +83,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self._carrier: Carrier | None = None
         self._made_for = ""  # outline of the System and box of the carrier
         self._is_periodic = False
+        self._box: NDArray[np.float64] | None = None  # of the carrier
+        self._moved_in: NDArray[np.float64] | None = None  # box of the steps done
         self._history = History(self, model.spec.n_history)
         self._history.seed = seed
         _watch_contexts()
@@ -116,6 +120,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 context.setVelocities(run.velocities)
                 self._history.store(run, carrier)
                 self._history.arm(n_done)
+                self._moved_in = self._box
                 super().step(n_done)
 
     def setHistory(self, earlier: Any) -> None:  # noqa: N802
@@ -228,6 +233,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         system = context.getSystem()
         box = convert.periodic_box(context) if self._is_periodic else None
         carrier = self._carrier
+        if self._moved_in is not None and box is not None:
+            _check_fixed(self._moved_in, box)
         if carrier is None or self._made_for != _outline(system, box):
             carrier = self._build(system, convert.periodic_box(context))
         carrier.propagator.seed = self._history.seed
@@ -252,8 +259,9 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             guard=self._guard,
             device=self._device,
         )
-        carrier = Carrier(propagator, system.getNumParticles())
+        carrier = Carrier(propagator, system.getNumParticles(), known_box)
         self._carrier, self._made_for = carrier, _outline(system, known_box)
+        self._box = known_box
         self._history.forget()
         return carrier
 
@@ -310,6 +318,16 @@ def _outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
         system.getNumConstraints(),
     )
     return f"{counts} {None if box is None else box.tolist()}"
+
+
+def _check_fixed(before: NDArray[np.float64], box: NDArray[np.float64]) -> None:
+    """Refuse a box that is not that of the steps done."""
+    if not np.allclose(before, box, rtol=0.0, atol=1e-6):
+        raise ValueError(
+            f"a fixed box is required, it was {before.tolist()} nm and is "
+            f"{box.tolist()} nm: make a new Simulation for the new box, and remove "
+            "barostats"
+        )
 
 
 def _positions(context: openmm.Context) -> NDArray[np.float64]:

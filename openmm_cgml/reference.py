@@ -113,8 +113,8 @@ def simulate(chains: ChainSystem, protocol: Protocol) -> ReferenceFrames:
     )
     simulation.minimizeEnergy()
     simulation.context.setVelocitiesToTemperature(TEMPERATURE, protocol.seed)
-    simulation.step(_n_steps(protocol.equilibration))
-    stride = _n_steps(protocol.interval)
+    simulation.step(n_steps(protocol.equilibration))
+    stride = n_steps(protocol.interval)
     shape = (len(chains.sequences), lengths.pop(), 3)
     frames = np.empty((shape[0], protocol.n_frames, *shape[1:]), dtype=np.float32)
     for frame in range(protocol.n_frames):
@@ -137,7 +137,7 @@ def reference_simulation(
         platform: OpenMM platform name; None: the fastest present.
     """
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, FRICTION, TIME_STEP)
-    integrator.setRandomNumberSeed(seed)
+    integrator.setRandomNumberSeed(1 + seed)  # OpenMM takes a random one for zero
     arguments: list[Any] = [chains.topology, chains.system, integrator]
     if platform is not None:
         arguments.append(openmm.Platform.getPlatformByName(platform))
@@ -146,9 +146,20 @@ def reference_simulation(
     return simulation
 
 
-def _n_steps(time: float) -> int:
-    """Turn a time (ps) into time steps."""
-    n_steps = round(time / TIME_STEP)
-    if not math.isclose(n_steps * TIME_STEP, time, abs_tol=1e-9):
+def n_steps(time: float) -> int:
+    """Turn a time into time steps.
+
+    Args:
+        time: ps.
+
+    Raises:
+        ValueError: the time is no multiple of TIME_STEP.
+
+    Example:
+        >>> n_steps(0.5)
+        50
+    """
+    steps = round(time / TIME_STEP)
+    if not math.isclose(steps * TIME_STEP, time, abs_tol=1e-9):
         raise ValueError(f"times must be multiples of {TIME_STEP} ps, got {time} ps")
-    return n_steps
+    return steps

@@ -27,6 +27,7 @@ SPEC: dict[str, Any] = {
     "periodic": False,
     "temperature": 300.0,
     "friction": 0.5,
+    "remove_drift": False,
     "network": {
         "n_embedding": 16,
         "n_embedding_steps": 1,

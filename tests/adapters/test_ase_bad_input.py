@@ -24,7 +24,6 @@ def start(atoms, model, *, timestep=None, **options):
     ("name", "call", "reason"),
     [
         ("energy", Atoms.get_potential_energy, "not a potential energy"),
-        ("forces", Atoms.get_forces, "friction and noise"),
         ("stress", Atoms.get_stress, "no virial"),
         ("dipole", Atoms.get_dipole_moment, "where beads go"),
     ],
@@ -36,6 +35,14 @@ def test_properties_are_refused_with_the_reason(tiny_model, name, call, reason):
         PropertyNotImplementedError, match=f"gives no {name}: .*{reason}"
     ):
         call(atoms)
+
+
+def test_mean_forces_act_on_beads(tiny_model):
+    atoms = read_chain()
+    atoms.calc = CGMLDynamics(tiny_model, type_names=NAMES)
+    match = "act on beads, 20 of them, got Atoms of length 100: use bead_atoms"
+    with pytest.raises(PropertyNotImplementedError, match=match):
+        atoms.get_forces()
 
 
 def test_unknown_particle_type(tiny_model):
@@ -125,13 +132,6 @@ def test_box_switched_on_between_runs(tiny_model):
     dynamics.atoms.pbc = True
     with pytest.raises(ValueError, match="open boundaries"):
         dynamics.run(1)
-
-
-def test_periodic_models_cannot_run_yet(tiny_model):
-    atoms = read_chain()
-    atoms.pbc = True
-    with pytest.raises(ValueError, match="periodic boxes, which this version cannot"):
-        start(atoms, changed(tiny_model, periodic=True))
 
 
 def test_time_step_that_is_not_the_models(tiny_model):

@@ -16,7 +16,8 @@ from core_systems import (
 )
 
 from cgml.config import ModelSpec
-from cgml.graph import build_system, find_edges
+from cgml.edges import find_edges
+from cgml.graph import build_system
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
 from cgml.predictor import History, Prediction

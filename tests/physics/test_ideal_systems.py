@@ -41,15 +41,6 @@ def test_contacts_of_neighbours(ideal_chains):
     assert abs(contacts.mean() - exact) < 4.0 * error
 
 
-def test_radial_distribution_of_an_ideal_gas():
-    box = np.array([[4.0, 0, 0], [1.0, 4.0, 0], [0.5, -0.7, 4.0]])
-    frames = np.random.default_rng(6).random((40, 200, 3)) @ box + 11.0
-    centres, g = observables.radial_distribution(frames, box, cutoff=1.5, n_bins=15)
-    volumes = 4.0 * np.pi * centres**2 * 0.1
-    counts = 40 * 200 * 199 / 2 * volumes / 64.0
-    assert (abs(g - 199 / 200) < 4.5 / np.sqrt(counts)).all()
-
-
 def test_halves_of_one_ensemble_share_their_surface(ideal_chains):
     surface = Surface.fit(ideal_chains[:2000])
     same, other = (surface.histogram(part) for part in np.split(ideal_chains, 2))

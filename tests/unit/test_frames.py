@@ -11,6 +11,7 @@ from cgml.frames import (
     make_whole,
     spacing,
     whole_paths,
+    whole_start,
 )
 from cgml.mapping import Mapping
 from cgml.topology import MolecularGraph
@@ -38,6 +39,21 @@ def walk(graph: MolecularGraph, n_frames: int) -> np.ndarray:
 def chain(n: int) -> MolecularGraph:
     bonds = [[i, i + 1] for i in range(n - 1)]
     return MolecularGraph.create(["A"] * n, np.ones(n), bonds)
+
+
+def test_whole_start_shifts_all_frames_alike() -> None:
+    graph = two_molecules()
+    true = walk(graph, 60)
+    shift = np.random.default_rng(1).integers(-3, 4, size=(8, 3)) @ BOX
+    torn = (true + shift).astype(np.float32)
+    paths = whole_start(torn, graph, BOX)
+    assert paths.dtype == np.float32
+    for atoms in graph.molecules:
+        expected = true[:, atoms] + shift[atoms[0]]
+        np.testing.assert_allclose(paths[:, atoms], expected, atol=1e-5)
+    assert (whole_start(torn, graph, None) == torn).all()
+    already = true.astype(np.float32)
+    assert (whole_start(already, graph, BOX) == already).all()
 
 
 def test_whole_paths_undo_the_boundaries() -> None:

@@ -10,12 +10,10 @@ from core_systems import (
     whole_kernel,
 )
 
+from cgml.edges import N_STATIC, Edges, find_edges
 from cgml.graph import (
-    N_STATIC,
     Beads,
-    Edges,
     build_system,
-    find_edges,
     join_atoms,
     join_beads,
 )

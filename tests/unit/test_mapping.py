@@ -183,3 +183,15 @@ def test_binary_file(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ValueError, match=r"m\.json is not JSON"):
         Mapping.load(tmp_path / "m.json")
+
+
+def test_small_molecules_as_one_bead() -> None:
+    bonds = [*_chain(8), *(np.array(_chain(4)) + 8).tolist()]
+    graph = MolecularGraph.create(["A"] * 13, np.ones(13), bonds)  # 8 + 4 + 1 atoms
+    assert np.bincount(Mapping.from_partition(graph, 2).bead_index).tolist() == [
+        *[2] * 6,
+        1,
+    ]
+    mapping = Mapping.from_partition(graph, 2, single_bead_limit=4)
+    assert mapping.bead_masses.tolist() == [2, 2, 2, 2, 4, 1]
+    assert mapping.molecule_index.tolist() == [0, 0, 0, 0, 1, 2]

@@ -116,30 +116,8 @@ def test_free_energy_of_a_ratio():
         ),
         (lambda: observables.contact_map(np.zeros((2, 3)), 0.0), "got 0.0 nm"),
         (lambda: Surface.fit(np.zeros((5, 2, 3))), "3 beads.*got 2 beads"),
-        (
-            lambda: observables.radial_distribution(
-                np.zeros((4, 3)), np.eye(3), cutoff=0.4
-            ),
-            r"\(n_frames, n, 3\) are required, got \(4, 3\)",
-        ),
     ],
 )
 def test_wrong_input(call, words):
     with pytest.raises(ValueError, match=words):
         call()
-
-
-def test_radial_distribution_uses_the_triclinic_images():
-    from cgml.box import minimum_image
-
-    box = np.array([[4.0, 0, 0], [1.5, 4.0, 0], [-1.0, 1.0, 4.0]])
-    frame = np.random.default_rng(3).random((60, 3)) @ box
-    vectors = minimum_image(frame[:, None] - frame[None], box)
-    distances = np.linalg.norm(vectors, axis=-1)[np.triu_indices(60, k=1)]
-    edges = np.linspace(0.0, 1.5, 11)
-    counts = np.histogram(distances, edges)[0]
-    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-    expected = 2.0 * counts / 60.0 / (shells * 60.0 / 64.0)
-    result = observables.radial_distribution(frame[None], box, cutoff=1.5, n_bins=10)
-    np.testing.assert_allclose(result[0], (edges[1:] + edges[:-1]) / 2, rtol=1e-6)
-    np.testing.assert_allclose(result[1], expected, rtol=1e-3)

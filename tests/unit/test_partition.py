@@ -202,6 +202,60 @@ def test_ions_are_beads() -> None:
     assert partition(graph, 7).tolist() == [0, 1, 2, 3]
 
 
+def electrolyte() -> MolecularGraph:
+    """Three branched chains of 31 atoms, four stars of 15, five ions, mixed."""
+    kinds = [dendrimer(2, 31), star(15), []]
+    sequence = [0, 2, 1, 2, 1, 0, 2, 1, 2, 1, 0, 2]
+    bonds: Edges = []
+    start = 0
+    for kind in sequence:
+        bonds += [(i + start, j + start) for i, j in kinds[kind]]
+        start += (31, 15, 1)[kind]
+    return MolecularGraph.create(["A"] * start, np.ones(start), bonds)
+
+
+@pytest.mark.parametrize(
+    ("limit", "anion"), [(0, [5, 10]), (1, [5, 10]), (14, [5, 10]), (15, [15])]
+)
+def test_small_molecules_as_one_bead(limit: int, anion: list[int]) -> None:
+    graph = electrolyte()
+    sizes = sizes_of(graph, partition(graph, 7, single_bead_limit=limit))
+    labels = partition(graph, 7, single_bead_limit=limit)
+    for atoms in graph.molecules:
+        beads, counts = np.unique(labels[atoms], return_counts=True)
+        if len(atoms) == 1:
+            assert counts.tolist() == [1]
+        elif len(atoms) == 15:
+            assert len(beads) == len(anion)
+            assert counts.sum() == 15
+        else:
+            assert len(beads) == round(31 / 7)
+    assert len(sizes) == 3 * 4 + 4 * len(anion) + 5
+
+
+def test_each_kind_of_molecule_is_divided_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    divided = []
+    divide = module._divide
+
+    def counted(n_atoms: int, *rest: Any) -> Any:
+        divided.append(n_atoms)
+        return divide(n_atoms, *rest)
+
+    monkeypatch.setattr(module, "_divide", counted)
+    graph = electrolyte()
+    labels = partition(graph, 7)
+    assert sorted(divided) == [1, 15, 31]
+    chains = [labels[atoms] for atoms in graph.molecules if len(atoms) == 31]
+    for chain in chains:
+        assert (chain - chain.min() == chains[0] - chains[0].min()).all()
+
+
+def test_negative_limit() -> None:
+    match = "single_bead_limit must be 0 or more, got -1"
+    with pytest.raises(ValueError, match=match):
+        partition(molecule(chain(4)), 2, single_bead_limit=-1)
+
+
 def test_beads_are_numbered_along_the_molecule() -> None:
     graph = molecule(polyethylene(120))
     mapping = Mapping.from_partition(graph, 6)

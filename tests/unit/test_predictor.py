@@ -14,7 +14,8 @@ from core_systems import (
 )
 
 from cgml.config import ModelSpec
-from cgml.graph import Beads, build_system, find_edges
+from cgml.edges import find_edges
+from cgml.graph import Beads, build_system
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
 from cgml.predictor import (

@@ -207,7 +207,8 @@ def test_a_held_centre_forgets_how_it_moved(model):
 
 
 def test_a_cutoff_beyond_the_molecule_is_no_cutoff():
-    one, other = (learned(small_spec(cutoff=cutoff)) for cutoff in (None, 60.0))
+    one = learned(small_spec())
+    other = LearnedModel(small_spec(cutoff=60.0), one.module)
     mappings = [CHAIN, LONG]
     positions = [
         run(p, p.start(starts(*mappings)), 3).positions

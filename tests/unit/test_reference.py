@@ -54,7 +54,7 @@ def test_atoms_are_mapped(tmp_path: Path, group: int) -> None:
     [
         ({"meta": np.array('{"frame": 1.0, "group": 4}')}, "of 5 atoms .* beads of 4"),
         ({"meta": np.array('{"group": 5}')}, "meta of .* lacks 'frame'"),
-        ({"meta": np.array("{")}, "cannot be read as reference chains"),
+        ({"meta": np.array("{")}, "cannot be read as reference data"),
         ({"types": np.full((2, 20), 4)}, "types 4 to 4, names are given for 4: A, B"),
         ({"rg2": None}, "it lacks rg2"),
         ({"x": np.zeros((2, 6, 5, 3), "f4")}, "bead count differs"),
@@ -70,7 +70,7 @@ def test_wrong_files(tmp_path: Path, changes: dict[str, Any], match: str) -> Non
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 no more"])
 def test_foreign_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="cannot be read as reference chains"):
+    with pytest.raises(ValueError, match="cannot be read as reference data"):
         read_reference(tmp_path / "a.npz")
 
 
@@ -78,7 +78,7 @@ def test_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     write(path, group=5)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="cannot be read as reference chains"):
+    with pytest.raises(ValueError, match="cannot be read as reference data"):
         read_reference(path)
 
 

@@ -14,7 +14,8 @@ from core_systems import (
 )
 
 from cgml.config import Refinement
-from cgml.graph import Beads, build_system, find_edges, join_beads
+from cgml.edges import find_edges
+from cgml.graph import Beads, build_system, join_beads
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
 from cgml.predictor import History, project, unwhiten
@@ -76,10 +77,37 @@ def test_noise_levels(n_levels):
     np.testing.assert_allclose(levels[0], 3.0)
     if n_levels > 1:
         np.testing.assert_allclose(levels[-1], 0.02)
-        roots = np.array(levels) ** 0.2
-        np.testing.assert_allclose(
-            np.diff(roots), (0.02**0.2 - 3**0.2) / (n_levels - 1)
+        roots = np.arctan(levels) ** 0.2
+        whole = np.arctan(0.02) ** 0.2 - np.arctan(3.0) ** 0.2
+        np.testing.assert_allclose(np.diff(roots), whole / (n_levels - 1))
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 5, 11])
+def test_the_multistep_solver_keeps_a_gaussian_to_the_last_bit_but_one(n_levels):
+    """Where the target is the predictor's own Gaussian, no level adds an error."""
+    noise = normal(0, 1, 50, 3)
+    refinement = Refinement(n_levels=n_levels, sigma_min=1e-6)
+    found = sample(lambda white, sigma: white / (1.0 + sigma**2), noise, refinement)
+    factor = 1.0 if n_levels > 1 else 0.1**0.5  # one level: its denoised point
+    np.testing.assert_allclose(found, factor * noise[0], atol=1e-5)
+
+
+def test_the_multistep_solver_is_of_second_order():
+    """Target of variance 1/4: four times less error for twice the levels."""
+    variance = 0.25
+    errors = []
+    for n_levels in (10, 20, 40):
+        refinement = Refinement(n_levels=n_levels, sigma_min=1e-4, rho=1.0)
+        found = sample(
+            lambda white, sigma: white * variance / (variance + sigma**2),
+            normal(0, 1, 1, 1),
+            refinement,
         )
+        start = refinement.sigma_max
+        exact = variance**0.5 * ((1 + start**2) / (variance + start**2)) ** 0.5
+        errors.append(abs(float(found / normal(0, 1, 1, 1)) - exact))
+    assert 3.0 < errors[0] / errors[1] < 5.5
+    assert 3.0 < errors[1] / errors[2] < 5.5
 
 
 @pytest.mark.parametrize(

@@ -100,11 +100,14 @@ def test_one_type_has_one_mass(trajectories):
         make_spec(config(), [*trajectories, other])
 
 
-def test_boxes_are_refused(trajectories):
-    item = trajectories[0]
-    boxed = BeadTrajectory(item.mapping, item.positions, item.times, 50.0 * np.eye(3))
-    with pytest.raises(ValueError, match="must have open boundaries in this version"):
-        make_spec(config(), [boxed])
+def test_boxes_are_all_or_none(trajectories):
+    boxed = [
+        BeadTrajectory(item.mapping, item.positions, item.times, 50.0 * np.eye(3))
+        for item in trajectories
+    ]
+    assert make_spec(config(), boxed).periodic
+    with pytest.raises(ValueError, match="all have a periodic box or all have none"):
+        make_spec(config(), [*boxed, trajectories[0]])
 
 
 def test_missing_frames_are_named(tmp_path):
@@ -170,7 +173,7 @@ def test_a_few_steps_lower_the_loss(learner, batch):
 
 def test_the_rollout_is_scored(learner):
     one, other = learner.rollout(), learner.rollout()
-    assert set(one) == {"rollout_rg2", "rollout_bond"}
+    assert set(one) == {"rollout_rg2", "rollout_bond", "rollout_msd"}
     assert all(bool(torch.isfinite(value)) for value in one.values())
     assert one == other
     assert one["rollout_rg2"] >= 0.0

@@ -15,6 +15,12 @@ def test_constants_are_those_of_codata() -> None:
     assert pytest.approx(coulomb * 1e9 / 1e3, rel=1e-6) == units.COULOMB
 
 
+def test_conductivity_unit() -> None:
+    energy = 1000 / constants.N_A
+    siemens = constants.e**2 / (constants.nano * constants.pico * energy)
+    assert pytest.approx(siemens, rel=1e-10) == units.SIEMENS_PER_METRE
+
+
 def test_energy_unit_is_consistent() -> None:
     joule = constants.atomic_mass * (constants.nano / constants.pico) ** 2
     assert joule * constants.N_A / 1000 == pytest.approx(1.0, rel=1e-8)

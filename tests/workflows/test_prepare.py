@@ -1,5 +1,6 @@
 """`cgml prepare`: atoms in files -> beads in files."""
 
+import gzip
 from itertools import pairwise
 
 import MDAnalysis
@@ -7,8 +8,9 @@ import mdtraj
 import numpy as np
 import pytest
 
+from cgml.export import read_spec
 from cgml.mapping import Mapping
-from cgml.preparation import parse_values
+from cgml.preparation import Coarsening, parse_type_names, parse_values
 from cgml.trajectory import read_beads, read_reference
 
 N_ATOMS = 20
@@ -129,3 +131,124 @@ def test_a_truncated_trajectory(cgml, atoms, tmp_path):
 
 def test_values():
     assert parse_values(["A=1", "Li=6.94"], "mass") == {"A": 1.0, "Li": 6.94}
+
+
+# LAMMPS: two polymers of 12 atoms, two anions of 5, two lithium ions, in a box
+
+BOX = 14.0  # Angstrom
+
+
+def write_lammps(folder, n_frames: int = 4) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Write run.data and run.lammpstrj.gz; returns true paths, Angstrom, and bonds."""
+    rng = np.random.default_rng(0)
+    sizes = [12, 12, 5, 5, 1, 1]
+    kinds = {12: [1] * 12, 5: [4, *[3] * 4], 1: [5]}
+    types = [kind for size in sizes for kind in kinds[size]]
+    starts = np.cumsum([0, *sizes])
+    bonds = [(i + k, i + k + 1) for i in starts[:2] for k in range(11)]
+    bonds += [(i, i + k) for i in starts[2:4] for k in range(1, 5)]
+    molecule = np.repeat(np.arange(6), sizes)
+    true = np.zeros((n_frames, len(types), 3))
+    for first, size in zip(starts, sizes, strict=False):
+        steps = rng.normal(scale=0.8, size=(n_frames, size, 3))
+        chain = np.cumsum(steps, axis=1) if size == 12 else steps
+        true[:, first : first + size] = chain + rng.uniform(0, BOX, 3)
+    true += np.cumsum(rng.normal(scale=2.0, size=(n_frames, 6, 3)), axis=0)[:, molecule]
+    flags = np.floor(true / BOX).astype(int)
+    inside = true - BOX * flags
+
+    def rows(frame: int, columns: list) -> str:
+        table = zip(*columns, inside[frame].tolist(), flags[frame], strict=True)
+        order = rng.permutation(len(types))
+        text = [" ".join(map(str, [*row[:-2], *row[-2], *row[-1]])) for row in table]
+        return "\n".join(text[i] for i in order)
+
+    number = np.arange(1, len(types) + 1).tolist()
+    masses = "1 14.027\n2 1.0\n3 18.9984\n4 30.9738\n5 6.941"
+    edges = "\n".join(f"{n + 1} 1 {a + 1} {b + 1}" for n, (a, b) in enumerate(bonds))
+    atoms = rows(0, [number, (molecule + 1).tolist(), types, [0.0] * len(types)])
+    sides = "\n".join(f"0.0 {BOX} {k}lo {k}hi" for k in "xyz")
+    (folder / "run.data").write_text(
+        f"title\n\n{len(types)} atoms\n{len(bonds)} bonds\n5 atom types\n{sides}\n\n"
+        f"Masses\n\n{masses}\n\nAtoms # full\n\n{atoms}\n\nBonds\n\n{edges}\n"
+    )
+    head = f"ITEM: NUMBER OF ATOMS\n{len(types)}\nITEM: BOX BOUNDS pp pp pp\n"
+    head += 3 * f"0.0 {BOX}\n" + "ITEM: ATOMS id type x y z ix iy iz\n"
+    text = "".join(
+        f"ITEM: TIMESTEP\n{1000 * k}\n{head}{rows(k, [number, types])}\n"
+        for k in range(n_frames)
+    )
+    (folder / "run.lammpstrj.gz").write_bytes(gzip.compress(text.encode()))
+    return true, [np.flatnonzero(molecule == k) for k in range(6)]
+
+
+def prepare_lammps(cgml, folder, *options):
+    return cgml(
+        *("prepare", folder / "run.lammpstrj.gz", "--topology", folder / "run.data"),
+        *("--output", folder / "beads", "--atoms-per-bead", 3, *options),
+    )
+
+
+def test_lammps_files_become_beads(cgml, tmp_path):
+    true, molecules = write_lammps(tmp_path)
+    options = ("--md-step", 2.0, "--mass", "CH2=14.027", "--single-bead-limit", 5)
+    result = prepare_lammps(cgml, tmp_path, *options)
+    assert result.exit_code == 0, result.output
+    beads = read_beads(tmp_path / "beads" / "run.h5md")
+    np.testing.assert_allclose(beads.times, [0.0, 2.0, 4.0, 6.0])
+    np.testing.assert_allclose(beads.box, 0.1 * BOX * np.eye(3), rtol=1e-12)
+    graph = beads.mapping.graph
+    assert list(graph.types) == ["CH2"] * 24 + ["P", *"FFFF"] * 2 + ["Li"] * 2
+    assert graph.masses[0] == 14.027
+    assert np.bincount(beads.mapping.bead_index).tolist() == [3] * 8 + [5, 5, 1, 1]
+    runs = true[:, :24].reshape(4, 8, 3, 3).mean(axis=2)  # equal masses, runs of three
+    anions = [
+        np.average(true[:, atoms], axis=1, weights=graph.masses[atoms])[:, None]
+        for atoms in molecules[2:4]
+    ]
+    expected = 0.1 * np.concatenate([runs, *anions, true[:, 34:]], axis=1)
+    np.testing.assert_allclose(beads.positions, expected, atol=2e-6)
+
+
+def test_lammps_type_names_and_bond_types(cgml, tmp_path):
+    write_lammps(tmp_path)
+    options = ("--md-step", 0.002, "--units", "metal", "--bond-types")
+    result = prepare_lammps(cgml, tmp_path, *options, "--type-name", "1=CH2")
+    assert result.exit_code == 0, result.output
+    beads = read_beads(tmp_path / "beads" / "run.h5md")
+    np.testing.assert_allclose(beads.times, [0.0, 2.0, 4.0, 6.0])
+    assert set(beads.mapping.graph.bond_types) == {"1"}
+    assert np.bincount(beads.mapping.bead_index).tolist()[8:] == [4, 1, 4, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--md-step", 2.0), "atom type 1 of"),
+        (("--mass", "CH2=14.027"), "pass time_step, in ps, or md_step"),
+        (("--type-name", "CH2=1"), "an atom type is given as NUMBER=NAME"),
+        (("--type-name", "1="), "an atom type is given as NUMBER=NAME"),
+        (("--md-step", -1.0), "md_step must be positive, got -1"),
+        (("--mass", "CH2=14.027", "--single-bead-limit", -1), "must be 0 or more"),
+    ],
+)
+def test_bad_lammps_options(cgml, tmp_path, options, text):
+    write_lammps(tmp_path)
+    if "--single-bead-limit" in options:
+        options = (*options, "--md-step", 2.0)
+    result = prepare_lammps(cgml, tmp_path, *options)
+    assert result.exit_code == 1
+    assert text in " ".join(result.output.split())
+
+
+def test_type_names():
+    assert parse_type_names(["1=C", "22=CH2"]) == {1: "C", 22: "CH2"}
+
+
+def test_a_model_knows_how_its_molecules_were_cut(tiny_model):
+    spec = read_spec(tiny_model)
+    chosen = spec.model_copy(update={"single_bead_limit": 15, "bond_types": ["1", "2"]})
+    assert Coarsening.from_spec(spec).single_bead_limit == 0
+    assert not Coarsening.from_spec(spec).lammps.keep_bond_types
+    assert Coarsening.from_spec(chosen).single_bead_limit == 15
+    assert Coarsening.from_spec(chosen).lammps.keep_bond_types

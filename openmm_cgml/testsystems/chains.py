@@ -84,7 +84,7 @@ def random_sequence(
 
     Example:
         >>> random_sequence(12, "I", np.random.default_rng(3))
-        'BBBBBBBBDDDD'
+        'AAABBBBBBBBB'
     """
     if n_atoms < 1:
         raise ValueError(f"a chain needs at least one atom, got n_atoms = {n_atoms}")

@@ -1,0 +1,230 @@
+r"""Ionic conductivity and transference numbers.
+
+Self: Nernst and Einstein, :math:`\sigma = \sum_s N_s q_s^2 D_s / (V k_B T)`, as if
+ions moved independently. Collective: Einstein and Helfand,
+:math:`\sigma = \lim_{t \to \infty} \langle |\Delta M(t)|^2 \rangle / (6 t V k_B T)`
+with the charge dipole :math:`M = \sum_i q_i r_i` of unwrapped positions. Charges are
+in e; the unit inside, e^2/(nm ps kJ/mol), becomes S/m by `units.SIEMENS_PER_METRE`.
+
+The frame of reference of collective transference numbers is the one in which the
+positions are given: `transport.remove_drift` puts the centre of mass at rest.
+
+References:
+    Allen and Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 2.7;
+    Fong, Self, McCloskey and Persson, Macromolecules 54, 2575 (2021), for
+    transference numbers from correlations between species.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cgml.statistics import Estimate
+from cgml.transport import (
+    Displacement,
+    Window,
+    diffusive_window,
+    diffusivity,
+    mean_squared_displacement,
+)
+from cgml.units import SIEMENS_PER_METRE, thermal_energy
+
+Floats = NDArray[np.float64]
+
+
+class Carrier(NamedTuple):
+    """One kind of ion.
+
+    Attributes:
+        charge: e.
+        number: of such ions.
+        diffusivity: nm^2/ps.
+    """
+
+    charge: float
+    number: int
+    diffusivity: Estimate
+
+
+class Conditions(NamedTuple):
+    """Where the ions are: volume, nm^3, and temperature, K."""
+
+    volume: float
+    temperature: float
+
+    @property
+    def siemens(self) -> float:
+        """S/m for a charge-weighted diffusivity of 1 e^2 nm^2/ps."""
+        if not (self.volume > 0.0 and self.temperature > 0.0):
+            raise ValueError(
+                "a positive volume and temperature are required, got "
+                f"{self.volume:g} nm^3 and {self.temperature:g} K"
+            )
+        return SIEMENS_PER_METRE / (self.volume * thermal_energy(self.temperature))
+
+
+def nernst_einstein(carriers: Sequence[Carrier], conditions: Conditions) -> Estimate:
+    """Return the conductivity of ions that move independently.
+
+    Args:
+        carriers: kinds of ions.
+        conditions: volume and temperature.
+
+    Returns:
+        S/m; errors of the kinds add in squares.
+    """
+    terms = _terms(carriers)
+    return Estimate(
+        conditions.siemens * float(terms[:, 0].sum()),
+        conditions.siemens * float(np.linalg.norm(terms[:, 1])),
+    )
+
+
+def self_transference(carriers: Sequence[Carrier], kind: int) -> Estimate:
+    r"""Return the share of one kind of ion in the Nernst-Einstein conductivity.
+
+    Args:
+        carriers: kinds of ions.
+        kind: the one in question.
+
+    Returns:
+        :math:`t = N q^2 D / \sum_s N_s q_s^2 D_s`, 0 to 1.
+    """
+    values, errors = _terms(carriers).T
+    total = values.sum()
+    share = values[kind] / total
+    weights = np.full(len(values), -share)
+    weights[kind] += 1.0
+    return Estimate(float(share), float(np.linalg.norm(weights * errors) / total))
+
+
+def charge_dipole(positions: ArrayLike, charges: ArrayLike) -> Floats:
+    r"""Return :math:`M = \sum_i q_i r_i`.
+
+    Args:
+        positions: unwrapped, (..., n, 3) nm.
+        charges: (n,) e.
+
+    Returns:
+        (..., 3) e nm.
+
+    Raises:
+        ValueError: numbers of positions and of charges differ.
+    """
+    points = np.asarray(positions, dtype=np.float64)
+    weights = np.asarray(charges, dtype=np.float64)
+    if weights.shape != points.shape[-2:-1]:
+        raise ValueError(
+            f"one charge for each of the {points.shape[-2]} positions is required, got "
+            f"shape {weights.shape}"
+        )
+    return np.asarray(np.einsum("i,...ix->...x", weights, points))
+
+
+def dipole_displacement(
+    dipole: ArrayLike,
+    time_step: float,
+    *,
+    longest: float | None = None,
+    n_blocks: int = 5,
+) -> Displacement:
+    """Return the mean squared displacement of a charge dipole.
+
+    One dipole moves where many ions did: errors need blocks in time.
+
+    Args:
+        dipole: (n_frames, 3) or (n_runs, n_frames, 3) e nm.
+        time_step: time between frames, ps.
+        longest: largest lag, ps; None: a quarter of a block.
+        n_blocks: pieces of each run.
+
+    Returns:
+        Values in e^2 nm^2.
+    """
+    moments = np.asarray(dipole, dtype=np.float64)[..., None, :]
+    return mean_squared_displacement(
+        moments, time_step, longest=longest, n_blocks=n_blocks
+    )
+
+
+def collective_conductivity(
+    displacement: Displacement,
+    conditions: Conditions,
+    *,
+    window: Window | None = None,
+) -> Estimate:
+    """Return the conductivity with all correlations between ions.
+
+    Args:
+        displacement: of the charge dipole of all ions, from `dipole_displacement`.
+        conditions: volume and temperature.
+        window: first and last lag of the fit, ps; None: where it is diffusive.
+
+    Returns:
+        S/m.
+    """
+    fit = diffusivity(displacement, window=window)
+    return Estimate(conditions.siemens * fit.value, conditions.siemens * fit.error)
+
+
+def collective_transference(
+    dipoles: Sequence[ArrayLike],
+    kind: int,
+    time_step: float,
+    *,
+    longest: float | None = None,
+    window: Window | None = None,
+    n_blocks: int = 5,
+) -> Estimate:
+    r"""Return the share of one kind of ion in the collective conductivity.
+
+    .. math:: t_s = \frac{\langle \Delta M_s \cdot \Delta M \rangle}
+       {\langle |\Delta M|^2 \rangle}, \quad \Delta M = \sum_s \Delta M_s
+
+    of the slopes over time; :math:`2 \Delta M_s \cdot \Delta M =
+    |\Delta M_s|^2 + |\Delta M|^2 - |\Delta M - \Delta M_s|^2`. It may be negative.
+
+    Args:
+        dipoles: of every kind of ion, (n_frames, 3) or (n_runs, n_frames, 3) e nm.
+        kind: the one in question.
+        time_step: time between frames, ps.
+        longest: largest lag, ps; None: a quarter of a block.
+        window: first and last lag of the fit, ps; None: where the whole dipole is
+            diffusive.
+        n_blocks: pieces of each run, for the error.
+    """
+    one = np.asarray(dipoles[kind], dtype=np.float64)
+    whole = np.sum([np.asarray(item, dtype=np.float64) for item in dipoles], axis=0)
+    part, total, rest = (
+        dipole_displacement(item, time_step, longest=longest, n_blocks=n_blocks)
+        for item in (one, whole, whole - one)
+    )
+    window = window or diffusive_window(total)[0]
+    cross = Displacement(
+        total.lags,
+        (part.values + total.values - rest.values) / 2.0,
+        (part.units + total.units - rest.units) / 2.0,
+    )
+    share = diffusivity(cross, window=window).value
+    share /= diffusivity(total, window=window).value
+    residual = Displacement(  # its slope is 0; its spread is the error of the ratio
+        total.lags,
+        cross.values - share * total.values,
+        cross.units - share * total.units,
+    )
+    error = diffusivity(residual, window=window).error
+    return Estimate(share, abs(error / diffusivity(total, window=window).value))
+
+
+def _terms(carriers: Sequence[Carrier]) -> Floats:
+    """N q^2 D of each kind and its error, (n_kinds, 2), e^2 nm^2/ps."""
+    if not carriers or not any(item.charge for item in carriers):
+        raise ValueError("a carrier with a charge is required, got none")
+    return np.array(
+        [
+            [item.number * item.charge**2 * part for part in item.diffusivity]
+            for item in carriers
+        ]
+    )

@@ -1,0 +1,223 @@
+"""Published checkpoints (graphwm): hyper parameters and weights.
+
+The layout of these files is the authors'; names of hyper parameters are kept. Method:
+Fu et al., TMLR 2023, arXiv 2204.10348.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from cgml.graphwm_archive import CheckpointError, content, kind, load_archive, plain
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class NetworkSizes(BaseModel):
+    """Sizes of one encode-process-decode network.
+
+    Attributes:
+        latent_dim: width of nodes and edges.
+        units: width of hidden layers.
+        layers: hidden layers of every perceptron.
+        mp_steps: rounds of messages.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    latent_dim: Count
+    units: Count
+    layers: Annotated[int, Field(ge=0)]
+    mp_steps: Annotated[int, Field(ge=0)]
+
+
+class HeadSizes(BaseModel):
+    """Sizes of the property head.
+
+    Attributes:
+        units: width of hidden layers.
+        layers: hidden layers.
+        out_dim: numbers per system.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    units: Count
+    layers: Annotated[int, Field(ge=0)]
+    out_dim: Count
+
+
+def _none_if_false(value: Any) -> Any:
+    return None if value is False else value
+
+
+class HyperParameters(BaseModel):
+    """What shapes the networks and their use, under the names in the file.
+
+    Lengths are in the unit of the model (Angstrom; chains: their own). What else the
+    file says of training is dropped.
+
+    Attributes:
+        name: "gns" moves beads by the dynamics network alone, "pnr" refines them by
+            the score network.
+        seq_len: frames of history.
+        dilation: recorded frames per step of the model.
+        cg_level: atoms per bead.
+        radius: cutoff of edges.
+        type_emb_size: width of the embeddings of types.
+        num_ptypes: rows of particle types.
+        num_btypes: rows of bond types; 0: bonds have no type.
+        use_atom_mass: particle types are atomic numbers and masses standard atomic
+            weights; else every mass is 1.
+        use_weights: whether masses are inputs of the networks.
+        min_std: least standard deviation of the acceleration.
+        cg_tfsi: whether the authors made each TFSI anion one bead.
+        remove_com: whether the authors took the drift out of their trajectories.
+        embedding_gn_hparams: sizes.
+        dynamics_gn_hparams: sizes.
+        score_gn_hparams: sizes; needed by "pnr" only, like all below but one.
+        property_net_hparams: sizes of the property head; None: there is none.
+        sigma_begin: first noise level.
+        sigma_end: last noise level.
+        sigma_level: number of noise levels.
+        step_per_sigma: Langevin steps at each level.
+        step_size: of these steps, in squared lengths.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: Literal["gns", "pnr"]
+    seq_len: Annotated[int, Field(ge=2)]
+    dilation: Count
+    cg_level: Positive
+    radius: Positive
+    type_emb_size: Count
+    num_ptypes: Count
+    num_btypes: Annotated[int, Field(ge=0)]
+    use_atom_mass: bool
+    use_weights: bool
+    min_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    cg_tfsi: bool = False
+    remove_com: bool = False
+    embedding_gn_hparams: NetworkSizes
+    dynamics_gn_hparams: NetworkSizes
+    score_gn_hparams: Annotated[
+        NetworkSizes | None, BeforeValidator(_none_if_false)
+    ] = None
+    property_net_hparams: Annotated[
+        HeadSizes | None, BeforeValidator(_none_if_false)
+    ] = None
+    sigma_begin: Positive | None = None
+    sigma_end: Positive | None = None
+    sigma_level: Count | None = None
+    step_per_sigma: Count | None = None
+    step_size: Positive | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = (
+            "score_gn_hparams",
+            "sigma_begin",
+            "sigma_end",
+            "sigma_level",
+            "step_per_sigma",
+            "step_size",
+        )
+        lacking = [key for key in needed if getattr(self, key) is None]
+        if self.name == "pnr" and lacking:
+            raise ValueError(f"a model named 'pnr' needs {', '.join(lacking)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds that is of use here.
+
+    Attributes:
+        parameters: hyper parameters.
+        weights: float32 tensors under their names in the file.
+    """
+
+    parameters: HyperParameters
+    weights: dict[str, torch.Tensor]
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a published checkpoint; no code in it is run.
+
+    Args:
+        path: of the `.ckpt` file.
+
+    Raises:
+        CheckpointError: Not such a file, truncated, of another layout, or with a
+            class in it that is not on the lists of this module, which is named.
+        FileNotFoundError: No such file.
+    """
+    found = load_archive(path)
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} must hold a dictionary, got {kind(found)}")
+    lacking = [key for key in ("state_dict", "hyper_parameters") if key not in found]
+    if lacking:
+        raise CheckpointError(
+            f"{path} is not a graphwm checkpoint, it lacks {' and '.join(lacking)}"
+        )
+    parameters = _parameters(path, found["hyper_parameters"])
+    return Checkpoint(parameters, _weights(path, found["state_dict"]))
+
+
+def _parameters(path: Path | str, stored: Any) -> HyperParameters:
+    entries = _entries(path, stored)
+    values = {
+        key: plain(path, entries[key], key)
+        for key in HyperParameters.model_fields
+        if key in entries
+    }
+    try:
+        return HyperParameters.model_validate(values)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got "
+            f"{item['input']!r}"
+            for item in error.errors()
+        ]
+        text = "\n".join(lines)
+        raise CheckpointError(
+            f"{path} has hyper parameters that cannot be used:\n{text}"
+        ) from error
+
+
+def _entries(path: Path | str, stored: Any) -> dict[Any, Any]:
+    """Hyper parameters as a dictionary, its values as they are."""
+    inner = content(stored)
+    if not isinstance(inner, dict):
+        raise CheckpointError(
+            f"{path} must hold hyper_parameters as a dictionary, got {kind(stored)}"
+        )
+    return inner
+
+
+def _weights(path: Path | str, stored: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{path} must hold state_dict, got {kind(stored)}")
+    weights = {}
+    for name, value in dict.items(stored):  # an entry named "items" cannot interfere
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise CheckpointError(
+                f"{path} is refused: state_dict[{name!r}] must be a tensor, got "
+                f"{kind(value)}"
+            )
+        weights[name] = value.detach().to(torch.float32).contiguous()
+        if not bool(torch.isfinite(weights[name]).all()):
+            raise CheckpointError(f"{path} holds numbers not finite in {name}")
+    return weights

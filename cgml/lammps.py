@@ -1,0 +1,368 @@
+"""LAMMPS data files: atoms, bonds, box and one frame.
+
+Own code, because the readers at hand leave out what a propagator needs: MDAnalysis
+and mdtraj drop image flags or apply them in rectangular boxes only and take cut files
+for whole, and ASE stays outside the core. Numbers are parsed by numpy; the tests
+compare with MDAnalysis and ASE where those are right.
+"""
+
+import gzip
+import re
+import zlib
+from collections.abc import Mapping as Table
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import IO, Literal, NamedTuple
+
+import numpy as np
+from mdtraj.core.element import Element
+from numpy.typing import NDArray
+
+from cgml.topology import MolecularGraph
+from cgml.units import ANGSTROM, FEMTOSECOND
+
+MASS_TOLERANCE = 0.015
+"""Masses within this, Da, are one: "12" is carbon, the 14.027 of a CH2 no nitrogen."""
+
+TIME_UNITS = {"real": FEMTOSECOND, "metal": 1.0}
+"""Time unit, ps, of the LAMMPS units that are read; lengths are Angstrom in both."""
+
+BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
+"""What reading a cut or damaged file raises."""
+
+_N_ELEMENTS = 92
+_STYLES = {
+    "full": "id molecule type charge x y z",
+    **dict.fromkeys(["molecular", "bond", "angle"], "id molecule type x y z"),
+    "charge": "id type charge x y z",
+    "atomic": "id type x y z",
+}
+_HINT = 'write its style behind the name of the section, for example "Atoms # bond"'
+_PROMISED = ("atoms", "bonds", "angles", "dihedrals", "impropers")
+_SECTION = re.compile(
+    r"^[ \t]*([A-Za-z]\w*(?:[ \t]+[A-Za-z]\w*)*)[ \t]*(?:#[ \t]*(.*))?$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class LammpsOptions:
+    """What LAMMPS files do not say of themselves.
+
+    Attributes:
+        units: of the simulation: "real" (times in fs) or "metal" (ps).
+        md_step: the value of its `timestep` command, in these units; None: not known.
+        type_names: number of an atom type -> name; other types are named by mass.
+        keep_bond_types: whether bonds carry the numbers of their types. These mean the
+            same in two files only if one force field was numbered once for both;
+            otherwise all bonds are "bond".
+
+    Raises:
+        ValueError: other units, or an MD step that is not positive.
+    """
+
+    units: Literal["real", "metal"] = "real"
+    md_step: float | None = None
+    type_names: Table[int, str] = field(default_factory=dict)
+    keep_bond_types: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the clock."""
+        if self.units not in TIME_UNITS:
+            raise ValueError(
+                f"LAMMPS units must be one of {', '.join(TIME_UNITS)}, got "
+                f"{self.units!r}"
+            )
+        if self.md_step is not None and not 0.0 < self.md_step < np.inf:
+            raise ValueError(f"md_step must be positive, got {self.md_step:g}")
+
+
+@dataclass(frozen=True, eq=False)
+class DataFile:
+    """Contents of a data file; atoms are in order of their ids.
+
+    Attributes:
+        path: the file.
+        types: number of the type of each atom, (n_atoms,).
+        molecules: molecule id of each atom, (n_atoms,); 0 is none.
+        positions: unwrapped by the image flags, if there are any, (n_atoms, 3), nm.
+        type_masses: number of an atom type -> mass, Da.
+        bonds: atom indices, (n_bonds, 2).
+        bond_types: number of the type of each bond, (n_bonds,).
+        box: row vectors, (3, 3), nm.
+    """
+
+    path: Path
+    types: NDArray[np.int64]
+    molecules: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    type_masses: dict[int, float]
+    bonds: NDArray[np.int64]
+    bond_types: NDArray[np.int64]
+    box: NDArray[np.float64]
+
+
+class _Content(NamedTuple):
+    """Text of a data file: header words -> numbers, section -> (hint, body)."""
+
+    path: Path
+    header: dict[str, list[str]]
+    sections: dict[str, tuple[str, str]]
+
+    def count(self, what: str) -> int:
+        """Return a number of the header, 0 where it is not named."""
+        return int(self.header.get(what, ["0"])[0])
+
+
+def read_data(path: Path) -> DataFile:
+    """Read a data file, sections and atoms in any order, perhaps compressed (.gz).
+
+    Args:
+        path: the file; the Atoms section is of style full unless it says another
+            (atomic, charge, bond, angle, molecular) behind a #.
+
+    Raises:
+        ValueError: no data file, a cut one, an unknown style, coordinates that are
+            not finite, or several atoms in a molecule and no bonds.
+    """
+    content = _content(path)
+    box = _box(content)
+    columns = _atom_columns(content)
+    ids = columns["id"].astype(np.int64)
+    if len(np.unique(ids)) < len(ids):
+        raise ValueError(f"each atom id must occur once in section Atoms of {path}")
+    order = np.argsort(ids)
+    positions = np.stack([columns[axis] for axis in "xyz"], axis=1) * ANGSTROM
+    if "ix" in columns:
+        images = np.stack([columns[axis] for axis in ("ix", "iy", "iz")], axis=1)
+        positions = positions + images @ box
+    molecules = columns.get("molecule", np.zeros(len(ids)))[order].astype(np.int64)
+    bonds, bond_types = _bonds(content, ids[order], molecules)
+    masses = _table(content, "Masses", content.count("atom types"))
+    return DataFile(
+        path=path,
+        types=columns["type"][order].astype(np.int64),
+        molecules=molecules,
+        positions=positions[order],
+        type_masses={int(row[0]): float(row[1]) for row in masses},
+        bonds=bonds,
+        bond_types=bond_types,
+        box=box,
+    )
+
+
+def molecular_graph(
+    data: DataFile, masses: Table[str, float], options: LammpsOptions
+) -> MolecularGraph:
+    """Name the atoms of a data file and give them their bonds.
+
+    A type is named by its number where `type_names` has it, else by its mass: as the
+    nearest of the particles in `masses` and the elements. So that a name has one mass
+    in all files, atoms take the mass given for their name, or that of their element.
+
+    Args:
+        data: the file.
+        masses: particle type -> mass, Da, of those that are no element.
+        options: names of types, and whether bond types are kept.
+
+    Raises:
+        ValueError: a type has no mass, or one that fits no name, or two.
+    """
+    used, inverse = np.unique(data.types, return_inverse=True)
+    named = [_named(int(kind), data, masses, options) for kind in used]
+    names = np.array([name for name, _ in named], dtype=object)
+    weights = np.array([mass for _, mass in named])
+    kinds = [str(kind) for kind in data.bond_types] if options.keep_bond_types else None
+    return MolecularGraph.create(
+        names[inverse].tolist(), weights[inverse], data.bonds, kinds
+    )
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a text file, compressed if its name ends in .gz."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
+    return path.open(encoding="utf-8", errors="replace")
+
+
+def _content(path: Path) -> _Content:
+    """Take a file apart; its first line is a title."""
+    try:
+        with open_text(path) as stream:
+            text = stream.read().partition("\n")[2]
+    except BROKEN as error:
+        raise ValueError(f"{path} is cut short: {error}; copy it again") from error
+    found = list(_SECTION.finditer(text))
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    sections = {
+        " ".join(match[1].split()): ((match[2] or "").strip(), text[match.end() : end])
+        for match, end in zip(found, ends, strict=True)
+    }
+    header: dict[str, list[str]] = {}
+    for line in text[: found[0].start() if found else None].splitlines():
+        words = line.partition("#")[0].split()
+        n = next((i for i, word in enumerate(words) if word[0].isalpha()), len(words))
+        header[" ".join(words[n:])] = words[:n]
+    content = _Content(path, header, sections)
+    _check_promises(content)
+    return content
+
+
+def _check_promises(content: _Content) -> None:
+    """Require the sections that the header counts."""
+    try:
+        counts = {what: content.count(what) for what in _PROMISED}
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"the header of {content.path} is damaged: {error}") from error
+    if not counts["atoms"]:
+        raise ValueError(
+            f"{content.path} is not a LAMMPS data file: a header with the number of "
+            "atoms is required behind the first line"
+        )
+    for what, count in counts.items():
+        if count and what.capitalize() not in content.sections:
+            raise ValueError(
+                f"{content.path} is cut short: its header promises {count} {what}, "
+                f"and it has no section {what.capitalize()}; write the file again"
+            )
+
+
+def _table(content: _Content, name: str, n_rows: int) -> NDArray[np.float64]:
+    """Read the numbers of a section, (n_rows, n_columns)."""
+    path = content.path
+    if name not in content.sections:
+        raise ValueError(
+            f"a section {name} is required, {path} has "
+            f"{', '.join(content.sections) or 'none'}: write the file with LAMMPS' "
+            "write_data, or add the section"
+        )
+    body = content.sections[name][1].splitlines()
+    lines = [line for line in body if line.partition("#")[0].strip()]
+    if len(lines) != n_rows:
+        raise ValueError(
+            f"section {name} of {path} must have {n_rows} lines as its header says, "
+            f"got {len(lines)}: the file is cut short or damaged, write it again"
+        )
+    try:
+        return np.loadtxt(lines, dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        raise ValueError(
+            f"section {name} of {path} is cut short, or holds other things than "
+            f"numbers (type labels are not read): {error}"
+        ) from error
+
+
+def _atom_columns(content: _Content) -> dict[str, NDArray[np.float64]]:
+    """Read section Atoms by the columns of its style, each (n_atoms,)."""
+    hint, _ = content.sections["Atoms"]
+    style = hint.split()[0] if hint else "full"
+    if style not in _STYLES:
+        raise ValueError(
+            f"atom styles {', '.join(_STYLES)} are read, {content.path} has {hint!r}: "
+            "write the file with one of these"
+        )
+    table = _table(content, "Atoms", content.count("atoms"))
+    names = [*_STYLES[style].split(), "ix", "iy", "iz"]
+    n, n_all = table.shape[1], len(names)
+    if n not in {n_all - 3, n_all}:
+        raise ValueError(
+            f"atom style {style} has {n_all - 3} columns, or {n_all} with image flags, "
+            f"section Atoms of {content.path} has {n}: {_HINT}"
+        )
+    columns = dict(zip(names, table.T, strict=False))
+    for name, values in columns.items():
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise ValueError(
+                f"coordinates must be finite, {name} of atom "
+                f"{columns['id'][wrong[0]]:g} in {content.path} is {values[wrong[0]]}"
+            )
+        if name not in {"charge", *"xyz"} and (values % 1.0).any():
+            raise ValueError(
+                f"whole numbers are required in column {name} of style {style}, got "
+                f"{values[values % 1.0 > 0.0][0]:g} in {content.path}: {_HINT}"
+            )
+    return columns
+
+
+def _box(content: _Content) -> NDArray[np.float64]:
+    """Return the box as row vectors, (3, 3), nm."""
+    try:
+        low, high = np.array(
+            [content.header[f"{axis}lo {axis}hi"] for axis in "xyz"], dtype=np.float64
+        ).T
+        tilt = np.array(content.header.get("xy xz yz", [0, 0, 0]), dtype=np.float64)
+        box = np.diag(high - low)
+        box[[1, 2, 2], [0, 0, 1]] = tilt
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            "a box is required as lines xlo xhi, ylo yhi, zlo zhi (and xy xz yz) in "
+            f"the header of {content.path}: {error}; general triclinic boxes "
+            "(avec, bvec, cvec) are not read"
+        ) from error
+    if not (np.isfinite(box).all() and (np.diag(box) > 0.0).all()):
+        raise ValueError(f"the box in {content.path} must have a volume, got {box} Å")
+    return box * ANGSTROM
+
+
+def _bonds(
+    content: _Content, ids: NDArray[np.int64], molecules: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return bonds as atom indices, (n_bonds, 2), and their types, (n_bonds,)."""
+    n_bonds = content.count("bonds")
+    if not n_bonds and not content.sections.get("Bonds", ("", ""))[1].strip():
+        sizes = np.bincount(molecules[molecules > 0])
+        if sizes.max(initial=0) > 1:
+            raise ValueError(
+                f"bonds are required, {content.path} has none, though molecule "
+                f"{int(np.argmax(sizes))} holds {sizes.max()} atoms: write the file "
+                "with its section Bonds; single atoms are molecules of their own (or 0)"
+            )
+        return np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64)
+    table = _table(content, "Bonds", n_bonds).astype(np.int64)
+    if table.shape[1] != 4:
+        raise ValueError(
+            f"section Bonds of {content.path} must have 4 columns (id, type, two "
+            f"atoms), got {table.shape[1]}"
+        )
+    ends = table[:, 2:]
+    index = np.minimum(np.searchsorted(ids, ends), len(ids) - 1)
+    unknown = np.flatnonzero((ids[index] != ends).any(axis=1))
+    if len(unknown):
+        raise ValueError(
+            f"bonds must join atoms of section Atoms, bond {table[unknown[0], 0]} of "
+            f"{content.path} joins atoms {ends[unknown[0]].tolist()}"
+        )
+    return index, table[:, 1]
+
+
+@cache
+def _elements() -> dict[str, float]:
+    """Standard atomic weights by symbol, Da."""
+    elements = [Element.getByAtomicNumber(n) for n in range(1, _N_ELEMENTS + 1)]
+    return {element.symbol: element.mass for element in elements}
+
+
+def _named(
+    kind: int, data: DataFile, masses: Table[str, float], options: LammpsOptions
+) -> tuple[str, float]:
+    """Return the name and the mass, Da, of an atom type."""
+    if kind not in data.type_masses:
+        raise ValueError(f"section Masses of {data.path} has no mass of type {kind}")
+    mass = data.type_masses[kind]
+    known = {**_elements(), **masses}
+    if kind in options.type_names:
+        name = options.type_names[kind]
+        return name, known.get(name, mass)
+    gaps = {name: abs(value - mass) for name, value in known.items()}
+    gap = min(gaps.values())
+    nearest = [name for name, value in gaps.items() if value == gap]
+    if gap > MASS_TOLERANCE or len(nearest) > 1:
+        both = " and ".join(sorted(nearest))
+        fits = "no element has" if gap > MASS_TOLERANCE else f"{both} have"
+        raise ValueError(
+            f"names are required: atom type {kind} of {data.path} has mass {mass:g} "
+            f"Da, which {fits}; name it by its mass (--mass NAME={mass:g}) or by its "
+            f"number (--type-name {kind}=NAME)"
+        )
+    return nearest[0], known[nearest[0]]

@@ -1,0 +1,285 @@
+"""LAMMPS text dumps, frame by frame; see `cgml.lammps` for why this is own code.
+
+| columns | positions |
+|---|---|
+| xu yu zu, xsu ysu zsu | unwrapped as they stand |
+| x y z, xs ys zs with ix iy iz | unwrapped by the image flags |
+| x y z, xs ys zs | wrapped |
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.lammps import BROKEN, TIME_UNITS, LammpsOptions, open_text
+from cgml.units import ANGSTROM
+
+_FLAGS = ("ix", "iy", "iz")
+_NOWHERE = np.empty((0, 3))
+_N_LINES = {"UNITS": 1, "TIME": 1, "TIMESTEP": 1, "NUMBER OF ATOMS": 1, "BOX BOUNDS": 3}
+
+
+class Dump(NamedTuple):
+    """What a dump holds, atoms in order of their ids.
+
+    Attributes:
+        positions: (n_frames, n_atoms, 3), nm, float32.
+        times: (n_frames,), ps; None where neither the file nor the MD step tells.
+        boxes: row vectors, (n_frames, 3, 3), nm; None for open boundaries.
+        is_unwrapped: whether positions are unwrapped in time.
+    """
+
+    positions: NDArray[np.float32]
+    times: NDArray[np.float64] | None
+    boxes: NDArray[np.float64] | None
+    is_unwrapped: bool
+
+
+class _Frame(NamedTuple):
+    """One frame: step and time as written, ids in order, positions in Angstrom."""
+
+    step: int
+    time: float | None
+    ids: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    box: NDArray[np.float64] | None
+    is_unwrapped: bool
+
+
+class _Header(NamedTuple):
+    """Items before the atoms: step, time, count, box, its corner, periodicity."""
+
+    step: int
+    time: float | None
+    n_atoms: int
+    box: NDArray[np.float64]
+    corner: NDArray[np.float64]
+    is_periodic: bool
+
+
+def read_dump(path: Path, options: LammpsOptions) -> Dump:
+    """Read a text dump, perhaps compressed (.gz).
+
+    Args:
+        path: the file; atoms in any order, columns in any order, an id among them.
+        options: units and the MD step, with which step numbers become times unless
+            the file has times (`dump_modify time yes`).
+
+    Raises:
+        ValueError: no text dump, a cut one, no ids or positions, other units,
+            boundaries periodic in some directions only, atoms that change, steps
+            that do not increase, or coordinates that are not finite.
+    """
+    frames: list[_Frame] = []
+    positions: list[NDArray[np.float32]] = []
+    for frame in _frames(path, options):
+        first = frames[0] if frames else frame
+        if frames:
+            _check_sequence(path, first, frames[-1], frame)
+        positions.append((frame.positions * ANGSTROM).astype(np.float32))
+        frames.append(frame._replace(ids=first.ids, positions=_NOWHERE))
+    if not frames:
+        raise ValueError(f"{path} holds no frames")
+    boxes = [frame.box for frame in frames if frame.box is not None]
+    return Dump(
+        np.stack(positions),
+        _times(frames, options),
+        np.stack(boxes) * ANGSTROM if boxes else None,
+        frames[0].is_unwrapped,
+    )
+
+
+def _times(frames: list[_Frame], options: LammpsOptions) -> NDArray[np.float64] | None:
+    """Return times, ps; None where nothing tells them."""
+    unit = TIME_UNITS[options.units]
+    written = [frame.time for frame in frames if frame.time is not None]
+    if len(written) == len(frames):
+        return np.array(written) * unit
+    if options.md_step is None:
+        return None
+    return np.array([frame.step for frame in frames]) * (options.md_step * unit)
+
+
+def _check_sequence(path: Path, first: _Frame, last: _Frame, frame: _Frame) -> None:
+    """Require the same atoms, columns and boundaries, and steps that increase."""
+    if not np.array_equal(frame.ids, first.ids):
+        raise ValueError(
+            f"the same atoms are required in all frames, {path} has {len(first.ids)} "
+            f"at step {first.step} and {len(frame.ids)} or others at step {frame.step}"
+        )
+    if frame.step <= last.step:
+        raise ValueError(
+            f"steps must increase, step {frame.step} follows step {last.step} in "
+            f"{path}: put the runs in files of their own"
+        )
+    changed = (frame.is_unwrapped, frame.box is None) != (
+        first.is_unwrapped,
+        first.box is None,
+    )
+    if changed:
+        raise ValueError(
+            f"the columns or boundaries of {path} change at step {frame.step}: put "
+            "the runs in files of their own"
+        )
+
+
+def _frames(path: Path, options: LammpsOptions) -> Iterator[_Frame]:
+    """Read frame after frame."""
+    n_frames = 0
+    try:
+        with open_text(path) as stream:
+            while line := stream.readline():
+                if line.strip():
+                    yield _frame(path, line, stream, options)
+                    n_frames += 1
+    except BROKEN as error:
+        raise ValueError(
+            f"{path} is cut short behind {n_frames} whole frames: {error}; "
+            "copy it again, or remove the last frame"
+        ) from error
+
+
+def _frame(path: Path, line: str, stream: IO[str], options: LammpsOptions) -> _Frame:
+    """Read one frame, whose first line is given.
+
+    Raises:
+        EOFError: the file ends inside the frame.
+    """
+    items: dict[str, tuple[list[str], list[str]]] = {}
+    while not line.startswith("ITEM: ATOMS"):
+        if not line.endswith("\n"):
+            raise EOFError("it ends in the head of a frame")
+        name = next((key for key in _N_LINES if _names(line, key)), None)
+        if name is None:
+            raise ValueError(
+                f"{path} is not a text dump of atoms: one of {', '.join(_N_LINES)} and "
+                f"ATOMS is required behind ITEM:, got {line[:60].strip()!r}"
+            )
+        words = line.removeprefix(f"ITEM: {name}").split()
+        items[name] = (words, _take(stream, _N_LINES[name]))
+        line = stream.readline()
+    try:
+        header = _header(items)
+    except (IndexError, ValueError) as error:
+        raise ValueError(
+            f"{path} holds a frame that cannot be read: {error}"
+        ) from error
+    if "UNITS" in items:
+        _check_units(path, items["UNITS"][1][0].strip(), options)
+    return _atoms(path, header, line.split()[2:], _take(stream, header.n_atoms))
+
+
+def _names(line: str, item: str) -> bool:
+    """Tell whether a line begins an item; "TIME" begins no TIMESTEP."""
+    return f"{line.strip()} ".startswith(f"ITEM: {item} ")
+
+
+def _take(stream: IO[str], n: int) -> list[str]:
+    """Read n whole lines."""
+    lines = list(islice(stream, n))
+    if len(lines) < n or not lines[-1].endswith("\n"):
+        raise EOFError(
+            f"{n} lines are required, it ends in or behind line {len(lines)}"
+        )
+    return lines
+
+
+def _check_units(path: Path, units: str, options: LammpsOptions) -> None:
+    """Require the units of the file to be those asked for."""
+    if units != options.units:
+        raise ValueError(
+            f"the units of {path} are {units!r}, it was to be read with "
+            f"{options.units!r}: pass the file's (--units; {' and '.join(TIME_UNITS)} "
+            "are read)"
+        )
+
+
+def _header(items: dict[str, tuple[list[str], list[str]]]) -> _Header:
+    """Understand the items before the atoms; see LAMMPS, Howto_triclinic."""
+    missing = {"TIMESTEP", "NUMBER OF ATOMS", "BOX BOUNDS"} - set(items)
+    if missing:
+        raise ValueError(f"it has no {', '.join(sorted(missing))}")
+    words, lines = items["BOX BOUNDS"]
+    if "abc" in words:
+        raise ValueError(
+            "general triclinic boxes are not read, dump without triclinic/general"
+        )
+    bounds = np.array([line.split() for line in lines], dtype=np.float64)
+    low, high = bounds[:, 0].copy(), bounds[:, 1].copy()
+    box = np.zeros((3, 3))
+    if bounds.shape[1] == 3:
+        xy, xz, yz = bounds[:, 2]
+        low[:2] -= min(0.0, xy, xz, xy + xz), min(0.0, yz)
+        high[:2] -= max(0.0, xy, xz, xy + xz), max(0.0, yz)
+        box[[1, 2, 2], [0, 0, 1]] = xy, xz, yz
+    box[np.diag_indices(3)] = high - low
+    if not (np.isfinite(box).all() and (np.diag(box) > 0.0).all()):
+        raise ValueError(f"the box must have a volume, got bounds {bounds.tolist()}")
+    flags = [word == "pp" for word in words if word not in {"xy", "xz", "yz"}]
+    if any(flags) and not all(flags):
+        raise ValueError(
+            "boundaries must be periodic in all directions or in none, got "
+            + " ".join(words)
+        )
+    time = float(items["TIME"][1][0]) if "TIME" in items else None
+    n_atoms = int(items["NUMBER OF ATOMS"][1][0])
+    if n_atoms < 1:
+        raise ValueError(f"atoms are required, got {n_atoms}")
+    step = int(items["TIMESTEP"][1][0])
+    return _Header(step, time, n_atoms, box, low, all(flags))
+
+
+def _coordinates(path: Path, columns: list[str]) -> tuple[str, bool]:
+    """Choose the suffix of the position columns, and whether image flags apply."""
+    has_flags = set(_FLAGS) <= set(columns)
+    for suffix in ("u", "su", "", "s"):
+        if {f"{axis}{suffix}" for axis in "xyz"} <= set(columns) and "id" in columns:
+            return suffix, has_flags and "u" not in suffix
+    raise ValueError(
+        "columns id and x y z (or xs, xu, xsu; with ix iy iz to unwrap) are required, "
+        f"{path} has {' '.join(columns)}: dump them"
+    )
+
+
+def _atoms(path: Path, header: _Header, columns: list[str], lines: list[str]) -> _Frame:
+    """Read the atoms of a frame and put them in order."""
+    suffix, has_flags = _coordinates(path, columns)
+    names = ["id", *(f"{axis}{suffix}" for axis in "xyz")]
+    names += _FLAGS if has_flags else ()
+    where = f"step {header.step} of {path}"
+    try:
+        places = [columns.index(name) for name in names]
+        table = np.loadtxt(lines, usecols=places, ndmin=2, comments=None)
+    except ValueError as error:
+        raise ValueError(
+            f"the atoms at {where} cannot be read, the file is cut or damaged: {error}"
+        ) from error
+    table = table[np.argsort(table[:, 0])]
+    ids, values = table[:, 0].astype(np.int64), table[:, 1:]
+    if len(ids) < header.n_atoms or (np.diff(ids) == 0).any():
+        raise ValueError(
+            f"{header.n_atoms} atoms of different ids are required at {where}"
+        )
+    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"coordinates must be finite, atom {ids[wrong[0]]} at {where} is at "
+            f"{values[wrong[0], :3].tolist()}: leave out the frames from there on"
+        )
+    positions = values[:, :3]
+    if "s" in suffix:
+        positions = header.corner + positions @ header.box
+    if has_flags and header.is_periodic:
+        positions = positions + values[:, 3:] @ header.box
+    return _Frame(
+        header.step,
+        header.time,
+        ids,
+        positions,
+        header.box if header.is_periodic else None,
+        has_flags or "u" in suffix,
+    )

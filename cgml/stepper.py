@@ -1,0 +1,228 @@
+"""The networks bound to systems: one displacement, one score."""
+
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from cgml.config import ModelSpec, Refinement
+from cgml.edges import Edges, find_edges
+from cgml.graph import Atoms, Beads, build_system, join_beads
+from cgml.predictor import History, Prediction, project, unwhiten, whiten
+from cgml.refiner import n_draws, sample
+from cgml.rouse import apply_blocks
+from cgml.systems import Systems
+
+Parts = TypeVar("Parts", Atoms, Beads, Edges)
+View = tuple[torch.Tensor, Edges]
+"""Positions near the origin, (n_beads, 3) float64 nm, and pairs in these images."""
+
+
+class Stepper(Protocol):
+    """What a propagator asks of a model: a pure function of state and noise.
+
+    Attributes:
+        n_draws: standard normals that a step takes for each coordinate.
+    """
+
+    n_draws: int
+
+    def displacement(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+        draws: torch.Tensor,
+    ) -> torch.Tensor:
+        """Displacement of one step, (n_beads, 3) float64 nm.
+
+        Args:
+            positions: (n_beads, 3) float64 nm, unwrapped.
+            displacements: (n_history, n_beads, 3) float64 nm, newest first.
+            n_known: (n_replicas,) number of true displacements.
+            draws: (n_draws, n_beads, 3) standard normals.
+        """
+
+    def radius_of_gyration(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+    ) -> torch.Tensor:
+        """Radius of gyration of each molecule from the property head, (n,) nm."""
+
+    def view(self, positions: torch.Tensor) -> View | None:
+        """Positions and pairs that guards look at; None: nothing to look at."""
+
+
+class LearnedStepper:
+    """Predictor and refiner of a model, bound to the systems that they move.
+
+    Args:
+        module: networks; the embedding is taken here, once.
+        spec: of the model.
+        systems: all replicas; a repeated mapping is built and embedded once.
+        refinement: how the score network is sampled.
+    """
+
+    def __init__(
+        self, module: Any, spec: ModelSpec, systems: Systems, refinement: Refinement
+    ) -> None:
+        self._module = module.to(systems.device)
+        self._spec, self._systems = spec, systems
+        self._refinement = refinement
+        self._holds_centre = spec.friction is not None
+        self.n_draws = n_draws(refinement)
+        unique = {id(item): item for item in systems.mappings}
+        graphs = {key: build_system(item, spec) for key, item in unique.items()}
+        order = [id(item) for item in systems.mappings]
+        self._beads = join_beads([graphs[key].beads for key in order])
+        self._edges = None
+        if spec.cutoff is None:
+            self._edges = _to(find_edges(self._beads, systems.sizes), systems.device)
+        self._last: tuple[torch.Tensor, View] | None = None
+        self._beads = _to(self._beads, systems.device)
+        with torch.inference_mode():  # one by one: the bits depend on nothing else
+            rows = {
+                key: module.embedding(_to(graph.atoms, systems.device))
+                for key, graph in graphs.items()
+            }
+            self._embedding = torch.cat([rows[key] for key in order])
+
+    def view(self, positions: torch.Tensor) -> View:
+        """Positions as the networks see them, and the pairs that exchange messages.
+
+        Asked again for the same tensor, it gives the same answer without a search.
+
+        Args:
+            positions: (n_beads, 3) float64 nm, unwrapped; not to be changed in place.
+        """
+        if self._last is None or self._last[0] is not positions:
+            systems, edges = self._systems, self._edges
+            near = systems.near_origin(positions)
+            if edges is None:
+                boxes = None if systems.boxes is None else list(systems.boxes.cpu())
+                cutoff = self._spec.cutoff
+                edges = find_edges(self._beads, systems.sizes, near, cutoff, boxes)
+                edges = _to(edges, systems.device)
+            self._last = positions, (near, edges)
+        return self._last[1]
+
+    def displacement(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+        draws: torch.Tensor,
+    ) -> torch.Tensor:
+        """Displacement of one step; see `Stepper`.
+
+        Centres of mass that the model holds out stay where they are.
+        """
+        with torch.inference_mode():
+            history, edges, prediction = self._predict(
+                positions, displacements, n_known
+            )
+            moved = self._refine(history, edges, prediction, draws).double()
+            displacement = moved - history.positions.double()
+            if self._holds_centre:
+                centre = self._systems.molecule_centre(displacement)
+                displacement = displacement - centre
+        return displacement
+
+    def radius_of_gyration(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+    ) -> torch.Tensor:
+        """Radius of gyration of each molecule; see `Stepper`."""
+        with torch.inference_mode():
+            history, _, prediction = self._predict(positions, displacements, n_known)
+            radius: torch.Tensor = self._module.radius_head(
+                self._beads, history.positions, prediction.nodes
+            )
+        return radius
+
+    def score(
+        self, positions: torch.Tensor, candidate: torch.Tensor, sigma: float
+    ) -> torch.Tensor:
+        """Gradient of log p(candidate | positions) at one noise level.
+
+        Args:
+            positions: (n_beads, 3) float64 nm, without earlier displacements.
+            candidate: (n_beads, 3) float64 nm, one step later.
+            sigma: noise level, in units of the predictor's spread.
+
+        Returns:
+            (n_beads, 3) float64, 1/nm; without the centres that the model holds out.
+        """
+        n_history = self._spec.n_history
+        moves = positions.new_zeros(n_history, *positions.shape)
+        known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
+        with torch.inference_mode():
+            history, edges, prediction = self._predict(positions, moves, known)
+            target = history.positions.double() + (candidate - positions)
+            mean, spread = prediction.mean, prediction.spread
+            white = whiten(target.float(), mean, spread, self._beads)
+            clean = self._denoiser(history, edges, prediction)(white, sigma)
+            slope = (clean - white) / sigma**2 / spread
+            inverse = self._beads.inverse_kernel.transpose(1, 2)
+            return apply_blocks(inverse, self._beads.slots, slope.double())
+
+    def _predict(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+    ) -> tuple[History, Edges, Prediction]:
+        near, edges = self.view(positions)
+        history = self._history(near, displacements, n_known)
+        prediction = self._module.predictor(
+            self._beads, edges, self._embedding, history
+        )
+        return history, edges, prediction
+
+    def _denoiser(self, history: History, edges: Edges, prediction: Prediction) -> Any:
+        beads, spread = self._beads, prediction.spread
+        condition = self._module.conditioner(edges, history.positions, prediction)
+
+        def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
+            level = torch.full_like(spread, sigma)
+            clean = self._module.denoiser(beads, edges, condition, white, level)
+            return project(clean, spread, beads)
+
+        return denoise
+
+    def _refine(
+        self,
+        history: History,
+        edges: Edges,
+        prediction: Prediction,
+        draws: torch.Tensor,
+    ) -> torch.Tensor:
+        """Next positions (n_beads, 3) float32, relative as in `history`."""
+        beads, spread = self._beads, prediction.spread
+        start = torch.stack([project(draw, spread, beads) for draw in draws])
+        denoise = self._denoiser(history, edges, prediction)
+        white = sample(denoise, start, self._refinement)
+        return unwhiten(white, prediction.mean, spread, beads)
+
+    def _history(
+        self, near: torch.Tensor, moves: torch.Tensor, n_known: torch.Tensor
+    ) -> History:
+        systems = self._systems
+        if self._holds_centre:
+            centres = [systems.molecule_centre(move) for move in moves]
+            moves = moves - torch.stack(centres) if centres else moves
+        ages = torch.arange(len(moves))[:, None]
+        known = (ages < n_known[None]).float()  # (n_history, n_replicas)
+        known = known.to(systems.device)[:, systems.replica][:, :, None]
+        return History(
+            positions=near.float(),
+            displacements=moves.float() * known,
+            known=known,
+        )
+
+
+def _to(parts: Parts, device: torch.device) -> Parts:
+    return type(parts)(*(part.to(device) for part in parts))

@@ -1,0 +1,171 @@
+"""Both engines in a periodic box: cut molecules, unwrapped paths, fixed boxes."""
+
+import mdtraj
+import numpy as np
+import openmm
+import pytest
+from ase import Atoms
+from core_systems import coil, learned, mixture, small_spec
+from openmm import app, unit
+from openmm_systems import positions_of
+
+from ase_cgml.calculator import CGMLDynamics
+from cgml.box import wrap
+from cgml.propagator import Propagator
+from openmm_cgml import LearnedCGIntegrator
+from openmm_cgml.beads import bead_topology
+
+BOX = np.array([[6.0, 0.0, 0.0], [2.0, 6.0, 0.0], [-1.0, 2.0, 6.0]])
+MAPPING = mixture()
+MODEL = learned(
+    small_spec(periodic=True, cutoff=2.5, friction=None, has_property=False)
+)
+
+
+def start() -> np.ndarray:
+    """Return whole molecules of atoms, bonds 1 nm long, (n_atoms, 3) nm."""
+    stream = np.random.default_rng(0)
+    positions = stream.uniform(2.0, 9.0, size=(MAPPING.graph.n_atoms, 3))
+    for first, second in MAPPING.graph.bonds:
+        step = stream.normal(size=3)
+        positions[second] = positions[first] + step / np.linalg.norm(step)
+    return positions
+
+
+def system_of(box: np.ndarray = BOX) -> openmm.System:
+    system = openmm.System()
+    for mass in MAPPING.graph.masses:
+        system.addParticle(mass)
+    bonds = openmm.HarmonicBondForce()
+    for first, second in MAPPING.graph.bonds.tolist():
+        bonds.addBond(first, second, 1.0, 100.0)
+    bonds.setUsesPeriodicBoundaryConditions(True)
+    system.addForce(bonds)
+    system.setDefaultPeriodicBoxVectors(*box)
+    return system
+
+
+def simulate(positions: np.ndarray, box: np.ndarray = BOX) -> app.Simulation:
+    topology = app.Topology()
+    chain = topology.addChain()
+    for name in MAPPING.graph.types:
+        topology.addAtom(name, None, topology.addResidue("MON", chain))
+    topology.setPeriodicBoxVectors(box * unit.nanometer)
+    integrator = LearnedCGIntegrator(MODEL, topology=MAPPING, seed=3)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    simulation = app.Simulation(topology, system_of(box), integrator, platform)
+    simulation.context.setPositions(positions)
+    return simulation
+
+
+def atoms_of(positions: np.ndarray) -> Atoms:
+    atoms = Atoms("H" * len(positions), positions * 10.0, cell=BOX * 10.0, pbc=True)
+    atoms.calc = CGMLDynamics(MODEL, topology=MAPPING, seed=3)
+    return atoms
+
+
+def test_molecules_cut_by_the_boundary_move_as_whole_ones():
+    """The engines may hand over wrapped atoms; each atom moves in its image."""
+    whole = start()
+    cut = wrap(whole, BOX)
+    assert np.abs(cut - whole).max() > 1.0
+    paths = []
+    for positions in (whole, cut):
+        simulation = simulate(positions)
+        simulation.step(3)
+        paths.append(positions_of(simulation) - positions)
+    np.testing.assert_allclose(paths[0], paths[1], atol=1e-4)
+
+
+def test_both_engines_and_the_core_go_the_same_way():
+    positions = wrap(start(), BOX)
+    simulation = simulate(positions)
+    simulation.step(3)
+    atoms = atoms_of(positions)
+    atoms.calc.dynamics(atoms).run(3)
+    np.testing.assert_allclose(
+        atoms.positions / 10.0, positions_of(simulation), atol=1e-5
+    )
+    propagator = Propagator(MODEL, MAPPING, box=BOX, seed=3)
+    state = propagator.start(MAPPING.positions(start()))
+    for _ in range(3):
+        state = propagator.step(state)
+    moved = MAPPING.carry(
+        positions, state.positions.numpy() - MAPPING.positions(start())
+    )
+    np.testing.assert_allclose(moved, positions_of(simulation), atol=1e-4)
+
+
+def test_positions_are_unwrapped_and_wrapped_on_demand(tmp_path):
+    simulation = simulate(start())
+    simulation.reporters.append(
+        app.DCDReporter(str(tmp_path / "a.dcd"), 1, enforcePeriodicBox=True)
+    )
+    simulation.step(20)
+    state = simulation.context.getState(positions=True, enforcePeriodicBox=True)
+    wrapped = state.getPositions(asNumpy=True)._value
+    shift = (wrapped - positions_of(simulation)) @ np.linalg.inv(BOX)
+    np.testing.assert_allclose(shift, np.round(shift), atol=1e-4)
+    assert np.abs(np.round(shift)).max() >= 1.0  # some molecule has left the cell
+    for molecule in range(MAPPING.graph.n_molecules):
+        inside = MAPPING.graph.molecule_index == molecule
+        assert np.ptp(np.round(shift[inside]), axis=0).max() == 0.0
+    simulation.reporters.clear()
+    topology = mdtraj.Topology.from_openmm(simulation.topology)
+    frames = mdtraj.load_dcd(str(tmp_path / "a.dcd"), top=topology)
+    np.testing.assert_allclose(frames.xyz[-1], wrapped, atol=1e-3)
+    np.testing.assert_allclose(frames.unitcell_vectors[-1], BOX, atol=1e-4)
+
+
+def test_restart_from_a_checkpoint_to_the_bit(tmp_path):
+    simulation = simulate(wrap(start(), BOX))
+    simulation.step(2)
+    simulation.saveCheckpoint(str(tmp_path / "a.chk"))
+    simulation.step(3)
+    other = simulate(start())
+    other.loadCheckpoint(str(tmp_path / "a.chk"))
+    other.step(3)
+    assert np.array_equal(positions_of(other), positions_of(simulation))
+
+
+def test_restart_from_an_ase_trajectory_to_the_bit(tmp_path):
+    from ase.io import read
+
+    atoms = atoms_of(wrap(start(), BOX))
+    atoms.calc.dynamics(atoms, trajectory=str(tmp_path / "a.traj")).run(2)
+    atoms.calc.dynamics(atoms).run(3)
+    again = read(tmp_path / "a.traj")
+    again.calc = CGMLDynamics(MODEL, topology=MAPPING, seed=3)
+    again.calc.dynamics(again).run(3)
+    assert np.array_equal(again.positions, atoms.positions)
+
+
+def test_a_box_that_changes_is_refused():
+    simulation = simulate(start())
+    simulation.context.setPeriodicBoxVectors(*(1.5 * BOX))  # before the first step
+    simulation.step(1)
+    simulation.context.setPeriodicBoxVectors(*BOX)
+    with pytest.raises(ValueError, match="a fixed box is required, it was"):
+        simulation.step(1)
+    atoms = atoms_of(start())
+    dynamics = atoms.calc.dynamics(atoms)
+    dynamics.run(1)
+    atoms.set_cell(atoms.cell * 1.1)
+    with pytest.raises(ValueError, match="a fixed cell is required, it was"):
+        dynamics.run(1)
+
+
+def test_beads_in_a_box():
+    """A System of the beads themselves; its topology shows the box."""
+    topology = bead_topology(MAPPING, BOX)
+    assert topology.getPeriodicBoxVectors() is not None
+    positions = coil(MAPPING)
+    propagator = Propagator(MODEL, MAPPING, box=BOX, seed=3)
+    after = propagator.step(propagator.start(positions)).positions.numpy()
+    from openmm_cgml.beads import bead_system
+
+    integrator = LearnedCGIntegrator(MODEL, topology=MAPPING, seed=3)
+    simulation = app.Simulation(topology, bead_system(MAPPING, BOX), integrator)
+    simulation.context.setPositions(positions)
+    simulation.step(1)
+    assert np.abs(positions_of(simulation) - after).max() < 1e-5

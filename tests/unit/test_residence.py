@@ -1,0 +1,109 @@
+"""Residence of pairs against naive loops."""
+
+import numpy as np
+import pytest
+
+from cgml import residence
+from cgml.box import minimum_image
+from cgml.residence import Contacts
+
+BOX = 3.0 * np.eye(3)
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    steps = np.random.default_rng(2).normal(scale=0.3, size=(2, 30, 9, 3))
+    return steps.cumsum(axis=1)
+
+
+def naive(frames: np.ndarray, pair: tuple, cutoff: float) -> np.ndarray:
+    """Contacts of all pairs, (n_runs * n_first * n_second, n_frames)."""
+    first, second = pair
+    vectors = frames[:, :, first, None] - frames[:, :, None, second]
+    close = np.linalg.norm(minimum_image(vectors, BOX), axis=-1) < cutoff
+    return close.transpose(0, 2, 3, 1).reshape(-1, frames.shape[1])
+
+
+PAIR = ([0, 1, 2, 3], [4, 5, 6, 7, 8])
+
+
+def test_intermittent_is_the_naive_correlation(frames):
+    h = naive(frames, PAIR, 1.1).astype(float)
+    assert 0.05 < h.mean() < 0.5
+    found = residence.find_contacts(frames, BOX, cutoff=1.1, pair=PAIR)
+    result = residence.intermittent(found, 2.0)
+    expected = [np.mean(h[:, : 30 - k] * h[:, k:]) / h.mean() for k in range(30)]
+    np.testing.assert_allclose(result.values, expected, atol=1e-12)
+    np.testing.assert_allclose(result.lags, 2.0 * np.arange(30))
+    assert result.chance == pytest.approx(h.mean())
+
+
+def test_continuous_is_the_naive_survival(frames):
+    h = naive(frames, PAIR, 1.1)
+    found = residence.find_contacts(frames, BOX, cutoff=1.1, pair=PAIR)
+    result = residence.continuous(found, 2.0)
+    for k in range(30):
+        begun = h[:, : 30 - k]
+        alive = np.all([h[:, j : 30 - k + j] for j in range(k + 1)], axis=0)
+        assert result.values[k] == pytest.approx(alive.sum() / begun.sum())
+    assert result.chance == 0.0
+
+
+def test_pairs_of_one_group_are_counted_as_they_are(frames):
+    group = [0, 1, 2, 3, 4]
+    found = residence.find_contacts(frames, BOX, cutoff=1.1, pair=(group, group))
+    assert found.n_possible == 2 * 20
+    h = naive(frames, (group, group), 1.1)
+    own = np.tile(np.eye(5, dtype=bool).ravel(), 2)
+    assert residence.intermittent(found, 1.0).chance == pytest.approx(h[~own].mean())
+
+
+def test_error_is_the_jackknife_over_first_beads():
+    generator = np.random.default_rng(8)
+    is_close = generator.random((12, 40)) < 0.4
+    units = np.repeat(np.arange(4), 3)
+    whole = Contacts(units, is_close, 4, 12)
+    left = [
+        residence.intermittent(
+            Contacts(
+                units[units != k] - (units[units != k] > k), is_close[units != k], 3, 9
+            ),
+            1.0,
+        ).lifetime.value
+        for k in range(4)
+    ]
+    expected = np.sqrt(3 / 4 * np.sum((left - np.mean(left)) ** 2))
+    result = residence.intermittent(whole, 1.0)
+    assert result.lifetime.error == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("measure", [residence.intermittent, residence.continuous])
+def test_one_unit_has_no_error(measure):
+    is_close = np.array([[True, True, False, False]])
+    result = measure(Contacts(np.array([0]), is_close, 1, 1), 1.0)
+    assert np.isnan(result.lifetime.error)
+    assert np.isfinite(result.lifetime.value)
+
+
+def test_bonds_that_never_break_have_no_intermittent_lifetime():
+    contacts = Contacts(np.array([0]), np.ones((1, 5), dtype=bool), 1, 1)
+    assert np.isnan(residence.intermittent(contacts, 1.0).lifetime.value)
+
+
+def test_coordination_of_rock_salt():
+    sites = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    even = np.flatnonzero(sites.sum(axis=1) % 2 == 0)
+    odd = np.flatnonzero(sites.sum(axis=1) % 2 == 1)
+    crystal, box = np.tile(sites.astype(float), (2, 3, 1, 1)), 4.0 * np.eye(3)
+    for pair, number in (((even, odd), 6), ((even, even), 12)):
+        found = residence.find_contacts(crystal, box, cutoff=1.5, pair=pair)
+        assert found.numbers.shape == (64, 3)
+        assert (found.numbers == number).all()
+
+
+@pytest.mark.parametrize("measure", [residence.intermittent, residence.continuous])
+def test_no_contact_has_no_lifetime(frames, measure):
+    found = residence.find_contacts(frames, BOX, cutoff=1e-6, pair=PAIR)
+    assert not found.numbers.any()
+    with pytest.raises(ValueError, match="none of the 40 is ever within"):
+        measure(found, 1.0)
