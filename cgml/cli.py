@@ -44,6 +44,11 @@ Topology = Annotated[
 ]
 
 
+Charges = Annotated[
+    list[str] | None, typer.Option(help="TYPE=CHARGE in e of charged particle types.")
+]
+
+
 @app.callback()
 def main(
     threads: Annotated[
@@ -270,40 +275,62 @@ def evaluate(
         float | None,
         typer.Option(help="Wall time of MD of all runs, measured here, s per ps."),
     ] = None,
+    charge: Charges = None,
+    ablation: Annotated[
+        bool, typer.Option(help="Boxes: also run without the score network.")
+    ] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Run MODEL from the first frame of each reference, and compare the two.
 
     References are bead frames (.h5md), reference arrays (.npz), or trajectories of
-    atoms with a topology. The folder gets all figures with their errors as JSON, plots
-    and one HTML page. Lengths in nm, times in ps.
+    atoms with a topology: single molecules, or boxes of several species if the model is
+    of boxes. The folder gets all figures with their errors as JSON, plots and one HTML
+    page. Lengths in nm, times in ps, charges in e.
 
     For example:
 
         cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged
     """
-    from cgml import report
-    from cgml.baselines import load
-    from cgml.evaluation import EvaluationOptions, count_steps
-    from cgml.evaluation import evaluate as judge
+    from cgml import baselines as chain_baselines
+    from cgml import electrolyte_baselines, electrolyte_evaluation, evaluation, report
     from cgml.export import load_model
-    from cgml.preparation import Coarsening, read_systems
+    from cgml.preparation import Coarsening, parse_values, read_systems
 
     learned = load_model(model, device)
     coarsening = Coarsening.from_spec(learned.spec)
     systems = list(read_systems(reference, topology, coarsening))
-    options = EvaluationOptions(
+    options = evaluation.EvaluationOptions(
         length=time,
         n_replicas=replicas,
         seed=seed,
         device=device,
         md_seconds_per_ps=md_cost,
     )
-    predictions = [] if baselines is None else load(baselines)
-    n_steps = max(count_steps(item, learned.spec, options) for item in systems)
+    n_steps = max(
+        evaluation.count_steps(item, learned.spec, options) for item in systems
+    )
     step = len(systems) * replicas * learned.spec.time_step
     with progress(_err, "steps", n_steps, step) as show:
-        found = judge(learned, systems, options, predictions=predictions, on_step=show)
+        found: evaluation.Evaluation | electrolyte_evaluation.BoxEvaluation
+        if learned.spec.periodic:
+            found = electrolyte_evaluation.evaluate(
+                learned,
+                systems,
+                options,
+                parse_values(charge or [], "charge"),
+                predictions=electrolyte_baselines.load(baselines) if baselines else [],
+                ablate=ablation,
+                on_step=show,
+            )
+        else:
+            found = evaluation.evaluate(
+                learned,
+                systems,
+                options,
+                predictions=chain_baselines.load(baselines) if baselines else [],
+                on_step=show,
+            )
     page = report.write(found, output)
     for name, figure in found.summary.items():
         _out.print(f"{name:40s} {figure.value:10.4g} ± {figure.error:.2g}")
@@ -317,37 +344,44 @@ def baseline(
     validation: Annotated[list[Path], typer.Option(help="Of other molecules.")],
     reference: Annotated[list[Path], typer.Option(help="Of the test molecules.")],
     output: Annotated[Path, typer.Option(help="JSON file to write.")],
-    charge: Annotated[
-        list[str] | None, typer.Option(help="TYPE=CHARGE, e, for the composition fit.")
-    ] = None,
+    charge: Charges = None,
 ) -> None:
     """Predict the test molecules without simulating: what a model has to beat.
 
     Mean, fits of the composition, a graph network, an LSTM, and MD as long as a
     training run, all for the mean squared radius of gyration (nm^2) and its relaxation
-    time (ps). Files are bead frames (.h5md) or reference arrays (.npz).
+    time (ps); for boxes mean, composition, a graph network, and short MD, as it is and
+    shifted, for the diffusivities (nm^2/ps). Files are bead frames (.h5md) or reference
+    arrays (.npz).
 
     For example:
 
         cgml baseline --train chain_train.npz --validation chain_val.npz
         --reference chain_devtest.npz --charge C=1 --charge D=-1 --output baselines.json
     """
-    from cgml import baselines
+    from cgml import baselines, electrolyte_baselines, electrolyte_evaluation
     from cgml.preparation import Coarsening, parse_values, read_systems
 
     parts = [
         list(read_systems(paths, None, Coarsening()))
         for paths in (train, validation, reference)
     ]
-    predictions = baselines.measure(
-        parts[0],
-        parts[1],
-        parts[2],
-        charges=parse_values(charge or [], "charge"),
-        on_baseline=lambda name: _err.print(f"baseline: {name}"),
-    )
-    baselines.save(output, predictions)
-    _out.print(f"{len(predictions)} baselines written to {output}", soft_wrap=True)
+    charges = parse_values(charge or [], "charge")
+
+    def tell(name: str) -> None:
+        _err.print(f"baseline: {name}")
+
+    if parts[2][0].box is None:
+        found = baselines.measure(*parts, charges=charges, on_baseline=tell)
+        baselines.save(output, found)
+        n_found = len(found)
+    else:
+        known = electrolyte_evaluation.measure_baselines(
+            *parts, charges=charges, on_baseline=tell
+        )
+        electrolyte_baselines.save(output, known)
+        n_found = len(known)
+    _out.print(f"{n_found} baselines written to {output}", soft_wrap=True)
 
 
 @app.command()

@@ -35,6 +35,9 @@ N_SEGMENTS = 10
 MIN_DENSITY = 0.2
 """g(r) of the reference below which it is not judged."""
 
+MIN_LAGS = 5
+"""Lags in the window of a fit."""
+
 SIDES = ("reference", "learned")
 
 Floats = NDArray[np.float64]
@@ -208,8 +211,16 @@ def _fit(
     """Fit both sides in the window of the reference."""
     if window is None:
         window, _ = transport.diffusive_window(curves[0])
+        if min(_count(curve.lags, window) for curve in curves) < MIN_LAGS:
+            last = min(float(curve.lags[-1]) for curve in curves)
+            window = 0.5 * last, last  # runs too short to be diffusive anywhere
     one, other = (transport.diffusivity(curve, window=window) for curve in curves)
     return one, other
+
+
+def _count(lags: Floats, window: Window) -> int:
+    """Count the lags in a window."""
+    return int(((lags >= window[0]) & (lags <= window[1])).sum())
 
 
 def _mobility(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from cgml import comparison
 from cgml.baselines import Prediction, squared_radius
 from cgml.comparison import Comparison, Molecule, Run
-from cgml.config import ModelSpec
-from cgml.frames import BeadTrajectory
+from cgml.config import ModelSpec, Refinement
+from cgml.frames import BeadTrajectory, boxes_of
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
 from cgml.observables import squared_radius_of_gyration
@@ -68,12 +68,14 @@ class Cost:
     """Wall time of the runs.
 
     Attributes:
+        length: of the longest run, ps.
         n_paths: molecules times replicas, moved together.
         n_threads: CPU threads of torch.
         seconds_per_ps: model, s per ps of all paths together.
         md_seconds_per_ps: reference dynamics, likewise; None: not measured.
     """
 
+    length: float
     n_paths: int
     n_threads: int
     seconds_per_ps: float
@@ -185,17 +187,13 @@ def evaluate(
     """
     _check(model.spec, references)
     chosen = [_select(item, references) for item in predictions]
-    n_steps = [count_steps(item, model.spec, options) for item in references]
     uses_atoms = model.spec.has_property and all(
         "rg2" in item.observables for item in references
     )
-    propagator, positions, rg2, seconds = _run(
-        model, references, options, max(n_steps), on_step
-    )
+    paths = run(model, references, options, on_step)
     comparisons, halves, failed, kept = [], [], [], []
     for place, reference in enumerate(references):
-        frames = positions[place][:, : n_steps[place]]
-        learned_rg2 = rg2[place][:, : n_steps[place]]
+        frames, learned_rg2 = paths.positions[place], paths.rg2[place]
         if not np.isfinite(frames).all():
             failed.append(reference.name)
             continue
@@ -221,13 +219,8 @@ def evaluate(
         summary=comparison.summarise(comparisons, np.random.default_rng(options.seed)),
         floor=comparison.summarise(halves, np.random.default_rng(options.seed)),
         predictions=[_take(item, kept) for item in chosen],
-        guard_counts=dict(propagator.guard_counts),
-        cost=Cost(
-            n_paths=len(references) * options.n_replicas,
-            n_threads=torch.get_num_threads(),
-            seconds_per_ps=seconds / (max(n_steps) * model.spec.time_step),
-            md_seconds_per_ps=options.md_seconds_per_ps,
-        ),
+        guard_counts=paths.guard_counts,
+        cost=paths.cost,
     )
 
 
@@ -251,36 +244,63 @@ def count_steps(
     return n_steps
 
 
-def _run(
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """What a model did from the first frames of references.
+
+    Attributes:
+        positions: of each reference, (n_replicas, n_steps, n_beads, 3) nm.
+        rg2: of each reference, (n_replicas, n_steps) nm^2, from the property head;
+            zero without one.
+        guard_counts: how often each guard tripped.
+        cost: wall time.
+    """
+
+    positions: list[NDArray[np.float32]]
+    rg2: list[Floats]
+    guard_counts: dict[str, int]
+    cost: Cost
+
+
+def run(
     model: LearnedModel,
     references: Sequence[BeadTrajectory],
     options: EvaluationOptions,
-    n_steps: int,
     on_step: Callable[[int], None] | None,
-) -> tuple[Propagator, list[NDArray[np.float32]], list[Floats], float]:
-    """Run all molecules and replicas in one batch.
+    *,
+    refinement: Refinement | None = None,
+) -> Paths:
+    """Run all references and replicas in one batch; guards are recorded.
 
-    Returns:
-        The propagator; for each molecule (n_replicas, n_steps, n_beads, 3) nm and
-        (n_replicas, n_steps) nm^2 (zero without a property head); the seconds that
-        the steps took.
+    Args:
+        model: from `cgml.load_model`.
+        references: where to start.
+        options: length, replicas, seed.
+        on_step: called with the number of model steps done.
+        refinement: sampler other than the model's own.
     """
-    n_replicas, has_property = options.n_replicas, model.spec.has_property
-    mappings = [item.mapping for item in references for _ in range(n_replicas)]
+    n_replicas, spec = options.n_replicas, model.spec
+    n_steps = [count_steps(item, spec, options) for item in references]
+    systems = [item for item in references for _ in range(n_replicas)]
     propagator = Propagator(
-        model, mappings, seed=options.seed, guard="record", device=options.device
+        model,
+        [item.mapping for item in systems],
+        seed=options.seed,
+        box=boxes_of(systems),
+        guard="record",
+        refinement=refinement,
+        device=options.device,
     )
-    starts = [item.positions[0] for item in references for _ in range(n_replicas)]
-    state = propagator.start(np.concatenate(starts))
-    positions = np.empty((n_steps, propagator.n_beads, 3), dtype=np.float32)
-    rg2 = np.zeros((n_steps, len(mappings)))
+    state = propagator.start(np.concatenate([item.positions[0] for item in systems]))
+    positions = np.empty((max(n_steps), propagator.n_beads, 3), dtype=np.float32)
+    rg2 = np.zeros((max(n_steps), len(systems)))
     seconds = 0.0
-    for step in range(n_steps):
+    for step in range(max(n_steps)):
         begin = time.perf_counter()
         state = propagator.step(state)
         positions[step] = state.positions.cpu().numpy()
         seconds += time.perf_counter() - begin
-        if has_property:
+        if spec.has_property:
             rg2[step] = propagator.radius_of_gyration(state) ** 2
         if on_step is not None:
             on_step(step + 1)
@@ -288,27 +308,35 @@ def _run(
     groups = [
         slice(k * n_replicas, (k + 1) * n_replicas) for k in range(len(references))
     ]
-    return (
-        propagator,
-        [np.stack(paths[group]) for group in groups],
-        [rg2[:, group].T for group in groups],
-        seconds,
+    return Paths(
+        [
+            np.stack(paths[group])[:, :n]
+            for group, n in zip(groups, n_steps, strict=True)
+        ],
+        [rg2[:n, group].T for group, n in zip(groups, n_steps, strict=True)],
+        dict(propagator.guard_counts),
+        Cost(
+            length=max(n_steps) * spec.time_step,
+            n_paths=len(systems),
+            n_threads=torch.get_num_threads(),
+            seconds_per_ps=seconds / (max(n_steps) * spec.time_step),
+            md_seconds_per_ps=options.md_seconds_per_ps,
+        ),
     )
 
 
-def _check(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> None:
-    """Refuse references that the model cannot be compared with."""
+def check_mappings(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> None:
+    """Refuse references that the model cannot be compared with.
+
+    Raises:
+        ValueError: no references, other boundaries, or beads that the model does not
+            know.
+    """
     if not references:
         raise ValueError("at least one reference trajectory is required, got none")
     for item in references:
         spec.check_boundaries(is_periodic=item.box is not None)
-        graph = item.mapping.graph
-        if graph.n_molecules != 1:
-            raise ValueError(
-                "a reference of one molecule is required, "
-                f"{item.name!r} has {graph.n_molecules}"
-            )
-        wanted = Mapping.from_spec(graph, spec)
+        wanted = Mapping.from_spec(item.mapping.graph, spec)
         if wanted.n_beads != item.mapping.n_beads:
             raise ValueError(
                 f"model {spec.name!r} has {spec.atoms_per_bead:g} atoms in a bead, "
@@ -317,6 +345,18 @@ def _check(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> None:
                 "coarse-graining"
             )
         comparison.common_strides(item.time_step, spec.time_step)
+
+
+def _check(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> None:
+    """Refuse references of several molecules, too."""
+    check_mappings(spec, references)
+    for item in references:
+        n_molecules = item.mapping.graph.n_molecules
+        if n_molecules != 1:
+            raise ValueError(
+                "a reference of one molecule is required, "
+                f"{item.name!r} has {n_molecules}"
+            )
 
 
 def _molecule(reference: BeadTrajectory) -> Molecule:

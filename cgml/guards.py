@@ -10,7 +10,7 @@ from cgml.edges import Edges, edge_vectors
 
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
 BOND_MARGIN = 1.3  # of the longest bond in the training data
-DISTANCE_MARGIN = 0.5  # of the shortest distance in the training data
+DISTANCE_MARGIN = 0.1  # of the shortest distance in the training data
 GUARDS = ("finite", "displacement", "bond", "overlap")
 
 

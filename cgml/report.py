@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from cgml import figures
+from cgml import electrolyte_figures, figures
+from cgml.electrolyte_evaluation import BoxEvaluation
 from cgml.evaluation import Evaluation
 from cgml.files import replacing
 from cgml.statistics import Estimate
@@ -80,10 +81,10 @@ class Picture(NamedTuple):
 
     name: str
     caption: str
-    draw: Callable[[Evaluation], Figure]
+    draw: Callable[[Any], Figure]
 
 
-PICTURES = (
+CHAIN_PICTURES = (
     Picture(
         "parity_rg2",
         "Mean squared radius of gyration of every molecule against long reference "
@@ -125,9 +126,156 @@ PICTURES = (
         lambda e: figures.cost(e.cost),
     ),
 )
+"""Figures of single molecules, in order."""
+
+BOX_PICTURES = (
+    Picture(
+        "parity_diffusivity",
+        "Diffusivity D of every box against long reference dynamics; chains diffuse as "
+        "their centres of mass. Bars: standard errors. Bottom right: mean absolute "
+        "error of log10 D.",
+        lambda e: electrolyte_figures.parity_diffusivity(e.comparisons, e.predictions),
+    ),
+    Picture(
+        "displacements",
+        "Mean squared displacement over time lag, drift of the box removed.",
+        lambda e: electrolyte_figures.displacements(e.comparisons),
+    ),
+    Picture(
+        "radial_distributions",
+        "Radial distribution of the beads of two species.",
+        lambda e: electrolyte_figures.radial_distributions(e.comparisons),
+    ),
+    Picture(
+        "residences",
+        "How long contacts last: probability that two beads in contact (closer than "
+        "the first minimum of g of the reference) are so after a time. Numbers: "
+        "integrated lifetimes.",
+        lambda e: electrolyte_figures.residences(e.comparisons),
+    ),
+    Picture(
+        "collisions",
+        "Pairs of beads closer than all but 0.1 % of the nearest neighbours of the "
+        "reference, along the run.",
+        lambda e: electrolyte_figures.collisions(e.comparisons),
+    ),
+    Picture(
+        "collisions_ablation",
+        "The same without the score network: every bead drawn by itself.",
+        lambda e: electrolyte_figures.collisions(e.ablation),
+    ),
+    Picture(
+        "cost",
+        "Simulated time of all runs together per second of wall time, on this machine.",
+        lambda e: figures.cost(e.cost),
+    ),
+)
+"""Figures of boxes, in order."""
+
+BOX_WORDS = {
+    "log10_d_{}_error": Label("log<sub>10</sub> <i>D</i> of {}, mean absolute error"),
+    "log10_d_{}_sampling_error": Label("— of which sampling of both sides"),
+    "msd_{}_deviation": Label(
+        "mean squared displacement of {}, 5-500 ps, largest deviation of "
+        "log<sub>10</sub>"
+    ),
+    "rdf_{}_deviation": Label(
+        "<i>g</i>(<i>r</i>) {}, largest deviation / peak of the reference"
+    ),
+    "lifetime_{}_log10_error": Label(
+        "contact lifetime {}, mean absolute error of log<sub>10</sub>"
+    ),
+}
+"""Rows of the table of boxes, one for each species or pair."""
+
+BOX_NOTE = (
+    "Property predictors (mean, composition, graph network) give diffusivities alone, "
+    "and on alike boxes they are strong. What only a simulator gives, from one frame "
+    "and without dynamics of the new box, is diffusivities, displacements, structure "
+    "and lifetimes together."
+)
 
 
-def write(evaluation: Evaluation, output: Path) -> Path:
+class Layout(NamedTuple):
+    """What a page shows.
+
+    Attributes:
+        subject: what was run, in the plural.
+        facts: sentence under the title.
+        note: sentence under the table.
+        labels: rows of the table.
+        columns: columns of the second table.
+        pictures: figures.
+        rows: the comparisons with their names.
+    """
+
+    subject: str
+    facts: str
+    note: str
+    labels: dict[str, Label]
+    columns: dict[str, Label]
+    pictures: tuple[Picture, ...]
+    rows: list[tuple[str, dict[str, Estimate]]]
+
+
+def layout(evaluation: Evaluation | BoxEvaluation) -> Layout:
+    """Choose what a page shows."""
+    if isinstance(evaluation, Evaluation):
+        source = "all atoms" if evaluation.rg2_source == "atoms" else "the beads"
+        return Layout(
+            "molecules",
+            f"squared radius of gyration from {source} on both sides",
+            "",
+            LABELS,
+            COLUMNS,
+            CHAIN_PICTURES,
+            [(item.molecule.name, item.figures) for item in evaluation.comparisons],
+        )
+    pictures = [
+        item
+        for item in BOX_PICTURES
+        if evaluation.ablation or item.name != "collisions_ablation"
+    ]
+    return Layout(
+        "boxes",
+        "lengths in nm, times in ps",
+        BOX_NOTE,
+        _box_labels(evaluation.summary),
+        _box_columns(list(evaluation.comparisons[0].electrolyte.groups)),
+        tuple(pictures),
+        [(item.electrolyte.name, item.figures) for item in evaluation.comparisons],
+    )
+
+
+def _box_labels(summary: dict[str, Estimate]) -> dict[str, Label]:
+    """Name the figures of boxes, for each species and pair."""
+    labels = {}
+    for form, label in BOX_WORDS.items():
+        start, end = form.split("{}")
+        for name in summary:
+            if name.startswith(start) and name.endswith(end):
+                middle = name.removeprefix(start).removesuffix(end)
+                if form == "log10_d_{}_error" and middle.endswith("_sampling"):
+                    continue
+                labels[name] = label._replace(text=label.text.format(middle))
+    labels["collisions_ratio"] = Label("collisions, learned / reference", ".2f")
+    labels["collisions_end_ratio"] = Label("— in the last tenth of the run", ".2f")
+    return labels
+
+
+def _box_columns(species: list[str]) -> dict[str, Label]:
+    """Columns of the table of boxes."""
+    columns = {}
+    for name in species:
+        stem = f"log10_d_{name}"
+        title = f"log<sub>10</sub> <i>D</i> {name}"
+        columns[f"{stem}_reference"] = Label(f"{title}, reference", ".3f")
+        columns[f"{stem}_learned"] = Label("learned", ".3f")
+    columns["collisions_ratio"] = Label("collisions", ".2f")
+    return columns
+
+
+def write(evaluation: Evaluation | BoxEvaluation, output: Path) -> Path:
     """Write all files of an evaluation.
 
     Args:
@@ -142,7 +290,8 @@ def write(evaluation: Evaluation, output: Path) -> Path:
     with replacing(output / JSON) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     images = []
-    for picture in PICTURES:
+    page_layout = layout(evaluation)
+    for picture in page_layout.pictures:
         png = _png(picture.draw, evaluation)
         with replacing(output / f"{picture.name}.png") as temporary:
             temporary.write_bytes(png)
@@ -159,7 +308,7 @@ def write(evaluation: Evaluation, output: Path) -> Path:
     return page
 
 
-def render(evaluation: Evaluation, images: list[dict[str, str]]) -> str:
+def render(evaluation: Evaluation | BoxEvaluation, images: list[dict[str, str]]) -> str:
     """Return the page as HTML.
 
     Args:
@@ -172,7 +321,7 @@ def render(evaluation: Evaluation, images: list[dict[str, str]]) -> str:
     )
     template = environment.from_string(source.read_text(encoding="utf-8"))
     learned, floor = evaluation.summary, evaluation.floor
-    scores = evaluation.baseline_scores()
+    scores, shown = evaluation.baseline_scores(), layout(evaluation)
     rows = [
         {
             "label": label.text,
@@ -183,22 +332,22 @@ def render(evaluation: Evaluation, images: list[dict[str, str]]) -> str:
                 for some in scores.values()
             ],
         }
-        for name, label in LABELS.items()
+        for name, label in shown.labels.items()
     ]
     molecules = [
-        [item.molecule.name]
-        + [_print(item.figures[name], label) for name, label in COLUMNS.items()]
-        for item in evaluation.comparisons
+        [name] + [_print(found[key], label) for key, label in shown.columns.items()]
+        for name, found in shown.rows
     ]
-    longest = max(item.learned.rg2.shape[1] for item in evaluation.comparisons)
     return template.render(
         spec=evaluation.spec,
         options=evaluation.options,
-        length=longest * evaluation.spec.time_step,
-        rg2_source=evaluation.rg2_source,
+        length=evaluation.cost.length,
+        subject=shown.subject,
+        facts=shown.facts,
+        note=shown.note,
         rows=rows,
         baselines=list(scores),
-        columns=[label.text for label in COLUMNS.values()],
+        columns=[label.text for label in shown.columns.values()],
         molecules=molecules,
         failed=evaluation.failed,
         guard_trips=evaluation.guard_counts,
@@ -218,7 +367,9 @@ def _print(estimate: Estimate, label: Label) -> str:
     return f"{text} ± {format(error, label.form.lstrip('+'))}"
 
 
-def _png(draw: Callable[[Evaluation], Figure], evaluation: Evaluation) -> bytes:
+def _png(
+    draw: Callable[[Any], Figure], evaluation: Evaluation | BoxEvaluation
+) -> bytes:
     """Draw a figure in the house style."""
     stream = io.BytesIO()
     with mpl.rc_context(figures.STYLE):

@@ -168,8 +168,8 @@ def test_the_page_needs_no_other_file(folder):
     page = (folder / "report.html").read_text()
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     images = re.findall(r"src=\"data:image/png;base64,([^\"]+)\"", page)
-    assert len(images) == len(report.PICTURES)
-    for image, picture in zip(images, report.PICTURES, strict=True):
+    assert len(images) == len(report.CHAIN_PICTURES)
+    for image, picture in zip(images, report.CHAIN_PICTURES, strict=True):
         data = base64.b64decode(image)
         assert data == (folder / f"{picture.name}.png").read_bytes()
     for word in (*NAMES, "guess", "±", "reference MD"):

@@ -300,7 +300,7 @@ def test_no_radius_without_a_property_head():
 PROVOKED = {
     "displacement": ({"max_displacement": 1e-3}, 1.5e-3),
     "bond": ({"bond_length_range": (0.0, 1e-3)}, 1.3e-3),
-    "overlap": ({"min_distance": 1.0e3}, 0.5e3),
+    "overlap": ({"min_distance": 1.0e3}, 0.1e3),
 }
 
 
@@ -424,7 +424,7 @@ def test_limits_are_those_of_the_training_data_with_a_margin():
     for guard, name, limit in (
         ("displacement", "max_displacement", moved / 1.5),
         ("bond", "bond_length_range", longest / 1.3),
-        ("overlap", "min_distance", shortest / 0.5),
+        ("overlap", "min_distance", shortest / 0.1),
     ):
         for factor in (0.999, 1.001):
             value = factor * limit
