@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 from ase.neighborlist import build_neighbor_list, natural_cutoffs
 from numpy.typing import NDArray
 
-from cgml.config import ModelSpec
+from cgml.config import BaseSpec
 from cgml.mapping import Mapping
 from cgml.topology import BOND, MolecularGraph
 
@@ -31,7 +31,7 @@ MASS_TOLERANCE = 0.01
 
 def graph_from_atoms(
     atoms: Atoms,
-    spec: ModelSpec,
+    spec: BaseSpec,
     *,
     type_names: Dictionary[int, str] | None = None,
     guess: bool = False,
@@ -146,7 +146,7 @@ def guessed_bonds(atoms: Atoms) -> NDArray[np.int64]:
     return pairs
 
 
-def box_from_atoms(atoms: Atoms, spec: ModelSpec) -> NDArray[np.float64] | None:
+def box_from_atoms(atoms: Atoms, spec: BaseSpec) -> NDArray[np.float64] | None:
     """Return the periodic box as row vectors, (3, 3), nm; None: open boundaries.
 
     Raises:
@@ -187,7 +187,7 @@ def bead_atoms(atoms: Atoms, mapping: Mapping) -> Atoms:
     )
 
 
-def _model_masses(atoms: Atoms, types: list[str], spec: ModelSpec) -> NDArray[Any]:
+def _model_masses(atoms: Atoms, types: list[str], spec: BaseSpec) -> NDArray[Any]:
     """Return the model's masses, (n_atoms,), Da, checked against those given.
 
     A type that the model does not know keeps its mass: the core names it.

@@ -1,4 +1,4 @@
-"""The command line: cgml prepare | train | export | run | evaluate | baseline | models.
+"""The command line: prepare, train, export, import, run, evaluate, baseline, models.
 
 Each command reads its options, calls one function of the package, and prints what came
 out. Heavy libraries are imported by the command that needs them, so help is quick.
@@ -7,6 +7,7 @@ out. Heavy libraries are imported by the command that needs them, so help is qui
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -198,6 +199,64 @@ def export(
     _out.print(f"model written to {path}", soft_wrap=True)
 
 
+@app.command("import", no_args_is_help=True)
+@_plain_errors()
+def import_model(
+    layout: Annotated[
+        Literal["graphwm"], typer.Argument(help="Layout of the checkpoint.")
+    ],
+    checkpoint: Annotated[Path, typer.Argument(help="File.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file.")],
+    frame_spacing: Annotated[
+        float,
+        typer.Option(help="Time between recorded training frames, ps."),
+    ] = 2.0,
+    temperature: Annotated[
+        float, typer.Option(help="Of the training data, K.")
+    ] = 353.0,
+    periodic: Annotated[
+        bool, typer.Option("--periodic/--open", help="Boundaries of the training data.")
+    ] = True,
+    length_unit: Annotated[
+        float | None,
+        typer.Option(help="Unit of length inside, nm; default: an Angstrom."),
+    ] = None,
+    single_bead_limit: Annotated[
+        int, typer.Option(help="Molecules of at most so many atoms are one bead.")
+    ] = 0,
+    name: Annotated[
+        str | None, typer.Option(help="Of the model; default: that of the file.")
+    ] = None,
+) -> None:
+    """Turn a published CHECKPOINT of the paper's authors into a model file.
+
+    No code in the checkpoint is run. What it does not say of itself (time between
+    frames in ps, temperature in K, boundaries) is to be given; the defaults are those
+    of the authors' polymer electrolytes.
+
+    For example:
+        cgml import graphwm electrolyte.ckpt -o electrolyte.pt
+    """
+    from cgml.graphwm_import import Origin, import_checkpoint
+
+    del layout  # there is but one
+    origin = Origin(
+        frame_spacing=frame_spacing,
+        temperature=temperature,
+        periodic=periodic,
+        length_unit=length_unit,
+        name=name,
+        single_bead_limit=single_bead_limit,
+    )
+    spec = import_checkpoint(checkpoint, output, origin)
+    _out.print(
+        f"model written to {output}: step {spec.time_step:g} ps, {spec.n_history} "
+        f"earlier displacements, cutoff {spec.cutoff:g} nm, "
+        f"{spec.atoms_per_bead:g} atoms per bead",
+        soft_wrap=True,
+    )
+
+
 @app.command(no_args_is_help=True)
 @_plain_errors()
 def run(
@@ -235,7 +294,9 @@ def run(
     from cgml.preparation import Coarsening, read_systems
 
     spec = load_model(model, device).spec
-    systems = list(read_systems(starts, topology, Coarsening.from_spec(spec)))
+    # of the starts the first frame counts: any time between frames will do
+    coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
+    systems = list(read_systems(starts, topology, coarsening))
     options = simulation.RunOptions(
         n_steps=simulation.count_steps(spec, time),
         n_replicas=replicas,

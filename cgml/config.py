@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cgml.graphwm import HyperParameters
+
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -109,17 +111,17 @@ class Statistics(_Section):
     mean_degree: Positive
 
 
-class ModelSpec(_Section):
-    """The contents of spec.json in a model file.
+class BaseSpec(_Section):
+    """What every model file says of itself, whatever moves the beads.
 
     Attributes:
         format: version of the file layout.
         name: short name of the model.
         time_step: time of one propagator call, ps.
-        n_history: displacements of earlier steps that the predictor sees.
+        n_history: displacements of earlier steps that the model sees.
         particle_types: name -> mass (Da) of every particle type the model knows.
-        bond_types: names of the bond types the model knows.
-        atoms_per_bead: mean number of atoms in a bead.
+        bond_types: names of the bond types the model knows; empty: any.
+        atoms_per_bead: number of atoms in a bead of a molecule that is cut.
         partition: METIS variant of the mapping.
         single_bead_limit: molecules of at most so many atoms are one bead.
         cutoff: neighbour cutoff, nm; None: all pairs of beads of a molecule, and
@@ -130,10 +132,6 @@ class ModelSpec(_Section):
             diffusion of every molecule follows (Einstein, D = kT / (M friction));
             None: the centre of mass is moved by the network like the rest.
         remove_drift: whether the centre of mass of the whole system is held at rest.
-        network: sizes.
-        prior: Rouse relaxation fitted to the training data.
-        refinement: default sampler.
-        statistics: scales and guard limits.
         has_property: whether the radius-of-gyration head is trained.
         provenance: what produced the weights (command, data, version).
     """
@@ -152,10 +150,6 @@ class ModelSpec(_Section):
     temperature: Positive
     friction: Positive | None
     remove_drift: bool = False
-    network: NetworkConfig
-    prior: RousePrior
-    refinement: Refinement
-    statistics: Statistics
     has_property: bool
     provenance: dict[str, str]
 
@@ -191,6 +185,38 @@ class ModelSpec(_Section):
                 f"system has {words[is_periodic]}: "
                 + ("remove the box" if is_periodic else "give the system its box")
             )
+
+
+class ModelSpec(BaseSpec):
+    """The contents of spec.json in a file of a model trained here.
+
+    Attributes:
+        network: sizes.
+        prior: Rouse relaxation fitted to the training data.
+        refinement: default sampler.
+        statistics: scales and guard limits.
+    """
+
+    network: NetworkConfig
+    prior: RousePrior
+    refinement: Refinement
+    statistics: Statistics
+
+
+class PublishedSpec(BaseSpec):
+    """The contents of spec.json in a file made of a published checkpoint.
+
+    Attributes:
+        kind: tells the two apart.
+        parameters: hyper parameters of the checkpoint.
+        n_embedding: width of the beads' embedding.
+        length_unit: unit of length inside the model, nm.
+    """
+
+    kind: Literal["graphwm"] = "graphwm"
+    parameters: HyperParameters
+    n_embedding: Count
+    length_unit: Positive
 
 
 class DataConfig(_Section):

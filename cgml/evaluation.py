@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cgml import comparison
 from cgml.baselines import Prediction, squared_radius
 from cgml.comparison import Comparison, Molecule, Run
-from cgml.config import ModelSpec, Refinement
+from cgml.config import BaseSpec, Refinement
 from cgml.frames import BeadTrajectory, boxes_of
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
@@ -108,7 +108,7 @@ class Evaluation:
         cost: wall time.
     """
 
-    spec: ModelSpec
+    spec: BaseSpec
     options: EvaluationOptions
     rg2_source: Literal["atoms", "beads"]
     comparisons: list[Comparison]
@@ -225,7 +225,7 @@ def evaluate(
 
 
 def count_steps(
-    reference: BeadTrajectory, spec: ModelSpec, options: EvaluationOptions
+    reference: BeadTrajectory, spec: BaseSpec, options: EvaluationOptions
 ) -> int:
     """Return the model steps that one reference asks for.
 
@@ -325,7 +325,7 @@ def run(
     )
 
 
-def check_mappings(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> None:
+def check_mappings(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> None:
     """Refuse references that the model cannot be compared with.
 
     Raises:
@@ -347,7 +347,7 @@ def check_mappings(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> Non
         comparison.common_strides(item.time_step, spec.time_step)
 
 
-def _check(spec: ModelSpec, references: Sequence[BeadTrajectory]) -> None:
+def _check(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> None:
     """Refuse references of several molecules, too."""
     check_mappings(spec, references)
     for item in references:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
-from cgml.config import ModelSpec
+from cgml.config import BaseSpec, ModelSpec, PublishedSpec
 from cgml.files import replacing
+from cgml.graphwm_model import PublishedModel
 from cgml.model import LearnedModel, Model
 
 FORMAT = 1
@@ -27,7 +29,7 @@ class ModelFileError(ValueError):
     """A model file is missing, damaged, foreign, or too new."""
 
 
-def save_model(path: Path, spec: ModelSpec, model: Model) -> None:
+def save_model(path: Path, spec: BaseSpec, model: nn.Module) -> None:
     """Write one self-describing model file, whole or not at all.
 
     Args:
@@ -42,11 +44,11 @@ def save_model(path: Path, spec: ModelSpec, model: Model) -> None:
         torch.jit.save(scripted, str(temporary), _extra_files=contents)
 
 
-def script(model: Model) -> torch.nn.Module:
+def script(model: nn.Module) -> nn.Module:
     """Compile the networks with TorchScript, in evaluation mode."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        scripted: torch.nn.Module = torch.jit.script(model.eval())
+        scripted: nn.Module = torch.jit.script(model.eval())
     return scripted
 
 
@@ -75,7 +77,7 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
         raise ModelFileError(
             f"{path} is damaged: its networks cannot be read; fetch or export it anew"
         ) from error
-    networks = Model(spec)
+    networks = _networks(spec)
     try:
         networks.load_state_dict(module.state_dict())
     except RuntimeError as error:
@@ -88,7 +90,16 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
     )
 
 
-def read_spec(path: Path) -> ModelSpec:
+def _networks(spec: BaseSpec) -> nn.Module:
+    """Make the networks that a spec describes."""
+    if isinstance(spec, PublishedSpec):
+        return PublishedModel(spec.parameters, spec.n_embedding, spec.length_unit)
+    if isinstance(spec, ModelSpec):
+        return Model(spec)
+    raise TypeError(f"a spec of networks is required, got {type(spec).__name__}")
+
+
+def read_spec(path: Path) -> BaseSpec:
     """Read what a model file says of itself, without loading the networks.
 
     Raises:
@@ -118,7 +129,8 @@ def read_spec(path: Path) -> ModelSpec:
             f"{FORMAT}: install a newer cgml"
         )
     try:
-        return ModelSpec.model_validate(raw)
+        kind = PublishedSpec if raw.get("kind") == "graphwm" else ModelSpec
+        return kind.model_validate(raw)
     except ValidationError as error:
         raise ModelFileError(f"{path} has an invalid {SPEC_FILE}: {error}") from error
 

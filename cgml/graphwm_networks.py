@@ -156,6 +156,7 @@ class PublishedEmbedding(nn.Module):
     def __init__(self, parameters: HyperParameters, n_output: int) -> None:
         super().__init__()
         width = parameters.type_emb_size
+        self.n_output = n_output
         self.use_weights = parameters.use_weights
         self.types = nn.Embedding(parameters.num_ptypes, width)
         self.bond_types = (

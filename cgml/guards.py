@@ -45,19 +45,25 @@ class Guards:
     """Limits of a model, applied to every step.
 
     Args:
-        statistics: of the training data.
+        statistics: of the training data; None: positions need only be finite.
         replica: (n_beads,) replica of each bead, counted from 0.
         replica_ids: number of each replica in messages.
     """
 
     def __init__(
-        self, statistics: Statistics, replica: torch.Tensor, replica_ids: Sequence[int]
+        self,
+        statistics: Statistics | None,
+        replica: torch.Tensor,
+        replica_ids: Sequence[int],
     ) -> None:
         self._replica = replica
         self._replica_ids = list(replica_ids)
-        self._largest = statistics.max_displacement * DISPLACEMENT_MARGIN
-        self._longest = statistics.bond_length_range[1] * BOND_MARGIN
-        self._shortest = statistics.min_distance * DISTANCE_MARGIN
+        self._largest = self._longest = math.inf
+        self._shortest = 0.0
+        if statistics is not None:
+            self._largest = statistics.max_displacement * DISPLACEMENT_MARGIN
+            self._longest = statistics.bond_length_range[1] * BOND_MARGIN
+            self._shortest = statistics.min_distance * DISTANCE_MARGIN
 
     def check(
         self,

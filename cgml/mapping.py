@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from cgml.config import ModelSpec
+from cgml.config import BaseSpec
 from cgml.files import replacing
 from cgml.partition import partition
 from cgml.topology import MolecularGraph, components
@@ -67,7 +67,7 @@ class Mapping:
         return cls(graph, labels)
 
     @classmethod
-    def from_spec(cls, graph: MolecularGraph, spec: ModelSpec) -> Self:
+    def from_spec(cls, graph: MolecularGraph, spec: BaseSpec) -> Self:
         """Cut molecules as those that a model was trained on.
 
         Args:

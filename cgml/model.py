@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cgml.config import ModelSpec
+from cgml.config import BaseSpec, ModelSpec
 from cgml.graph import Atoms, Beads
 from cgml.networks import MLP, RadialBasis, ScalarReadout
 from cgml.predictor import Predictor
@@ -167,8 +167,8 @@ class LearnedModel:
 
     Attributes:
         spec: what the model says of itself.
-        module: a Model, or the same in TorchScript.
+        module: a Model or a PublishedModel, as the spec says.
     """
 
-    spec: ModelSpec
+    spec: BaseSpec
     module: Any

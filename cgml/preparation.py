@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from cgml.config import ModelSpec
+from cgml.config import BaseSpec
 from cgml.mapping import Mapping
 from cgml.topology import BOND, MolecularGraph
 from cgml.trajectory import (
@@ -53,7 +53,7 @@ class Coarsening:
     lammps: LammpsOptions = field(default_factory=LammpsOptions)
 
     @classmethod
-    def from_spec(cls, spec: ModelSpec) -> Self:
+    def from_spec(cls, spec: BaseSpec) -> Self:
         """Return what a model was trained with."""
         return cls(
             atoms_per_bead=spec.atoms_per_bead,

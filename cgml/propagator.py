@@ -15,11 +15,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import noise, units
-from cgml.config import Refinement
+from cgml.config import ModelSpec, Refinement
 from cgml.guards import GUARDS, GuardError, Guards
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
-from cgml.stepper import LearnedStepper
+from cgml.stepper import bind
 from cgml.systems import Systems
 
 GuardPolicy = Literal["raise", "redraw", "record"]
@@ -96,20 +96,16 @@ class Propagator:
                 f"one replica id per mapping is required, got {len(self.replica_ids)} "
                 f"for {len(self.mappings)}"
             )
-        self.refinement = self.spec.refinement if refinement is None else refinement
         self.guard: GuardPolicy = guard
         self.guard_counts = dict.fromkeys(GUARDS, 0)
         self._device = torch.device(device)
         self._systems = Systems(self.mappings, self._device, box)
-        self._stepper = LearnedStepper(
-            model.module, self.spec, self._systems, self.refinement
-        )
+        self._stepper = bind(model, self._systems, refinement)
         self._kick_deviation = self._kicks_of(self.spec.friction)
         self.slices = self._systems.slices
         self.n_beads = self.slices[-1].stop
-        self._guards = Guards(
-            self.spec.statistics, self._systems.replica, self.replica_ids
-        )
+        statistics = self.spec.statistics if isinstance(self.spec, ModelSpec) else None
+        self._guards = Guards(statistics, self._systems.replica, self.replica_ids)
 
     def start(
         self,
@@ -220,7 +216,7 @@ class Propagator:
         """
         here = self._checked(positions, (self.n_beads, 3), "positions")
         state = self.start(positions)
-        level = self.refinement.sigma_min if sigma is None else sigma
+        level = self._stepper.sigma_min if sigma is None else sigma
         total = torch.zeros_like(here)
         for pair in range(n_pairs):
             draws, _ = self._noise(state, [pair] * len(self.mappings))

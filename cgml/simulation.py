@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.config import ModelSpec
+from cgml.config import BaseSpec
 from cgml.export import bundled_models, load_model
 from cgml.files import replacing
 from cgml.frames import BeadTrajectory, boxes_of
@@ -96,7 +96,7 @@ class Outcome:
     guard_counts: dict[str, int]
 
 
-def count_steps(spec: ModelSpec, time: float) -> int:
+def count_steps(spec: BaseSpec, time: float) -> int:
     """Model steps in a time.
 
     Args:

@@ -4,9 +4,12 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from cgml.config import ModelSpec, Refinement
+from cgml.config import ModelSpec, PublishedSpec, Refinement
 from cgml.edges import Edges, find_edges
 from cgml.graph import Atoms, Beads, build_system, join_beads
+from cgml.graphwm_model import build_published_system
+from cgml.graphwm_stepper import PublishedStepper
+from cgml.model import LearnedModel
 from cgml.predictor import History, Prediction, project, unwhiten, whiten
 from cgml.refiner import n_draws, sample
 from cgml.rouse import apply_blocks
@@ -22,9 +25,11 @@ class Stepper(Protocol):
 
     Attributes:
         n_draws: standard normals that a step takes for each coordinate.
+        sigma_min: smallest noise level of the score network.
     """
 
     n_draws: int
+    sigma_min: float
 
     def displacement(
         self,
@@ -50,6 +55,11 @@ class Stepper(Protocol):
     ) -> torch.Tensor:
         """Radius of gyration of each molecule from the property head, (n,) nm."""
 
+    def score(
+        self, positions: torch.Tensor, candidate: torch.Tensor, sigma: float
+    ) -> torch.Tensor:
+        """Gradient of log p(candidate | positions), (n_beads, 3) float64, 1/nm."""
+
     def view(self, positions: torch.Tensor) -> View | None:
         """Positions and pairs that guards look at; None: nothing to look at."""
 
@@ -72,6 +82,7 @@ class LearnedStepper:
         self._refinement = refinement
         self._holds_centre = spec.friction is not None
         self.n_draws = n_draws(refinement)
+        self.sigma_min = refinement.sigma_min
         unique = {id(item): item for item in systems.mappings}
         graphs = {key: build_system(item, spec) for key, item in unique.items()}
         order = [id(item) for item in systems.mappings]
@@ -222,6 +233,104 @@ class LearnedStepper:
             displacements=moves.float() * known,
             known=known,
         )
+
+
+class PublishedAdapter:
+    """A published model as a Stepper.
+
+    Args:
+        module: networks.
+        spec: of the model.
+        systems: all replicas.
+    """
+
+    def __init__(self, module: Any, spec: PublishedSpec, systems: Systems) -> None:
+        unique = {
+            id(item): build_published_system(item, spec.parameters)
+            for item in systems.mappings
+        }
+        self._stepper = PublishedStepper(
+            module,
+            spec.parameters,
+            [unique[id(item)] for item in systems.mappings],
+            device=str(systems.device),
+        )
+        self._boxes = None if systems.boxes is None else list(systems.boxes)
+        self._spec = spec
+        self.n_draws = self._stepper.n_draws
+        self.sigma_min = spec.parameters.sigma_end or 0.0
+
+    def displacement(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+        draws: torch.Tensor,
+    ) -> torch.Tensor:
+        """Displacement of one step; unknown ones before it count as zero."""
+        del n_known
+        return self._stepper.move(positions, displacements, self._boxes, draws)
+
+    def radius_of_gyration(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+    ) -> torch.Tensor:
+        """Radius of gyration of each replica, (n_replicas,) nm."""
+        del n_known
+        return self._stepper.property(positions, displacements, self._boxes)[:, 0]
+
+    def score(
+        self, positions: torch.Tensor, candidate: torch.Tensor, sigma: float
+    ) -> torch.Tensor:
+        """Score of a candidate, given the latent of the positions before it.
+
+        Raises:
+            ValueError: The model has no score network.
+        """
+        if sigma <= 0.0:
+            raise ValueError(
+                f"a score network is required for forces, model {self._spec.name!r} "
+                "has none"
+            )
+        unit = self._spec.length_unit
+        moves = positions.new_zeros(self._spec.n_history, *positions.shape)
+        with torch.inference_mode():
+            ahead = self._stepper.predict(positions, moves, self._boxes)
+            output = self._stepper.score(candidate / unit, ahead, self._boxes)
+        return output.double() / (sigma * unit)
+
+    def view(self, positions: torch.Tensor) -> None:
+        """Nothing: the file does not say what its training data looked like."""
+        del positions
+
+
+def bind(
+    model: LearnedModel, systems: Systems, refinement: Refinement | None
+) -> Stepper:
+    """Bind a model to systems.
+
+    Args:
+        model: from `cgml.load_model`.
+        systems: all replicas.
+        refinement: sampler other than the model's own.
+
+    Raises:
+        ValueError: a sampler for a published model, which has its own.
+    """
+    spec = model.spec
+    if isinstance(spec, ModelSpec):
+        sampler = spec.refinement if refinement is None else refinement
+        return LearnedStepper(model.module, spec, systems, sampler)
+    if not isinstance(spec, PublishedSpec):
+        raise TypeError(f"a spec of networks is required, got {type(spec).__name__}")
+    if refinement is not None:
+        raise ValueError(
+            f"the sampler of the published model {spec.name!r} is fixed: leave "
+            "refinement out"
+        )
+    return PublishedAdapter(model.module, spec, systems)
 
 
 def _to(parts: Parts, device: torch.device) -> Parts:

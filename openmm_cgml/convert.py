@@ -8,7 +8,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.config import ModelSpec
+from cgml.config import BaseSpec
 from cgml.mapping import Mapping
 from cgml.topology import MolecularGraph, type_index
 
@@ -134,7 +134,7 @@ def particle_masses(system: openmm.System) -> NDArray[np.float64]:
 
 
 def resolve_mapping(
-    topology: app.Topology | MolecularGraph | Mapping, spec: ModelSpec
+    topology: app.Topology | MolecularGraph | Mapping, spec: BaseSpec
 ) -> Mapping:
     """Turn any description of the atoms into the model's mapping.
 

@@ -1,0 +1,91 @@
+"""Turn a published checkpoint into a model file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgml import units
+from cgml.config import PublishedSpec
+from cgml.export import save_model
+from cgml.graphwm import HyperParameters, read_checkpoint
+from cgml.graphwm_model import bond_types, build_model, particle_types
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint does not say of itself.
+
+    Attributes:
+        frame_spacing: time between the recorded frames of the training data, ps.
+        temperature: of the training data, K.
+        periodic: whether these were periodic boxes.
+        length_unit: unit of length inside the model, nm; None: an Angstrom, which
+            models of atomic numbers have.
+        name: of the model; None: that of the file.
+        single_bead_limit: molecules of at most so many atoms are one bead.
+    """
+
+    frame_spacing: float
+    temperature: float
+    periodic: bool
+    length_unit: float | None = None
+    name: str | None = None
+    single_bead_limit: int = 0
+
+
+def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec:
+    """Read a published checkpoint and write a model file.
+
+    Args:
+        path: the `.ckpt` file; no code in it is run.
+        output: the model file, usually `.pt`.
+        origin: what the checkpoint does not say.
+
+    Returns:
+        What the model file says of itself.
+
+    Raises:
+        CheckpointError: not such a file, or one with foreign classes in it.
+        ValueError: a unit of length or a bead size is needed and missing.
+    """
+    checkpoint = read_checkpoint(path)
+    parameters = checkpoint.parameters
+    unit = _length_unit(parameters, origin)
+    if parameters.cg_tfsi and origin.single_bead_limit == 0:
+        raise ValueError(
+            f"{path} was trained with every anion as one bead: pass the number of "
+            "atoms of the anion as the single-bead limit (TFSI: 15)"
+        )
+    model = build_model(checkpoint, unit)
+    spec = PublishedSpec(
+        name=origin.name or path.stem,
+        time_step=parameters.dilation * origin.frame_spacing,
+        n_history=parameters.seq_len - 1,
+        particle_types=particle_types(parameters),
+        bond_types=bond_types(parameters),
+        atoms_per_bead=parameters.cg_level,
+        partition="recursive",
+        single_bead_limit=origin.single_bead_limit,
+        cutoff=parameters.radius * unit,
+        periodic=origin.periodic,
+        temperature=origin.temperature,
+        friction=None,
+        remove_drift=parameters.remove_com,
+        has_property=parameters.property_net_hparams is not None,
+        provenance={"imported from": path.name, "layout": "graphwm"},
+        parameters=parameters,
+        n_embedding=model.embedding.n_output,
+        length_unit=unit,
+    )
+    save_model(output, spec, model)
+    return spec
+
+
+def _length_unit(parameters: HyperParameters, origin: Origin) -> float:
+    if origin.length_unit is not None:
+        return origin.length_unit
+    if not parameters.use_atom_mass:
+        raise ValueError(
+            "a model of chains has a unit of length of its own: say what it is in nm "
+            "(1 for the copolymer chains in reduced units)"
+        )
+    return units.ANGSTROM
