@@ -255,6 +255,7 @@ def import_model(
         f"{spec.atoms_per_bead:g} atoms per bead",
         soft_wrap=True,
     )
+    _out.print(f"types: {' '.join(spec.particle_types)}", soft_wrap=True)
 
 
 @app.command(no_args_is_help=True)

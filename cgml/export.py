@@ -23,6 +23,10 @@ from cgml.model import LearnedModel, Model
 
 FORMAT = 1
 SPEC_FILE = "spec.json"
+OWN = "cgml"
+"""Kind of the files that do not name one: models trained here."""
+SPECS: dict[str, type[BaseSpec]] = {OWN: ModelSpec, "graphwm": PublishedSpec}
+"""Kind of a model -> what its file says."""
 
 
 class ModelFileError(ValueError):
@@ -35,7 +39,7 @@ def save_model(path: Path, spec: BaseSpec, model: nn.Module) -> None:
     Args:
         path: target, usually `.pt`.
         spec: what the model says of itself.
-        model: eager networks.
+        model: eager networks, a Model or a PublishedModel as the spec says.
     """
     scripted = script(model)
     with replacing(path) as temporary, warnings.catch_warnings():
@@ -105,7 +109,7 @@ def read_spec(path: Path) -> BaseSpec:
     Raises:
         ModelFileError: As in `load_model`.
     """
-    advice = "expected a file written by `cgml train` or `cgml export`"
+    advice = "expected a file written by `cgml train`, `cgml export` or `cgml import`"
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if n.endswith(f"extra/{SPEC_FILE}")]
@@ -118,8 +122,8 @@ def read_spec(path: Path) -> BaseSpec:
         ) from error
     try:
         raw = json.loads(text)
-        number = raw["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        number, kind = raw["format"], raw.get("kind", OWN)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{path} has an unreadable {SPEC_FILE}: {advice}"
         ) from error
@@ -128,9 +132,13 @@ def read_spec(path: Path) -> BaseSpec:
             f"{path} has model format {number!r}, this version of cgml reads up to "
             f"{FORMAT}: install a newer cgml"
         )
+    if kind not in SPECS:
+        raise ModelFileError(
+            f"{path} has a model of kind {kind!r}, this version of cgml knows "
+            f"{', '.join(SPECS)}: install a newer cgml"
+        )
     try:
-        kind = PublishedSpec if raw.get("kind") == "graphwm" else ModelSpec
-        return kind.model_validate(raw)
+        return SPECS[kind].model_validate(raw)
     except ValidationError as error:
         raise ModelFileError(f"{path} has an invalid {SPEC_FILE}: {error}") from error
 

@@ -1,5 +1,6 @@
 """Turn a published checkpoint into a model file."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ class Origin:
             models of atomic numbers have.
         name: of the model; None: that of the file.
         single_bead_limit: molecules of at most so many atoms are one bead.
+
+    Raises:
+        ValueError: a number is not positive, or the limit below 0.
     """
 
     frame_spacing: float
@@ -30,6 +34,21 @@ class Origin:
     length_unit: float | None = None
     name: str | None = None
     single_bead_limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        numbers = {
+            "the frame spacing": (self.frame_spacing, "ps"),
+            "the temperature": (self.temperature, "K"),
+            "the length unit": (self.length_unit, "nm"),
+        }
+        for name, (value, unit) in numbers.items():
+            if value is not None and not 0.0 < value < math.inf:
+                raise ValueError(f"{name} must be positive, got {value:g} {unit}")
+        if self.single_bead_limit < 0:
+            raise ValueError(
+                f"the single-bead limit must be 0 or more, got {self.single_bead_limit}"
+            )
 
 
 def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec:
@@ -70,7 +89,7 @@ def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec
         temperature=origin.temperature,
         friction=None,
         remove_drift=parameters.remove_com,
-        has_property=parameters.property_net_hparams is not None,
+        has_property=_has_radius(parameters, origin),
         provenance={"imported from": path.name, "layout": "graphwm"},
         parameters=parameters,
         n_embedding=model.embedding.n_output,
@@ -80,12 +99,18 @@ def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec
     return spec
 
 
+def _has_radius(parameters: HyperParameters, origin: Origin) -> bool:
+    """Whether the head is one of a single molecule's radius of gyration."""
+    head = parameters.property_net_hparams
+    return head is not None and head.out_dim == 1 and not origin.periodic
+
+
 def _length_unit(parameters: HyperParameters, origin: Origin) -> float:
     if origin.length_unit is not None:
         return origin.length_unit
     if not parameters.use_atom_mass:
         raise ValueError(
-            "a model of chains has a unit of length of its own: say what it is in nm "
-            "(1 for the copolymer chains in reduced units)"
+            "a model without atomic numbers has a unit of length of its own: say what "
+            "it is in nm as the length unit (1 for chains in reduced units)"
         )
     return units.ANGSTROM

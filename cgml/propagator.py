@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import noise, units
-from cgml.config import ModelSpec, Refinement
+from cgml.config import ModelSpec, PublishedSpec, Refinement
 from cgml.guards import GUARDS, GuardError, Guards
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
@@ -57,12 +57,14 @@ class Propagator:
             open boundaries.
         guard: what happens when a step leaves the range of the training data:
             "raise" a GuardError, "redraw" the step's noise (up to 10 times, then
-            raise), or only "record" it in `guard_counts`.
-        refinement: sampler other than the model's own.
+            raise), or only "record" it in `guard_counts`. A published model does not
+            say what its data looked like: there, positions need only be finite.
+        refinement: sampler other than the model's own; not for published models.
         device: torch device.
 
     Raises:
-        ValueError: A particle type is unknown, or the boundaries are not the model's.
+        ValueError: A particle type is unknown, the boundaries are not the model's, or
+            a published model shall have another sampler.
     """
 
     def __init__(  # noqa: PLR0913 (every option has a name and a default)
@@ -204,19 +206,36 @@ class Propagator:
         alone: the forces are a function of the positions, and what is linear in the
         noise cancels.
 
+        A published model gives the authors' score instead: that of its score network
+        at these positions, told that the beads have been there at rest.
+
         Args:
             positions: (n_beads, 3) nm, unwrapped.
-            n_pairs: pairs of steps to average over.
-            sigma: noise level of the score, in units of the predictor's spread; None:
-                the smallest of the model.
+            n_pairs: pairs of steps to average over; of no use to published models.
+            sigma: noise level of the score, in units of the predictor's spread, or in
+                nm for published models; None: the smallest of the model.
 
         Returns:
             (n_beads, 3) kJ/mol/nm. The centre of mass feels none where the model
             holds it out.
+
+        Raises:
+            ValueError: A published model without a score network.
         """
         here = self._checked(positions, (self.n_beads, 3), "positions")
-        state = self.start(positions)
         level = self._stepper.sigma_min if sigma is None else sigma
+        if isinstance(self.spec, PublishedSpec):
+            slope = self._stepper.score(here, here, level)
+        else:
+            slope = self._mean_score(here, n_pairs, level)
+        energy = units.thermal_energy(self.spec.temperature)
+        return np.asarray((energy * slope).cpu().numpy())
+
+    def _mean_score(
+        self, here: torch.Tensor, n_pairs: int, level: float
+    ) -> torch.Tensor:
+        """Score of the equilibrium at (n_beads, 3) nm, (n_beads, 3) 1/nm."""
+        state = self.start(here)
         total = torch.zeros_like(here)
         for pair in range(n_pairs):
             draws, _ = self._noise(state, [pair] * len(self.mappings))
@@ -225,8 +244,7 @@ class Propagator:
                     here, state.displacements, state.n_known, sign * draws
                 )
                 total += self._stepper.score(here + move, here, level)
-        energy = units.thermal_energy(self.spec.temperature)
-        return np.asarray((energy * total / (2 * n_pairs)).cpu().numpy())
+        return total / (2 * n_pairs)
 
     def _propose(self, state: State, attempt: Sequence[int]) -> State:
         systems, n_history = self._systems, self.spec.n_history

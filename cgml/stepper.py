@@ -7,8 +7,7 @@ import torch
 from cgml.config import ModelSpec, PublishedSpec, Refinement
 from cgml.edges import Edges, find_edges
 from cgml.graph import Atoms, Beads, build_system, join_beads
-from cgml.graphwm_model import build_published_system
-from cgml.graphwm_stepper import PublishedStepper
+from cgml.graphwm_adapter import PublishedAdapter
 from cgml.model import LearnedModel
 from cgml.predictor import History, Prediction, project, unwhiten, whiten
 from cgml.refiner import n_draws, sample
@@ -25,7 +24,7 @@ class Stepper(Protocol):
 
     Attributes:
         n_draws: standard normals that a step takes for each coordinate.
-        sigma_min: smallest noise level of the score network.
+        sigma_min: smallest noise level of the score network, as `score` takes it.
     """
 
     n_draws: int
@@ -58,7 +57,11 @@ class Stepper(Protocol):
     def score(
         self, positions: torch.Tensor, candidate: torch.Tensor, sigma: float
     ) -> torch.Tensor:
-        """Gradient of log p(candidate | positions), (n_beads, 3) float64, 1/nm."""
+        """Gradient of log p(candidate | positions), (n_beads, 3) float64, 1/nm.
+
+        The noise level sigma is in units of the predictor's spread, or, for published
+        models, in nm.
+        """
 
     def view(self, positions: torch.Tensor) -> View | None:
         """Positions and pairs that guards look at; None: nothing to look at."""
@@ -225,85 +228,12 @@ class LearnedStepper:
         if self._holds_centre:
             centres = [systems.molecule_centre(move) for move in moves]
             moves = moves - torch.stack(centres) if centres else moves
-        ages = torch.arange(len(moves))[:, None]
-        known = (ages < n_known[None]).float()  # (n_history, n_replicas)
-        known = known.to(systems.device)[:, systems.replica][:, :, None]
+        known = systems.known(n_known, len(moves))
         return History(
             positions=near.float(),
             displacements=moves.float() * known,
             known=known,
         )
-
-
-class PublishedAdapter:
-    """A published model as a Stepper.
-
-    Args:
-        module: networks.
-        spec: of the model.
-        systems: all replicas.
-    """
-
-    def __init__(self, module: Any, spec: PublishedSpec, systems: Systems) -> None:
-        unique = {
-            id(item): build_published_system(item, spec.parameters)
-            for item in systems.mappings
-        }
-        self._stepper = PublishedStepper(
-            module,
-            spec.parameters,
-            [unique[id(item)] for item in systems.mappings],
-            device=str(systems.device),
-        )
-        self._boxes = None if systems.boxes is None else list(systems.boxes)
-        self._spec = spec
-        self.n_draws = self._stepper.n_draws
-        self.sigma_min = spec.parameters.sigma_end or 0.0
-
-    def displacement(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-        draws: torch.Tensor,
-    ) -> torch.Tensor:
-        """Displacement of one step; unknown ones before it count as zero."""
-        del n_known
-        return self._stepper.move(positions, displacements, self._boxes, draws)
-
-    def radius_of_gyration(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> torch.Tensor:
-        """Radius of gyration of each replica, (n_replicas,) nm."""
-        del n_known
-        return self._stepper.property(positions, displacements, self._boxes)[:, 0]
-
-    def score(
-        self, positions: torch.Tensor, candidate: torch.Tensor, sigma: float
-    ) -> torch.Tensor:
-        """Score of a candidate, given the latent of the positions before it.
-
-        Raises:
-            ValueError: The model has no score network.
-        """
-        if sigma <= 0.0:
-            raise ValueError(
-                f"a score network is required for forces, model {self._spec.name!r} "
-                "has none"
-            )
-        unit = self._spec.length_unit
-        moves = positions.new_zeros(self._spec.n_history, *positions.shape)
-        with torch.inference_mode():
-            ahead = self._stepper.predict(positions, moves, self._boxes)
-            output = self._stepper.score(candidate / unit, ahead, self._boxes)
-        return output.double() / (sigma * unit)
-
-    def view(self, positions: torch.Tensor) -> None:
-        """Nothing: the file does not say what its training data looked like."""
-        del positions
 
 
 def bind(

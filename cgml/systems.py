@@ -83,6 +83,20 @@ class Systems:
         image = torch.floor(torch.einsum("bi,bij->bj", centre, inverse))
         return positions - torch.einsum("bi,bij->bj", image, cells)
 
+    def known(self, n_known: torch.Tensor, n_history: int) -> torch.Tensor:
+        """Flag the displacements that are true ones.
+
+        Args:
+            n_known: (n_replicas,) number of true displacements, the newest ones.
+            n_history: number of displacements in all.
+
+        Returns:
+            (n_history, n_beads, 1) float32, 1 for a true one, else 0; newest first.
+        """
+        ages = torch.arange(n_history)[:, None]
+        known = (ages < n_known[None]).float()  # (n_history, n_replicas)
+        return known.to(self.device)[:, self.replica][:, :, None]
+
     def molecule_centre(self, vectors: torch.Tensor) -> torch.Tensor:
         """Mass-weighted mean over each bead's molecule, (n_beads, 3)."""
         mean = self._molecule_sum(self.masses * vectors) / self.molecule_masses
