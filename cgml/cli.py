@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cgml.memory import keep_freed_memory
@@ -453,7 +453,8 @@ def models(
 ) -> None:
     """List the bundled models, or show the card of one.
 
-    Time steps in ps, temperatures in K.
+    Time steps in ps, temperatures in K. Published checkpoints become model files by
+    cgml import.
 
     For example:
         cgml models copolymer-chain
@@ -468,7 +469,8 @@ def models(
         card = bundled[name].with_suffix(".md")
         _out.print(Markdown(card.read_text(encoding="utf-8")))
         return
-    table = Table("name", "step / ps", "atoms per bead", "types", "box", "T / K")
+    name_column = Column("name", no_wrap=True)
+    table = Table(name_column, "step / ps", "atoms per bead", "types", "box", "T / K")
     for key, path in bundled.items():
         spec = read_spec(path)
         table.add_row(

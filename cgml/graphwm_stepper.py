@@ -160,6 +160,8 @@ class PublishedStepper:
     ) -> torch.Tensor:
         """Anneal candidate positions, in the unit of the model.
 
+        Where they run away to numbers that are not finite, it ends there and then.
+
         Args:
             candidate: (n_beads, 3) float64.
             ahead: from `predict`.
@@ -171,6 +173,8 @@ class PublishedStepper:
         """
         kick = (2.0 * self._step_size) ** 0.5
         for sigma, draw in zip(self._levels, draws, strict=True):
+            if not bool(torch.isfinite(candidate).all()):
+                break  # no neighbours to be found: a guard will see it
             score = self.score(candidate, ahead, boxes) / sigma
             candidate = candidate + (self._step_size * score + kick * draw).double()
         return candidate

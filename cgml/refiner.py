@@ -14,6 +14,7 @@ References:
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -294,31 +295,35 @@ def _multistep(
     angles = [math.atan(level) for level in levels]
     unit = white * math.cos(angles[0])
     slope, before = unit, 0.0
-    for index in range(len(levels) - 1):
-        angle, lower = angles[index], angles[index + 1]
-        clean = denoise(unit / math.cos(angle), levels[index])
-        earlier = slope
-        slope = (clean - unit * math.cos(angle)) / math.sin(angle)
+    for angle, lower in pairwise(angles):
+        earlier, slope = slope, _slope(denoise, unit, angle)
         step = angle - lower
         estimate = slope
-        if index > 0:
+        if before > 0.0:
             estimate = slope + 0.5 * step / before * (slope - earlier)
         unit, before = unit + step * estimate, step
     return denoise(unit / math.cos(angles[-1]), levels[-1])
 
 
+def _slope(denoise: Denoise, unit: torch.Tensor, angle: float) -> torch.Tensor:
+    """F = -du / dtheta at one angle."""
+    cosine = math.cos(angle)
+    clean = denoise(unit / cosine, math.tan(angle))
+    return (clean - unit * cosine) / math.sin(angle)
+
+
 def _heun(
     denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
 ) -> torch.Tensor:
-    """Heun's rule on the probability flow (Karras et al. 2022, algorithm 1)."""
+    """Heun's rule in the angle, two evaluations a step."""
     del noise
-    for index in range(len(levels) - 1):
-        sigma, lower = levels[index], levels[index + 1]
-        slope = (white - denoise(white, sigma)) / sigma
-        trial = white + (lower - sigma) * slope
-        second = (trial - denoise(trial, lower)) / lower
-        white = white + (lower - sigma) * 0.5 * (slope + second)
-    return denoise(white, levels[-1])
+    angles = [math.atan(level) for level in levels]
+    unit = white * math.cos(angles[0])
+    for angle, lower in pairwise(angles):
+        first = _slope(denoise, unit, angle)
+        second = _slope(denoise, unit + (angle - lower) * first, lower)
+        unit = unit + (angle - lower) * 0.5 * (first + second)
+    return denoise(unit / math.cos(angles[-1]), levels[-1])
 
 
 def _ancestral(

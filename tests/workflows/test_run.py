@@ -131,7 +131,7 @@ def test_a_finished_run_is_not_repeated(tiny_model, chains, tmp_path):
 def nervous_model(tiny_model, tmp_path):
     """A model whose guards stop about every tenth step of a chain."""
     spec = load_model(tiny_model).spec
-    limits = spec.statistics.model_copy(update={"bond_length_range": (0.3, 3.0)})
+    limits = spec.statistics.model_copy(update={"bond_length_range": (0.3, 3.3)})
     spec = spec.model_copy(update={"statistics": limits})
     save_model(tmp_path / "nervous.pt", spec, idle_model(spec))
     return tmp_path / "nervous.pt"
