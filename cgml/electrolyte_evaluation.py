@@ -81,16 +81,10 @@ class BoxEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return all figures with their errors; NaN is null."""
-        cost = self.cost
         return {
             "format": 1,
             "model": self.spec.model_dump(mode="json"),
-            "run": {
-                "length": self.options.length,
-                "n_replicas": self.options.n_replicas,
-                "seed": self.options.seed,
-                "device": self.options.device,
-            },
+            "run": self.options.as_json(),
             "summary": as_json(self.summary),
             "reference_halves": as_json(self.floor),
             "baselines": {
@@ -98,13 +92,7 @@ class BoxEvaluation:
             },
             "guard_trips": self.guard_counts,
             "failed": self.failed,
-            "cost": {
-                "n_paths": cost.n_paths,
-                "n_threads": cost.n_threads,
-                "seconds_per_ps": cost.seconds_per_ps,
-                "md_seconds_per_ps": cost.md_seconds_per_ps,
-                "speedup": cost.speedup,
-            },
+            "cost": self.cost.as_json(),
             "boxes": {
                 item.electrolyte.name: as_json(item.figures)
                 for item in self.comparisons

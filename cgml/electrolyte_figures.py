@@ -6,14 +6,13 @@ from typing import Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cgml.electrolyte_baselines import Prediction
 from cgml.electrolyte_comparison import N_SEGMENTS, Comparison
-from cgml.figures import BASELINE, LEARNED, REFERENCE, STYLE
+from cgml.figures import BASELINE, LEARNED, REFERENCE, panel_row, panels
 from cgml.statistics import Estimate
 
 COLOURS = (REFERENCE, LEARNED)
@@ -30,7 +29,7 @@ def parity_diffusivity(
     """Diffusivity of each species, a row, by each method, a column."""
     species = list(comparisons[0].electrolyte.groups)
     names = ["learned model", *(item.name for item in predictions)]
-    figure, rows = _panels(len(species), len(names), 1.75, 1.75)
+    figure, rows = panels(len(species), len(names), 1.75, 1.75)
     for row, name in zip(rows, species, strict=True):
         right = _figures(comparisons, f"log10_d_{name}_reference")
         learned = _figures(comparisons, f"log10_d_{name}_learned")
@@ -54,7 +53,7 @@ def displacements(comparisons: Sequence[Comparison]) -> Figure:
     """Mean squared displacement of each species, boxes from slow to fast."""
     chosen = spread_out(comparisons)
     species = list(chosen[0].electrolyte.groups)
-    figure, axes = _row(len(species), 2.5, 2.4)
+    figure, axes = panel_row(len(species), 2.5, 2.4)
     for axis, name in zip(axes, species, strict=True):
         for k, item in enumerate(chosen):
             for curve, colour in zip(item.displacements[name], COLOURS, strict=True):
@@ -79,7 +78,7 @@ def radial_distributions(comparisons: Sequence[Comparison]) -> Figure:
     """Radial distribution functions: a row for each box, a column for each pair."""
     chosen = spread_out(comparisons)
     pairs = list(chosen[0].distributions)
-    figure, rows = _panels(len(chosen), len(pairs), 1.9, 1.6)
+    figure, rows = panels(len(chosen), len(pairs), 1.9, 1.6)
     for row, item in zip(rows, chosen, strict=True):
         for axis, pair in zip(row, pairs, strict=True):
             for rdf, colour in zip(item.distributions[pair], COLOURS, strict=True):
@@ -106,7 +105,7 @@ def radial_distributions(comparisons: Sequence[Comparison]) -> Figure:
 def collisions(comparisons: Sequence[Comparison]) -> Figure:
     """Close pairs along the run over the mean of the reference."""
     chosen = spread_out(comparisons)
-    figure, axes = _row(len(chosen), 2.3, 2.0)
+    figure, axes = panel_row(len(chosen), 2.3, 2.0)
     part = (np.arange(N_SEGMENTS) + 0.5) / N_SEGMENTS
     top = 2.0
     for axis, item in zip(axes, chosen, strict=True):
@@ -132,7 +131,7 @@ def residences(comparisons: Sequence[Comparison]) -> Figure:
     """Correlation of contacts above chance: a row for each box."""
     chosen = spread_out(comparisons)
     pairs = list(chosen[0].electrolyte.pairs)
-    figure, rows = _panels(len(chosen), len(pairs), 1.9, 1.6)
+    figure, rows = panels(len(chosen), len(pairs), 1.9, 1.6)
     for row, item in zip(rows, chosen, strict=True):
         for axis, pair in zip(row, pairs, strict=True):
             notes = []
@@ -155,7 +154,7 @@ def residences(comparisons: Sequence[Comparison]) -> Figure:
 def lifetimes(comparisons: Sequence[Comparison]) -> Figure:
     """Lifetime of contacts of each pair: learned against reference, all boxes."""
     pairs = ["-".join(pair) for pair in comparisons[0].electrolyte.pairs]
-    figure, axes = _row(len(pairs), 1.9, 1.9)
+    figure, axes = panel_row(len(pairs), 1.9, 1.9)
     for axis, pair in zip(axes, pairs, strict=True):
         right = _figures(comparisons, f"lifetime_{pair}_reference")
         learned = _figures(comparisons, f"lifetime_{pair}_learned")
@@ -273,20 +272,3 @@ def _legend(figure: Figure, dashed: Sequence[str] = ()) -> None:
 def _dash(k: int) -> Dash:
     dashes: tuple[Dash, ...] = ("-", "--", ":", "-.")
     return dashes[k % len(dashes)]
-
-
-def _row(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    figure, rows = _panels(1, n, width, height)
-    return figure, rows[0]
-
-
-def _panels(
-    n_rows: int, n_columns: int, width: float, height: float
-) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure without global state, and its axes by row."""
-    size = (width * n_columns + 0.5, height * n_rows + 0.5)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    with mpl.rc_context(STYLE):
-        axes = figure.subplots(n_rows, n_columns, squeeze=False)
-    return figure, [list(row) for row in axes]

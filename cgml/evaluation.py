@@ -7,7 +7,7 @@ report.write(evaluation, Path("evaluation"))
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -62,6 +62,12 @@ class EvaluationOptions:
             if number is not None and not (number > 0.0 and math.isfinite(number)):
                 raise ValueError(f"{name} must be positive, got {number:g}")
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what decides the runs."""
+        content = asdict(self)
+        del content["md_seconds_per_ps"]
+        return content
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -87,6 +93,10 @@ class Cost:
         if self.md_seconds_per_ps is None:
             return None
         return self.md_seconds_per_ps / self.seconds_per_ps
+
+    def as_json(self) -> dict[str, float | None]:
+        """Return all numbers."""
+        return asdict(self) | {"speedup": self.speedup}
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,17 +141,10 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return all figures with their errors; NaN is null."""
-        cost = self.cost
         return {
             "format": 1,
             "model": self.spec.model_dump(mode="json"),
-            "run": {
-                "length": self.options.length,
-                "n_replicas": self.options.n_replicas,
-                "seed": self.options.seed,
-                "device": self.options.device,
-                "rg2_source": self.rg2_source,
-            },
+            "run": self.options.as_json() | {"rg2_source": self.rg2_source},
             "summary": as_json(self.summary),
             "reference_halves": as_json(self.floor),
             "baselines": {
@@ -149,13 +152,7 @@ class Evaluation:
             },
             "guard_trips": self.guard_counts,
             "failed": self.failed,
-            "cost": {
-                "n_paths": cost.n_paths,
-                "n_threads": cost.n_threads,
-                "seconds_per_ps": cost.seconds_per_ps,
-                "md_seconds_per_ps": cost.md_seconds_per_ps,
-                "speedup": cost.speedup,
-            },
+            "cost": self.cost.as_json(),
             "molecules": {
                 item.molecule.name: as_json(item.figures) for item in self.comparisons
             },

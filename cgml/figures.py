@@ -90,7 +90,7 @@ def distributions(comparisons: Sequence[Comparison]) -> Figure:
 def correlations(comparisons: Sequence[Comparison]) -> Figure:
     """Autocorrelation of the fastest, the median and the slowest molecule."""
     chosen = by_speed(comparisons)
-    figure, axes = _row(len(chosen), 2.4, 2.2)
+    figure, axes = panel_row(len(chosen), 2.4, 2.2)
     for axis, (word, item) in zip(axes, chosen.items(), strict=True):
         lags, values, errors = item.correlation
         shown = lags <= max(5.0 * item.figures["tau_reference"].value, lags[1])
@@ -117,7 +117,7 @@ def correlations(comparisons: Sequence[Comparison]) -> Figure:
 def surfaces(comparisons: Sequence[Comparison]) -> Figure:
     """Free energy over the two principal components of the reference."""
     chosen = by_speed(comparisons)
-    figure, rows = _panels(2, len(chosen), 2.3, 2.0)
+    figure, rows = panels(2, len(chosen), 2.3, 2.0)
     filled = None
     for column, (word, item) in enumerate(chosen.items()):
         planes = [
@@ -151,7 +151,7 @@ def surfaces(comparisons: Sequence[Comparison]) -> Figure:
 
 def bond_drift(comparisons: Sequence[Comparison]) -> Figure:
     """Quantiles of the learned bond lengths over time, against the reference."""
-    figure, axes = _row(len(QUANTILES), 2.3, 2.1)
+    figure, axes = panel_row(len(QUANTILES), 2.3, 2.1)
     drift = 100.0 * (np.array([item.bond_drift for item in comparisons]) - 1.0)
     n = drift.shape[1]
     lengths = [run.learned.rg2.shape[1] * run.learned.time_step for run in comparisons]
@@ -189,7 +189,7 @@ def cost(figures: Cost) -> Figure:
     if figures.md_seconds_per_ps is not None:
         names.append("reference MD")
         rates.append(figures.n_paths / figures.md_seconds_per_ps)
-    figure, axes = _row(1, 4.6, 0.5 + 0.4 * len(names))
+    figure, axes = panel_row(1, 4.6, 0.5 + 0.4 * len(names))
     axis = axes[0]
     bars = axis.barh(names, rates, color=[LEARNED, REFERENCE][: len(names)], height=0.6)
     axis.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4)
@@ -305,19 +305,20 @@ def _grid(
     """Return axes for n panels, row by row; what is left over stays empty."""
     n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
-    figure, rows = _panels(n_rows, n_columns, width, height)
+    figure, rows = panels(n_rows, n_columns, width, height)
     axes = [axis for row in rows for axis in row]
     for axis in axes[n:]:
         axis.set_axis_off()
     return figure, axes[:n]
 
 
-def _row(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    figure, rows = _panels(1, n, width, height)
+def panel_row(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of n panels side by side, width x height inches each."""
+    figure, rows = panels(1, n, width, height)
     return figure, rows[0]
 
 
-def _panels(
+def panels(
     n_rows: int, n_columns: int, width: float, height: float
 ) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure without global state, and its axes by row."""
