@@ -259,7 +259,8 @@ def test_seeds_decide_the_velocities_and_the_thermostat(melt):
 
     one, seeds = start(0, 0)
     again, same = start(0, 0)
-    np.testing.assert_array_equal(one, again)
+    # OpenMM shifts velocities by forces, whose last bit depends on its threads
+    np.testing.assert_allclose(one, again, atol=1e-6)
     assert seeds == same
     others = [start(seed, offset) for seed, offset in ((0, 1), (1, 0), (1, 1))]
     assert len({seeds, *(pair for _, pair in others)}) == 4
