@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cgml import electrolyte_comparison as comparison
 from cgml.comparison import common_strides
-from cgml.config import Refinement
+from cgml.config import BaseSpec, Refinement
 from cgml.electrolyte import BoxRun, Electrolyte
 from cgml.electrolyte_baselines import (
     Labelled,
@@ -55,7 +55,7 @@ class BoxEvaluation:
         cost: wall time.
     """
 
-    spec: Any
+    spec: BaseSpec
     options: EvaluationOptions
     comparisons: list[Comparison]
     failed: list[str]

@@ -8,7 +8,7 @@ is proportional to the mass, every eigenmode of the mass-weighted graph Laplacia
 is an Ornstein-Uhlenbeck process. After one step a mode of eigenvalue lambda keeps the
 fraction exp(-b lambda) of its value and has gained the variance
 c (1 - exp(-2 b lambda)) / lambda, which tends to 2 b c, free diffusion, for lambda ->
-0. The two numbers b and c are fitted to the training data (dataset.py); the networks
+0. The two numbers b and c are fitted to the training data (scales.py); the networks
 learn what the Rouse model lacks. Sampling in its metric makes all modes, from a bond
 to the whole chain, equally wide.
 

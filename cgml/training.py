@@ -21,12 +21,13 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from cgml.config import ModelSpec, TrainingConfig
-from cgml.dataset import Batch, WindowDataset, check_disjoint, fit_prior, measure
+from cgml.dataset import Batch, WindowDataset, check_disjoint
 from cgml.export import save_model
 from cgml.files import replacing
 from cgml.learner import Learner
 from cgml.mapping import Mapping
 from cgml.preparation import Coarsening, read_systems
+from cgml.scales import fit_prior, measure
 from cgml.trajectory import BeadTrajectory
 
 N_VALIDATION_BATCHES = 20

@@ -1,0 +1,233 @@
+"""What training frames look like: positions near the origin, prior, scales, limits."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse import csr_array
+
+from cgml.box import wrap
+from cgml.config import RousePrior, Statistics
+from cgml.edges import pairs_within
+from cgml.frames import BeadTrajectory
+from cgml.mapping import Mapping
+from cgml.rouse import gained_variance, laplacian_modes, retention
+
+
+def stride_of(trajectory: BeadTrajectory, time_step: float, n_history: int = 1) -> int:
+    """Stored frames per model step.
+
+    Args:
+        trajectory: bead frames.
+        time_step: of the model, ps.
+        n_history: earlier displacements in a window.
+
+    Raises:
+        ValueError: The stored spacing does not divide the model step, or the
+            trajectory is too short.
+    """
+    ratio = time_step / trajectory.time_step
+    stride = round(ratio)
+    if stride < 1 or abs(ratio - stride) > 1e-3:
+        raise ValueError(
+            f"the frame spacing must divide the model step, {trajectory.name!r} has "
+            f"{trajectory.time_step:g} ps, the model {time_step:g} ps"
+        )
+    needed = (n_history + 1) * stride + 1
+    if len(trajectory.positions) < needed:
+        raise ValueError(
+            f"{trajectory.name!r} has {len(trajectory.positions)} frames, a window of "
+            f"{n_history + 1} model steps takes {needed}"
+        )
+    return stride
+
+
+def molecule_centres(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Centre of mass of each bead's molecule, (n_frames, n_beads, 3) nm."""
+    mapping = trajectory.mapping
+    molecules, masses = mapping.molecule_index, mapping.bead_masses
+    n = int(molecules.max()) + 1
+    share = csr_array(
+        (masses, (molecules, np.arange(len(masses)))), shape=(n, len(masses))
+    )
+    share = share.multiply(1.0 / np.asarray(share.sum(axis=1))[:, None]).tocsr()
+    positions = trajectory.positions.astype(np.float64)
+    columns = np.moveaxis(positions, 1, 0).reshape(len(masses), -1)
+    centres = (share @ columns)[molecules].reshape(len(masses), -1, 3)
+    return np.ascontiguousarray(np.moveaxis(centres, 0, 1))
+
+
+def centred(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Positions relative to each molecule's centre of mass, (n_frames, n_beads, 3)."""
+    return np.asarray(trajectory.positions - molecule_centres(trajectory))
+
+
+def near_origin(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Positions as the networks see them, (n_frames, n_beads, 3) nm.
+
+    Relative to the system's centre of mass, or with every molecule whole and its
+    centre in the box.
+    """
+    positions = trajectory.positions.astype(np.float64)
+    if trajectory.box is None:
+        masses = trajectory.mapping.bead_masses
+        return positions - np.average(positions, axis=1, weights=masses)[:, None]
+    centres = molecule_centres(trajectory)
+    return positions + (wrap(centres, trajectory.box) - centres)
+
+
+def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> RousePrior:
+    """Maximum-likelihood Rouse constants of the internal modes.
+
+    Args:
+        trajectories: training molecules.
+        time_step: of the model, ps.
+    """
+    rows = []
+    for trajectory in trajectories:
+        stride = stride_of(trajectory, time_step)
+        mapping = trajectory.mapping
+        positions = centred(trajectory)
+        for index in range(int(mapping.molecule_index.max()) + 1):
+            member = np.flatnonzero(mapping.molecule_index == index)
+            local = np.full(mapping.n_beads, -1)
+            local[member] = np.arange(len(member))
+            bonds = local[mapping.bead_bonds]
+            masses = mapping.bead_masses[member]
+            values, vectors = laplacian_modes(masses, bonds[(bonds >= 0).all(axis=1)])
+            weights = np.sqrt(masses / masses.mean())
+            modes = np.einsum(
+                "bk,fbd->fkd", vectors * weights[:, None], positions[:, member]
+            )
+            now, later = modes[:-stride, 1:], modes[stride:, 1:]
+            moments = [
+                np.mean(a * b, axis=(0, 2))
+                for a, b in ((now, now), (now, later), (later, later))
+            ]
+            rows.append(np.stack((values[1:], *moments)))
+    eigenvalues, before, both, after = np.concatenate(rows, axis=1)
+
+    def cost(logs: NDArray[np.float64]) -> float:
+        prior = RousePrior(rate=float(np.exp(logs[0])), variance=float(np.exp(logs[1])))
+        kept, gained = (
+            retention(eigenvalues, prior),
+            gained_variance(eigenvalues, prior),
+        )
+        residual = after - 2.0 * kept * both + kept**2 * before
+        return float(np.mean(np.log(gained) + residual / gained))
+
+    best = minimize(cost, np.zeros(2), method="Nelder-Mead")
+    return RousePrior(rate=float(np.exp(best.x[0])), variance=float(np.exp(best.x[1])))
+
+
+class _Extremes(NamedTuple):
+    """What one trajectory looks like; not a number where there is nothing to see.
+
+    Attributes:
+        square_move: mean square displacement of a bead in one step, nm^2.
+        longest_move: largest displacement, nm.
+        square_bond: mean square distance of bonded beads, nm^2.
+        shortest_bond: nm.
+        longest_bond: nm.
+        closest: shortest distance of two beads that share no bond, nm.
+        degree: mean number of edges that arrive at a bead.
+    """
+
+    square_move: float
+    longest_move: float
+    square_bond: float
+    shortest_bond: float
+    longest_bond: float
+    closest: float
+    degree: float
+
+
+def measure(
+    trajectories: Sequence[BeadTrajectory], time_step: float, cutoff: float | None
+) -> Statistics:
+    """Scales and guard limits of the training data.
+
+    Args:
+        trajectories: training molecules.
+        time_step: of the model, ps.
+        cutoff: of the model, nm, or None for all pairs of a molecule.
+
+    Raises:
+        ValueError: No two beads are bonded.
+    """
+    rows = [_extremes(item, time_step, cutoff) for item in trajectories]
+    each = dict(zip(_Extremes._fields, np.array(rows).T, strict=True))
+    if np.isnan(each["square_bond"]).all():
+        raise ValueError("training frames without any bonded beads, bonds are required")
+    closest = float(np.min(each["closest"]))
+    return Statistics(
+        length_scale=float(np.sqrt(np.nanmean(each["square_bond"]))),
+        displacement_scale=float(np.sqrt(np.mean(each["square_move"]))),
+        max_displacement=float(np.max(each["longest_move"])),
+        bond_length_range=(
+            float(np.nanmin(each["shortest_bond"])),
+            float(np.nanmax(each["longest_bond"])),
+        ),
+        min_distance=closest if math.isfinite(closest) else 0.0,
+        mean_degree=float(max(np.mean(each["degree"]), 1.0)),
+    )
+
+
+def _extremes(
+    trajectory: BeadTrajectory, time_step: float, cutoff: float | None
+) -> _Extremes:
+    stride, mapping = stride_of(trajectory, time_step), trajectory.mapping
+    # a periodic system moves as a whole, a molecule in the open is held at rest
+    path = centred(trajectory) if trajectory.box is None else trajectory.positions
+    move = np.linalg.norm(path[stride:] - path[:-stride], axis=-1)
+    first, second = mapping.bead_bonds.T
+    bond = np.full((1, 1), np.nan)
+    if len(first):
+        frames = trajectory.positions[::stride]
+        gaps = frames[:, first] - frames[:, second]
+        bond = np.linalg.norm(gaps.astype(np.float64), axis=-1)
+    closest, degree = _neighbourhood(trajectory, stride, cutoff)
+    return _Extremes(
+        float(np.mean(move**2)),
+        float(move.max()),
+        float(np.mean(bond**2)),
+        float(bond.min()),
+        float(bond.max()),
+        closest,
+        degree,
+    )
+
+
+def _neighbourhood(
+    trajectory: BeadTrajectory, stride: int, cutoff: float | None
+) -> tuple[float, float]:
+    """Shortest distance of beads without a bond, nm, and mean number of edges."""
+    mapping = trajectory.mapping
+    n, box = mapping.n_beads, trajectory.box
+    bonds = torch.from_numpy(mapping.bead_bonds @ np.array([n, 1]))  # keys, i < j
+    cells = None if box is None else [torch.tensor(box)]
+    closest, n_pairs = math.inf, []
+    for frame in near_origin(trajectory)[::stride]:
+        places = torch.tensor(frame)
+        if cutoff is None:
+            first, second = torch.from_numpy(_molecule_pairs(mapping))
+            shift = torch.zeros(1, 3)
+        else:
+            pairs = pairs_within([n], places, cutoff, cells)
+            first, second, _, shift = (part[pairs[0] <= pairs[1]] for part in pairs)
+        is_bond = torch.isin(first * n + second, bonds) & (shift == 0.0).all(dim=1)
+        apart = (places[second] - places[first] + shift).norm(dim=1)[~is_bond]
+        closest = min(closest, float(apart.min()) if len(apart) else math.inf)
+        n_pairs.append(len(apart) + len(bonds))
+    return closest, 2.0 * float(np.mean(n_pairs)) / n
+
+
+def _molecule_pairs(mapping: Mapping) -> NDArray[np.int64]:
+    """Pairs of beads of one molecule, (2, n_pairs), i < j."""
+    first, second = np.triu_indices(mapping.n_beads, k=1)
+    same = mapping.molecule_index[first] == mapping.molecule_index[second]
+    return np.stack((first[same], second[same]))
