@@ -91,6 +91,24 @@ class Refinement(_Section):
         return self
 
 
+class Execution(_Section):
+    """How the networks are evaluated: what costs time and leaves the answer alone.
+
+    Attributes:
+        plain: take the plain path everywhere: every list of neighbours searched anew,
+            every product as the equations have it, nothing compiled. The reference
+            that the fast path is tested against.
+        precision: of products inside the networks; sums over edges, normalisation
+            and positions stay float32 or better.
+    """
+
+    plain: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+FAST = Execution()  # same answers as the plain path, sooner
+
+
 class Statistics(_Section):
     """What the training data looked like: scales and the limits of the guards.
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from cgml.electrolyte import Pair
 from cgml.electrolyte_baselines import Prediction
 from cgml.electrolyte_comparison import N_SEGMENTS, Comparison
 from cgml.figures import BASELINE, LEARNED, REFERENCE, panel_row, panels
@@ -93,11 +94,7 @@ def radial_distributions(comparisons: Sequence[Comparison]) -> Figure:
                 axis.plot(rdf.distances, rdf.values, color=colour, linewidth=1.2)
             axis.axhline(1.0, color="black", linewidth=0.4)
             axis.set(xlim=(0.0, rdf.distances[-1]), ylim=(0.0, None))
-            if row is rows[0]:
-                axis.set_title(f"{pair[0]} – {pair[1]}", pad=3)
-            if row is rows[-1]:
-                axis.set_xlabel("distance / nm")
-        row[0].set_ylabel(f"{item.electrolyte.name}\n$g(r)$")
+    _label_pairs(rows, chosen, pairs, ("distance / nm", "$g(r)$"))
     _legend(figure)
     return figure
 
@@ -142,11 +139,7 @@ def residences(comparisons: Sequence[Comparison]) -> Figure:
                 axis.plot(side.lags, values, color=colour)
                 notes.append(side.lifetime)
             _contact_axis(axis, notes)
-            if row is rows[0]:
-                axis.set_title(f"{pair[0]} – {pair[1]}", pad=3)
-            if row is rows[-1]:
-                axis.set_xlabel("time / ps")
-        row[0].set_ylabel(f"{item.electrolyte.name}\ncontacts, correlation")
+    _label_pairs(rows, chosen, pairs, ("time / ps", "contacts, correlation"))
     _legend(figure)
     return figure
 
@@ -254,6 +247,21 @@ def _contact_axis(axis: Axes, lifetimes: Sequence[Estimate]) -> None:
             color=colour,
             fontsize=7.5,
         )
+
+
+def _label_pairs(
+    rows: Sequence[Sequence[Axes]],
+    chosen: Sequence[Comparison],
+    pairs: Sequence[Pair],
+    words: tuple[str, str],
+) -> None:
+    """Name boxes (rows) and pairs (columns), and the two axes."""
+    for axis, pair in zip(rows[0], pairs, strict=True):
+        axis.set_title(f"{pair[0]} – {pair[1]}", pad=3)
+    for axis in rows[-1]:
+        axis.set_xlabel(words[0])
+    for row, item in zip(rows, chosen, strict=True):
+        row[0].set_ylabel(f"{item.electrolyte.name}\n{words[1]}")
 
 
 def _legend(figure: Figure, dashed: Sequence[str] = ()) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from cgml.box import Box, check_box, images, unwrap
 from cgml.mapping import Mapping
@@ -183,8 +182,8 @@ def coarsen(trajectory: Trajectory, mapping: Mapping) -> BeadTrajectory:
 
 
 def whole_paths(
-    positions: NDArray[np.float32], graph: MolecularGraph, box: Box | None
-) -> NDArray[np.float32]:
+    positions: NDArray[Any], graph: MolecularGraph, box: Box | None
+) -> NDArray[Any]:
     """Undo periodic boundaries: molecules whole in each frame, no jumps in time.
 
     Bonds must be shorter than half the box, and so must be the way of a molecule's
@@ -226,21 +225,9 @@ def whole_beads(
     Raises:
         ValueError: the number of particles is neither, or a position is not finite.
     """
-    is_of_beads = positions.shape[1] == mapping.n_beads
-    bonds = mapping.bead_bonds if is_of_beads else mapping.graph.bonds
-    whole = make_whole(positions, bonds, box)
-    beads = whole if is_of_beads else mapping.positions(whole)
-    if box is None:
-        return beads
-    molecules = mapping.molecule_index
-    share = csr_array(
-        (
-            1.0 / np.bincount(molecules)[molecules],
-            (molecules, np.arange(len(molecules))),
-        )
-    )
-    centres = np.stack([share @ frame for frame in beads])
-    return np.asarray(beads + (unwrap(centres, box) - centres)[:, molecules])
+    if positions.shape[1] == mapping.n_beads:
+        return np.array(whole_paths(positions, mapping.bead_graph, box), dtype=float)
+    return mapping.positions(whole_paths(positions, mapping.graph, box))
 
 
 def whole_start(

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from cgml.config import PublishedSpec
+from cgml.config import Execution, PublishedSpec
 from cgml.graphwm_model import build_published_system
 from cgml.graphwm_stepper import PublishedStepper
 from cgml.systems import Systems
@@ -17,13 +17,20 @@ class PublishedAdapter:
         module: networks.
         spec: of the model.
         systems: all replicas; a repeated mapping is built and embedded once.
+        execution: how the networks are evaluated.
 
     Raises:
         ValueError: A particle type or bond type is unknown, or a particle has not the
             mass of its type.
     """
 
-    def __init__(self, module: Any, spec: PublishedSpec, systems: Systems) -> None:
+    def __init__(
+        self,
+        module: Any,
+        spec: PublishedSpec,
+        systems: Systems,
+        execution: Execution,
+    ) -> None:
         unique = {
             id(item): build_published_system(item, spec.parameters)
             for item in systems.mappings
@@ -36,6 +43,7 @@ class PublishedAdapter:
         )
         self._boxes = None if systems.boxes is None else list(systems.boxes)
         self._spec, self._systems = spec, systems
+        self._execution = execution
         self.n_draws = self._stepper.n_draws
         self.sigma_min = (spec.parameters.sigma_end or 0.0) * spec.length_unit
 

@@ -8,13 +8,13 @@ algorithm 1, with a constant step.
 """
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from vesin_torch import NeighborList
 
+from cgml.box import minimum_image, wrap
 from cgml.graph import Atoms
 from cgml.graphwm import HyperParameters
 from cgml.graphwm_model import PublishedSystem
@@ -295,7 +295,7 @@ def find_published_edges(
     reach, wrapped = cutoff, positions
     if box is not None:  # no shortest image is longer than half of a + b + c
         reach = min(cutoff, 0.5 * float(torch.linalg.norm(box, dim=1).sum()))
-        wrapped = positions - torch.floor(positions @ torch.linalg.inv(box)) @ box
+        wrapped = torch.from_numpy(wrap(positions.numpy(), box.numpy()))
     search = NeighborList(cutoff=reach * (1.0 + SLACK), full_list=True)
     cell = torch.zeros(3, 3, dtype=torch.float64) if box is None else box
     first, second = search.compute(
@@ -305,25 +305,14 @@ def find_published_edges(
     own = torch.arange(n) * (n + 1)
     keys = torch.unique(torch.cat((second * n + first, bonded, own)))
     receiver, sender = torch.div(keys, n, rounding_mode="floor"), keys % n
-    vectors = _shortest(positions[sender] - positions[receiver], box).float()
+    gaps = (positions[sender] - positions[receiver]).numpy()
+    cell_vectors = None if box is None else box.numpy()
+    vectors = torch.from_numpy(minimum_image(gaps, cell_vectors)).float()
     is_near = vectors.square().sum(dim=1).sqrt() <= cutoff
     is_bond = torch.isin(keys, bonded)
     kinds = (is_bond & (is_near | (box is not None))).long()
     kept = is_near | is_bond
     return PublishedEdges(sender[kept], receiver[kept], vectors[kept], kinds[kept])
-
-
-def _shortest(vectors: torch.Tensor, box: torch.Tensor | None) -> torch.Tensor:
-    """Shortest periodic images of (n, 3) vectors."""
-    if box is None:
-        return vectors
-    vectors = vectors - torch.round(vectors @ torch.linalg.inv(box)) @ box
-    if not bool(torch.tril(box, -1).any()):
-        return vectors
-    shifts = torch.tensor(list(product((0.0, -1.0, 1.0), repeat=3))).to(box) @ box
-    images = vectors[:, None] + shifts  # (n, 27, 3)
-    best = images.square().sum(dim=2).argmin(dim=1)
-    return images[torch.arange(len(vectors)), best]
 
 
 def _check(name: str, values: torch.Tensor, shape: tuple[int, ...]) -> None:

@@ -124,6 +124,12 @@ class Mapping:
         return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
 
     @cached_property
+    def bead_graph(self) -> MolecularGraph:
+        """The beads as particles of one type, with their masses and bonds."""
+        types = ["bead"] * self.n_beads
+        return MolecularGraph.create(types, self.bead_masses, self.bead_bonds)
+
+    @cached_property
     def molecule_index(self) -> NDArray[np.int64]:
         """Molecule of each bead, (n_beads,)."""
         molecule = np.empty(self.n_beads, dtype=np.int64)

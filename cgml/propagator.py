@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import noise, units
-from cgml.config import ModelSpec, PublishedSpec, Refinement
+from cgml.config import FAST, Execution, ModelSpec, PublishedSpec, Refinement
 from cgml.guards import GUARDS, GuardError, Guards
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
@@ -60,6 +60,7 @@ class Propagator:
             raise), or only "record" it in `guard_counts`. A published model does not
             say what its data looked like: there, positions need only be finite.
         refinement: sampler other than the model's own; not for published models.
+        execution: how the networks are evaluated; by default the fast, exact way.
         device: torch device.
 
     Raises:
@@ -77,6 +78,7 @@ class Propagator:
         box: NDArray[np.float64] | None = None,
         guard: GuardPolicy = "raise",
         refinement: Refinement | None = None,
+        execution: Execution = FAST,
         device: str = "cpu",
     ) -> None:
         self.spec = model.spec
@@ -102,7 +104,7 @@ class Propagator:
         self.guard_counts = dict.fromkeys(GUARDS, 0)
         self._device = torch.device(device)
         self._systems = Systems(self.mappings, self._device, box)
-        self._stepper = bind(model, self._systems, refinement)
+        self._stepper = bind(model, self._systems, refinement, execution)
         self._kick_deviation = self._kicks_of(self.spec.friction)
         self.slices = self._systems.slices
         self.n_beads = self.slices[-1].stop

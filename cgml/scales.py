@@ -210,13 +210,12 @@ def _neighbourhood(
     n, box = mapping.n_beads, trajectory.box
     bonds = torch.from_numpy(mapping.bead_bonds @ np.array([n, 1]))  # keys, i < j
     cells = None if box is None else [torch.tensor(box)]
+    first, second = torch.from_numpy(_molecule_pairs(mapping))
+    shift = torch.zeros(1, 3)
     closest, n_pairs = math.inf, []
     for frame in near_origin(trajectory)[::stride]:
         places = torch.tensor(frame)
-        if cutoff is None:
-            first, second = torch.from_numpy(_molecule_pairs(mapping))
-            shift = torch.zeros(1, 3)
-        else:
+        if cutoff is not None:
             pairs = pairs_within([n], places, cutoff, cells)
             first, second, _, shift = (part[pairs[0] <= pairs[1]] for part in pairs)
         is_bond = torch.isin(first * n + second, bonds) & (shift == 0.0).all(dim=1)

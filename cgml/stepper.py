@@ -4,7 +4,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from cgml.config import ModelSpec, PublishedSpec, Refinement
+from cgml.config import Execution, ModelSpec, PublishedSpec, Refinement
 from cgml.edges import Edges, find_edges
 from cgml.graph import Atoms, Beads, build_system, join_beads
 from cgml.graphwm_adapter import PublishedAdapter
@@ -75,15 +75,22 @@ class LearnedStepper:
         spec: of the model.
         systems: all replicas; a repeated mapping is built and embedded once.
         refinement: how the score network is sampled.
+        execution: how the networks are evaluated.
     """
 
     def __init__(
-        self, module: Any, spec: ModelSpec, systems: Systems, refinement: Refinement
+        self,
+        module: Any,
+        spec: ModelSpec,
+        systems: Systems,
+        refinement: Refinement,
+        execution: Execution,
     ) -> None:
         self._module = module.to(systems.device)
         self._spec, self._systems = spec, systems
-        self._refinement = refinement
+        self._refinement, self._execution = refinement, execution
         self._holds_centre = spec.friction is not None
+        self._boxes = None if systems.boxes is None else list(systems.boxes.cpu())
         self.n_draws = n_draws(refinement)
         self.sigma_min = refinement.sigma_min
         unique = {id(item): item for item in systems.mappings}
@@ -114,9 +121,9 @@ class LearnedStepper:
             systems, edges = self._systems, self._edges
             near = systems.near_origin(positions)
             if edges is None:
-                boxes = None if systems.boxes is None else list(systems.boxes.cpu())
-                cutoff = self._spec.cutoff
-                edges = find_edges(self._beads, systems.sizes, near, cutoff, boxes)
+                edges = find_edges(
+                    self._beads, systems.sizes, near, self._spec.cutoff, self._boxes
+                )
                 edges = _to(edges, systems.device)
             self._last = positions, (near, edges)
         return self._last[1]
@@ -237,7 +244,10 @@ class LearnedStepper:
 
 
 def bind(
-    model: LearnedModel, systems: Systems, refinement: Refinement | None
+    model: LearnedModel,
+    systems: Systems,
+    refinement: Refinement | None,
+    execution: Execution,
 ) -> Stepper:
     """Bind a model to systems.
 
@@ -245,6 +255,7 @@ def bind(
         model: from `cgml.load_model`.
         systems: all replicas.
         refinement: sampler other than the model's own.
+        execution: how the networks are evaluated.
 
     Raises:
         ValueError: a sampler for a published model, which has its own.
@@ -252,7 +263,7 @@ def bind(
     spec = model.spec
     if isinstance(spec, ModelSpec):
         sampler = spec.refinement if refinement is None else refinement
-        return LearnedStepper(model.module, spec, systems, sampler)
+        return LearnedStepper(model.module, spec, systems, sampler, execution)
     if not isinstance(spec, PublishedSpec):
         raise TypeError(f"a spec of networks is required, got {type(spec).__name__}")
     if refinement is not None:
@@ -260,7 +271,7 @@ def bind(
             f"the sampler of the published model {spec.name!r} is fixed: leave "
             "refinement out"
         )
-    return PublishedAdapter(model.module, spec, systems)
+    return PublishedAdapter(model.module, spec, systems, execution)
 
 
 def _to(parts: Parts, device: torch.device) -> Parts:

@@ -64,6 +64,9 @@ class Systems:
         self.masses = torch.tensor(masses)[:, None].to(device)
         self.molecule_masses = self._molecule_sum(self.masses)
         self.boxes = _boxes(box, len(self.mappings), device)
+        if self.boxes is not None:  # of each bead, (n_beads, 3, 3)
+            self._cells = self.boxes.index_select(0, self.replica)
+            self._inverse = torch.linalg.inv(self.boxes).index_select(0, self.replica)
 
     def near_origin(self, positions: torch.Tensor) -> torch.Tensor:
         """Positions small enough for single precision.
@@ -77,11 +80,9 @@ class Systems:
         """
         if self.boxes is None:
             return positions - self.system_centre(positions)
-        cells = self.boxes.index_select(0, self.replica)  # (n_beads, 3, 3)
-        inverse = torch.linalg.inv(self.boxes).index_select(0, self.replica)
         centre = self.molecule_centre(positions)
-        image = torch.floor(torch.einsum("bi,bij->bj", centre, inverse))
-        return positions - torch.einsum("bi,bij->bj", image, cells)
+        image = torch.floor(torch.einsum("bi,bij->bj", centre, self._inverse))
+        return positions - torch.einsum("bi,bij->bj", image, self._cells)
 
     def known(self, n_known: torch.Tensor, n_history: int) -> torch.Tensor:
         """Flag the displacements that are true ones.

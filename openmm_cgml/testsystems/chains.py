@@ -14,7 +14,6 @@ neighbours (1-2) do not interact otherwise; 1-3 and beyond do. Open boundaries.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from openmm import app
 
 from cgml import units
+from openmm_cgml.testsystems.building import add_particles, springs
 
 SPECIES = {"A": (0.05, 0), "B": (0.60, 0), "C": (0.25, 1), "D": (0.25, -1)}
 """Particle type -> Lennard-Jones depth (kJ/mol) and sign of the charge."""
@@ -150,7 +150,7 @@ def packed_chains(
     for _ in positions:
         system.addParticle(MASS)
     bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds()]
-    system.addForce(_bond_force(bonds))
+    system.addForce(springs(bonds, BOND_LENGTH, BOND_STIFFNESS))
     system.addForce(_pair_force("".join(sequences), bonds))
     if tether > 0.0:
         system.addForce(_tether_force([len(s) for s in sequences], sites, tether))
@@ -209,23 +209,8 @@ def _topology(sequences: Sequence[str]) -> app.Topology:
     """Name every atom by its type; bond neighbours along each chain."""
     topology = app.Topology()
     for sequence in sequences:
-        chain = topology.addChain()
-        # one residue per atom: PDB files know no two atoms of one name in a residue
-        atoms = [
-            topology.addAtom(letter, None, topology.addResidue("MON", chain))
-            for letter in sequence
-        ]
-        for one, other in pairwise(atoms):
-            topology.addBond(one, other)
+        add_particles(topology, sequence, "MON", is_bonded=True)
     return topology
-
-
-def _bond_force(bonds: list[tuple[int, int]]) -> openmm.HarmonicBondForce:
-    """Build the springs along the chains."""
-    force = openmm.HarmonicBondForce()
-    for i, j in bonds:
-        force.addBond(i, j, BOND_LENGTH, BOND_STIFFNESS)
-    return force
 
 
 def _pair_force(letters: str, bonds: list[tuple[int, int]]) -> openmm.NonbondedForce:

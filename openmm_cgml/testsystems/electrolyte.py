@@ -15,7 +15,6 @@ off between r_switch and r_cut. Bonded neighbours (1-2) do not interact otherwis
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from openmm import app
 
 from cgml import units
+from openmm_cgml.testsystems.building import add_particles, springs
 
 
 class Species(NamedTuple):
@@ -177,7 +177,7 @@ def polymer_electrolyte(
     for _ in types:
         system.addParticle(MASS)
     system.setDefaultPeriodicBoxVectors(*box)
-    system.addForce(_bond_force(bonds))
+    system.addForce(springs(bonds, BOND_LENGTH, BOND_STIFFNESS))
     system.addForce(_pair_force(types, bonds))
     system.addForce(_cation_force(types, bonds))
     positions = _pack(types, len(sequence), n_chains, edge, rng)
@@ -219,27 +219,11 @@ def _types(sequence: str, n_chains: int, n_ion_pairs: int) -> str:
 def _topology(sequence: str, n_chains: int, n_ion_pairs: int) -> app.Topology:
     """Name every particle by its type; bond neighbours along each chain."""
     topology = app.Topology()
-    # one residue per particle: PDB files know no two atoms of one name in a residue
-    parts = [(sequence, "MON")] * n_chains
-    parts += [(CATION * n_ion_pairs, "CAT"), (ANION * n_ion_pairs, "ANI")]
-    for names, residue in parts:
-        chain = topology.addChain()
-        atoms = [
-            topology.addAtom(name, None, topology.addResidue(residue, chain))
-            for name in names
-        ]
-        if residue == "MON":
-            for one, other in pairwise(atoms):
-                topology.addBond(one, other)
+    for _ in range(n_chains):
+        add_particles(topology, sequence, "MON", is_bonded=True)
+    for ion, residue in ((CATION, "CAT"), (ANION, "ANI")):
+        add_particles(topology, ion * n_ion_pairs, residue, is_bonded=False)
     return topology
-
-
-def _bond_force(bonds: list[tuple[int, int]]) -> openmm.HarmonicBondForce:
-    """Build the springs along the chains."""
-    force = openmm.HarmonicBondForce()
-    for i, j in bonds:
-        force.addBond(i, j, BOND_LENGTH, BOND_STIFFNESS)
-    return force
 
 
 def _pair_force(types: str, bonds: list[tuple[int, int]]) -> openmm.NonbondedForce:
