@@ -135,11 +135,16 @@ class Model(nn.Module):
             sizes.n_edge,
             sizes.n_predictor_layers,
             spec.n_history,
+            sizes.n_vectors,
             _radial(spec),
         )
         self.conditioner = Conditioner(sizes.n_edge, _radial(spec))
         self.denoiser = Denoiser(
-            sizes.n_node, sizes.n_edge, sizes.n_refiner_layers, _radial(spec)
+            sizes.n_node,
+            sizes.n_edge,
+            sizes.n_refiner_layers,
+            sizes.n_vectors,
+            _radial(spec),
         )
         self.radius_head = RadiusHead(sizes.n_node)
         self._set("length_scale", scales.length_scale)

@@ -13,6 +13,7 @@ from cgml.networks import (
     RadialBasis,
     ScalarReadout,
     VectorReadout,
+    directions,
     edge_differences,
     from_lanes,
     length_and_direction,
@@ -68,6 +69,7 @@ class Predictor(nn.Module):
         n_edge: width of edge features.
         n_layers: rounds of messages.
         n_history: displacements of earlier steps.
+        n_vectors: vectors of a bead, for angles between edges; 0: none.
         radial: functions of the distance.
     """
 
@@ -83,6 +85,7 @@ class Predictor(nn.Module):
         n_edge: int,
         n_layers: int,
         n_history: int,
+        n_vectors: int,
         radial: RadialBasis,
     ) -> None:
         super().__init__()
@@ -103,6 +106,7 @@ class Predictor(nn.Module):
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
+        self.directions = directions(n_layers, n_node, n_edge, n_vectors, 1 + n_history)
         self.shift = VectorReadout(n_node, n_edge, 2, 1 + n_history)
         self.spread = ScalarReadout(n_node)
 
@@ -153,17 +157,20 @@ class Predictor(nn.Module):
         nodes = self.node_encoder(torch.cat(node_parts, dim=1))
         latent = self.edge_encoder(torch.cat(edge_parts, dim=1))
         latent = latent + self.filter(radial_now) * pairs
-        for layer in self.layers:
-            nodes, latent = layer(
-                nodes, latent, edges.sender, edges.receiver, self.mean_degree
+        given = torch.stack(node_vectors, dim=1)
+        sender, receiver, degree = edges.sender, edges.receiver, self.mean_degree
+        for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
+            nodes, latent = turn(
+                nodes, latent, along_now, given, sender, receiver, degree
             )
+            nodes, latent = layer(nodes, latent, sender, receiver, degree)
         force = self.shift(
             nodes,
             latent,
             torch.stack((along_now, along_relaxed), dim=1),
-            torch.stack(node_vectors, dim=1),
-            edges.receiver,
-            self.mean_degree,
+            given,
+            receiver,
+            degree,
         )
         mean = relaxed + apply_blocks(beads.root_kernel, beads.slots, force)
         raw = self.spread(nodes) + 0.4

@@ -28,6 +28,7 @@ from cgml.networks import (
     Interaction,
     RadialBasis,
     VectorReadout,
+    directions,
     edge_differences,
     from_lanes,
     length_and_direction,
@@ -112,6 +113,7 @@ class Denoiser(nn.Module):
         n_node: width of node features.
         n_edge: width of edge features.
         n_layers: rounds of messages.
+        n_vectors: vectors of a bead, for angles between edges; 0: none.
         radial: functions of the distance.
     """
 
@@ -120,7 +122,12 @@ class Denoiser(nn.Module):
     frequencies: torch.Tensor
 
     def __init__(
-        self, n_node: int, n_edge: int, n_layers: int, radial: RadialBasis
+        self,
+        n_node: int,
+        n_edge: int,
+        n_layers: int,
+        n_vectors: int,
+        radial: RadialBasis,
     ) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
@@ -134,6 +141,7 @@ class Denoiser(nn.Module):
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
+        self.directions = directions(n_layers, n_node, n_edge, n_vectors, 3)
         self.readout = VectorReadout(n_node, n_edge, 3, 3)
 
     def forward(
@@ -189,15 +197,16 @@ class Denoiser(nn.Module):
                 dim=1,
             )
         )
-        for layer in self.layers:
-            nodes, latent = layer(
-                nodes, latent, edges.sender, edges.receiver, self.mean_degree
-            )
+        given = torch.stack((unit, condition.drift, candidate - condition.mean), dim=1)
+        sender, receiver, degree = edges.sender, edges.receiver, self.mean_degree
+        for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
+            nodes, latent = turn(nodes, latent, along, given, sender, receiver, degree)
+            nodes, latent = layer(nodes, latent, sender, receiver, degree)
         correction: torch.Tensor = self.readout(
             nodes,
             latent,
             torch.stack((along, condition.along_now, condition.along_mean), dim=1),
-            torch.stack((unit, condition.drift, candidate - condition.mean), dim=1),
+            given,
             edges.receiver,
             self.mean_degree,
         )

@@ -40,8 +40,9 @@ SPECS = pytest.mark.parametrize(
         small_spec(cutoff=4.0),
         small_spec(friction=None),
         small_spec(n_history=0),
+        small_spec(network={"n_vectors": 3}),
     ],
-    ids=["all pairs", "cutoff", "free centre", "no history"],
+    ids=["all pairs", "cutoff", "free centre", "no history", "angles"],
 )
 
 

@@ -51,8 +51,12 @@ def path_of(model: LearnedModel) -> tuple[torch.Tensor, np.ndarray]:
     return torch.stack(frames), propagator.radius_of_gyration(state)
 
 
-def test_eager_scripted_and_loaded_give_the_same_bits(eager, saved):
+@pytest.mark.parametrize("n_vectors", [0, 3])
+def test_eager_scripted_and_loaded_give_the_same_bits(n_vectors, tmp_path):
     """Four steps: TorchScript changes its mind about fusing after two calls."""
+    eager = learned(small_spec(network={"n_vectors": n_vectors}))
+    saved = tmp_path / "model.pt"
+    save_model(saved, eager.spec, eager.module)
     frames, radii = path_of(eager)
     scripted = LearnedModel(eager.spec, script(eager.module))
     for other in (scripted, load_model(saved)):

@@ -4,6 +4,7 @@ import torch
 
 from cgml.networks import (
     MLP,
+    Directions,
     Interaction,
     RadialBasis,
     VectorReadout,
@@ -96,6 +97,44 @@ def test_interaction_against_a_loop(stream):
     for i in range(N_NODES):
         update = layer.update(torch.cat((nodes[i], total[i] / 3.0**0.5)))
         close(new_nodes[i], layer.norm(nodes[i] + update))
+
+
+def test_directions_against_a_loop(stream):
+    layer = Directions(N_NODE, N_EDGE, 5, 2).double()
+    nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, N_EDGES, N_EDGE)
+    along, own = normal(stream, N_EDGES, 3), normal(stream, N_NODES, 2, 3)
+    sender, receiver = pairs(stream)
+    degree = torch.tensor(3.0, dtype=torch.float64)
+    new_nodes, new_edges = layer(nodes, edges, along, own, sender, receiver, degree)
+
+    vectors = torch.zeros(N_NODES, 5, 3, dtype=torch.float64)
+    for edge in range(N_EDGES):
+        share = torch.outer(layer.edge(edges[edge]), along[edge])
+        vectors[receiver[edge]] += share / 3.0**0.5
+    for i in range(N_NODES):
+        vectors[i] += layer.node(nodes[i]).view(2, 5).T @ own[i]
+        lengths = (vectors[i].square().sum(dim=1) + 1e-8).sqrt()
+        inputs = torch.cat((nodes[i], lengths))
+        close(new_nodes[i], nodes[i] + layer.to_node(inputs))
+    for edge in range(N_EDGES):
+        i, j = receiver[edge], sender[edge]
+        seen = torch.cat((vectors[i] @ along[edge], vectors[j] @ along[edge]))
+        close(new_edges[edge], edges[edge] + layer.to_edge(seen))
+
+
+def test_with_directions_a_bead_knows_angles(stream):
+    """Two neighbours on one side, or on two: same distances, another answer."""
+    layer = Directions(N_NODE, N_EDGE, 5, 1).double()
+    nodes, edges = normal(stream, 3, N_NODE), normal(stream, 2, N_EDGE)
+    sender, receiver = torch.tensor([1, 2]), torch.tensor([0, 0])
+    own = torch.zeros(3, 1, 3, dtype=torch.float64)
+    degree = torch.tensor(1.0, dtype=torch.float64)
+    found = []
+    for side in (1.0, -1.0):
+        along = torch.tensor([[1.0, 0.0, 0.0], [side, 0.0, 0.0]], dtype=torch.float64)
+        found.append(layer(nodes, edges, along, own, sender, receiver, degree))
+    assert (found[0][0][0] - found[1][0][0]).abs().max() > 1e-3
+    assert (found[0][1] - found[1][1]).abs().max() > 1e-3
 
 
 def test_vector_readout_against_a_loop(stream):

@@ -95,7 +95,11 @@ def test_the_global_stream_is_not_touched(model):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("network", [{}, WIDE], ids=["small", "wide"])
+@pytest.mark.parametrize(
+    "network",
+    [{}, WIDE, {"n_vectors": 3}, WIDE | {"n_vectors": 12}],
+    ids=["small", "wide", "angles", "wide with angles"],
+)
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 @pytest.mark.parametrize("mappings", [BY_FOUR, ANY_SIZE], ids=["by_four", "any_size"])
 def test_a_replica_alone_is_the_replica_in_a_batch(mappings, network, cutoff):
