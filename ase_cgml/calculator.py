@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ase_cgml.convert import NM, box_from_atoms, graph_from_atoms
 from ase_cgml.dynamics import KEY, LearnedCGMD, unpack_mapping
+from cgml.config import FAST, Execution
 from cgml.export import load_model
 from cgml.frames import whole_beads
 from cgml.mapping import Mapping
@@ -54,6 +55,7 @@ class CGMLDynamics(Calculator):
         guard: what to do when a step leaves the range of the training data: "raise"
             a GuardError, "redraw" the step, or "record" it in the log.
         n_pairs: pairs of steps that a mean force averages over.
+        execution: how the networks are evaluated; by default the fast, exact way.
 
     Raises:
         ValueError: bonds is neither None nor "guess", or the file is no model.
@@ -77,6 +79,7 @@ class CGMLDynamics(Calculator):
         device: str = "cpu",
         guard: GuardPolicy = "raise",
         n_pairs: int = 2,
+        execution: Execution = FAST,
     ) -> None:
         super().__init__()
         if bonds not in ("guess", None):
@@ -91,6 +94,7 @@ class CGMLDynamics(Calculator):
         self.device = device
         self.guard = guard
         self.n_pairs = n_pairs
+        self.execution = execution
         self._propagator: Propagator | None = None  # of the forces
 
     def get_property(
@@ -151,6 +155,7 @@ class CGMLDynamics(Calculator):
             seed=seed,
             box=box,
             guard=self.guard,
+            execution=self.execution,
             device=self.device,
         )
 

@@ -10,6 +10,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from cgml.config import FAST, Execution
 from cgml.export import load_model
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
@@ -50,6 +51,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         guard: when a step leaves the range of the training data: "raise" (the Context
             stays at the last good step), "redraw" or "record".
         time_step: only checked: Quantity, or ps.
+        execution: how the networks are evaluated; by default the fast, exact way.
 
     Raises:
         ValueError: the time step is not the model's, a particle type is unknown, there
@@ -65,6 +67,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         device: str = "cpu",
         guard: GuardPolicy = "raise",
         time_step: Any = None,
+        execution: Execution = FAST,
     ) -> None:
         if not isinstance(model, LearnedModel):
             model = load_model(model, device)
@@ -72,6 +75,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             model.spec.check_time_step(_in_picoseconds(time_step))
         super().__init__(model.spec.time_step)
         self._model, self._device, self._guard = model, device, guard
+        self._execution = execution
         self._mapping = (
             None if topology is None else convert.resolve_mapping(topology, model.spec)
         )
@@ -257,6 +261,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             seed=self._history.seed,
             box=known_box,
             guard=self._guard,
+            execution=self._execution,
             device=self._device,
         )
         carrier = Carrier(propagator, system.getNumParticles(), known_box)
