@@ -35,6 +35,36 @@ def edge_vectors(positions: torch.Tensor, edges: Edges) -> torch.Tensor:
     return ends - positions.index_select(0, edges.sender) + edges.shift.to(ends.dtype)
 
 
+class EdgeSearch:
+    """Finds the edges of some systems, anew at every call.
+
+    Args:
+        beads: of all systems.
+        sizes: number of beads of each system.
+        cutoff: nm, or None: the edges of a molecule are the same for ever.
+        boxes: (3, 3) nm of each system, or None for open boundaries.
+    """
+
+    def __init__(
+        self,
+        beads: Beads,
+        sizes: Sequence[int],
+        cutoff: float | None,
+        boxes: Sequence[torch.Tensor] | None,
+    ) -> None:
+        self._beads, self._sizes = beads, sizes
+        self._cutoff, self._boxes = cutoff, boxes
+        self._fixed = None if cutoff is not None else find_edges(beads, sizes)
+
+    def __call__(self, positions: torch.Tensor) -> Edges:
+        """Find the edges at (n_beads, 3) positions, nm; see `find_edges`."""
+        if self._fixed is not None:
+            return self._fixed
+        return find_edges(
+            self._beads, self._sizes, positions, self._cutoff, self._boxes
+        )
+
+
 def find_edges(
     beads: Beads,
     sizes: Sequence[int],
@@ -61,12 +91,12 @@ def find_edges(
     n = len(beads.molecules)
     device = beads.molecules.device
     if cutoff is None or positions is None:
-        keys = torch.cat(_molecule_keys(beads.molecules.cpu(), n)).sort().values
+        keys = torch.cat(molecule_keys(beads.molecules.cpu(), n)).sort().values
         sender, receiver = keys % n, torch.div(keys, n, rounding_mode="floor")
-        shift = torch.zeros(len(keys), 3)
-        return _edges(beads, sender, receiver, shift)
+        edges = _edges(beads, sender, receiver, torch.zeros(len(keys), 3))
+        return Edges(*(part.to(device) for part in edges))
     first, second, image, shift = pairs_within(sizes, positions.cpu(), cutoff, boxes)
-    bonds = _bond_keys(beads, n)
+    bonds = bond_keys(beads, n)
     lost = bonds[~torch.isin(bonds, (second * n + first)[image == 0])]
     first = torch.cat((first, lost % n))
     second = torch.cat((second, torch.div(lost, n, rounding_mode="floor")))
@@ -116,7 +146,7 @@ def pairs_within(
     return sender, receiver, image, shift.float()
 
 
-def _molecule_keys(molecules: torch.Tensor, n: int) -> list[torch.Tensor]:
+def molecule_keys(molecules: torch.Tensor, n: int) -> list[torch.Tensor]:
     """Receiver * n + sender of all pairs of two beads of one molecule."""
     order = torch.argsort(molecules, stable=True)
     keys = []
@@ -126,7 +156,7 @@ def _molecule_keys(molecules: torch.Tensor, n: int) -> list[torch.Tensor]:
     return keys
 
 
-def _bond_keys(beads: Beads, n: int) -> torch.Tensor:
+def bond_keys(beads: Beads, n: int) -> torch.Tensor:
     """Receiver * n + sender of all bonds, both ways."""
     width = beads.separation.size(1)
     bead = torch.zeros(beads.separation.size(0) * width, dtype=torch.int64)
@@ -148,7 +178,12 @@ def _edges(
     apart = beads.separation.cpu().reshape(-1)[place]
     is_other = molecules[receiver] != molecules[sender]
     apart[is_other | (shift != 0.0).any(dim=1)] = torch.inf
+    return Edges(sender, receiver, bond_features(apart), shift)
+
+
+def bond_features(apart: torch.Tensor) -> torch.Tensor:
+    """Features of pairs from the number of bonds between them, (n,) -> (n, 6)."""
     apart = apart.float()
     decays = [torch.exp(-apart / reach) for reach in (1.5, 4.0, 12.0, 40.0)]
     same = [(apart == 1.0).float(), torch.isfinite(apart).float()]
-    return Edges(sender, receiver, torch.stack([*same, *decays], dim=1), shift)
+    return torch.stack([*same, *decays], dim=1)

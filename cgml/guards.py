@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from cgml.config import Statistics
-from cgml.edges import Edges, edge_vectors
+from cgml.pairs import Neighbours
 
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
 BOND_MARGIN = 1.3  # of the longest bond in the training data
@@ -68,7 +68,7 @@ class Guards:
     def check(
         self,
         move: torch.Tensor,
-        view: tuple[torch.Tensor, Edges] | None,
+        view: tuple[torch.Tensor, Neighbours] | None,
         steps: torch.Tensor,
     ) -> dict[int, GuardError]:
         """Look at one step.
@@ -89,14 +89,15 @@ class Guards:
             ("displacement", move, on_bead, move > self._largest, self._largest),
         ]
         if view is not None:
-            after, edges = view
-            length = edge_vectors(after, edges).norm(dim=1)
-            bonded = edges.static[:, 0] > 0.0
-            on_edge = on_bead.index_select(0, edges.receiver)
+            after, near = view
+            ends = after.index_select(0, near.receiver) + near.shift.to(after.dtype)
+            length = (ends - after.index_select(0, near.sender)).norm(dim=1)
+            bonded = near.static[:, 0] > 0.0
+            on_pair = on_bead.index_select(0, near.receiver)
             long, short = length > self._longest, length < self._shortest
             tests += [
-                ("bond", length, on_edge, bonded & long, self._longest),
-                ("overlap", length, on_edge, ~bonded & short, self._shortest),
+                ("bond", length, on_pair, bonded & long, self._longest),
+                ("overlap", length, on_pair, ~bonded & short, self._shortest),
             ]
         trips: dict[int, GuardError] = {}
         if not bool(torch.stack([failed.any() for *_, failed, _ in tests]).any()):

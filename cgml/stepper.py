@@ -5,17 +5,20 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from cgml.config import Execution, ModelSpec, PublishedSpec, Refinement
-from cgml.edges import Edges, find_edges
+from cgml.edges import EdgeSearch
 from cgml.graph import Atoms, Beads, build_system, join_beads
 from cgml.graphwm_adapter import PublishedAdapter
+from cgml.inference import FastNetworks
 from cgml.model import LearnedModel
+from cgml.pairs import Neighbours, PairSearch
+from cgml.plain import Networks, PlainNetworks
 from cgml.predictor import History, Prediction, project, unwhiten, whiten
 from cgml.refiner import n_draws, sample
 from cgml.rouse import apply_blocks
 from cgml.systems import Systems
 
-Parts = TypeVar("Parts", Atoms, Beads, Edges)
-View = tuple[torch.Tensor, Edges]
+Parts = TypeVar("Parts", Atoms, Beads)
+View = tuple[torch.Tensor, Neighbours]
 """Positions near the origin, (n_beads, 3) float64 nm, and pairs in these images."""
 
 
@@ -87,27 +90,40 @@ class LearnedStepper:
         execution: Execution,
     ) -> None:
         self._module = module.to(systems.device)
-        self._spec, self._systems = spec, systems
-        self._refinement, self._execution = refinement, execution
+        self._spec, self._systems, self._refinement = spec, systems, refinement
         self._holds_centre = spec.friction is not None
-        self._boxes = None if systems.boxes is None else list(systems.boxes.cpu())
         self.n_draws = n_draws(refinement)
         self.sigma_min = refinement.sigma_min
         unique = {id(item): item for item in systems.mappings}
         graphs = {key: build_system(item, spec) for key, item in unique.items()}
         order = [id(item) for item in systems.mappings]
-        self._beads = join_beads([graphs[key].beads for key in order])
-        self._edges = None
-        if spec.cutoff is None:
-            self._edges = _to(find_edges(self._beads, systems.sizes), systems.device)
+        beads = join_beads([graphs[key].beads for key in order])
+        self._beads = _to(beads, systems.device)
         self._last: tuple[torch.Tensor, View] | None = None
-        self._beads = _to(self._beads, systems.device)
+        self._networks: Networks
         with torch.inference_mode():  # one by one: the bits depend on nothing else
             rows = {
                 key: module.embedding(_to(graph.atoms, systems.device))
                 for key, graph in graphs.items()
             }
-            self._embedding = torch.cat([rows[key] for key in order])
+            embedding = torch.cat([rows[key] for key in order])
+            boxes = None if systems.boxes is None else list(systems.boxes.cpu())
+            surroundings = systems.sizes, spec.cutoff, boxes
+            if execution.plain or systems.device.type != "cpu":
+                self._networks = PlainNetworks(
+                    self._module,
+                    self._beads,
+                    embedding,
+                    EdgeSearch(self._beads, *surroundings),
+                )
+            else:
+                self._networks = FastNetworks(
+                    self._module,
+                    self._beads,
+                    embedding,
+                    PairSearch(self._beads, *surroundings),
+                    execution.precision,
+                )
 
     def view(self, positions: torch.Tensor) -> View:
         """Positions as the networks see them, and the pairs that exchange messages.
@@ -118,14 +134,8 @@ class LearnedStepper:
             positions: (n_beads, 3) float64 nm, unwrapped; not to be changed in place.
         """
         if self._last is None or self._last[0] is not positions:
-            systems, edges = self._systems, self._edges
-            near = systems.near_origin(positions)
-            if edges is None:
-                edges = find_edges(
-                    self._beads, systems.sizes, near, self._spec.cutoff, self._boxes
-                )
-                edges = _to(edges, systems.device)
-            self._last = positions, (near, edges)
+            near = self._systems.near_origin(positions)
+            self._last = positions, (near, self._networks.neighbours(near))
         return self._last[1]
 
     def displacement(
@@ -140,10 +150,8 @@ class LearnedStepper:
         Centres of mass that the model holds out stay where they are.
         """
         with torch.inference_mode():
-            history, edges, prediction = self._predict(
-                positions, displacements, n_known
-            )
-            moved = self._refine(history, edges, prediction, draws).double()
+            history, near, prediction = self._predict(positions, displacements, n_known)
+            moved = self._refine(history, near, prediction, draws).double()
             displacement = moved - history.positions.double()
             if self._holds_centre:
                 centre = self._systems.molecule_centre(displacement)
@@ -181,12 +189,12 @@ class LearnedStepper:
         moves = positions.new_zeros(n_history, *positions.shape)
         known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
         with torch.inference_mode():
-            history, edges, prediction = self._predict(positions, moves, known)
+            history, near, prediction = self._predict(positions, moves, known)
             target = history.positions.double() + (candidate - positions)
             mean, spread = prediction.mean, prediction.spread
             white = whiten(target.float(), mean, spread, self._beads)
-            clean = self._denoiser(history, edges, prediction)(white, sigma)
-            slope = (clean - white) / sigma**2 / spread
+            denoise = self._networks.denoiser(near, history.positions, prediction)
+            slope = (denoise(white, sigma) - white) / sigma**2 / spread
             inverse = self._beads.inverse_kernel.transpose(1, 2)
             return apply_blocks(inverse, self._beads.slots, slope.double())
 
@@ -195,36 +203,22 @@ class LearnedStepper:
         positions: torch.Tensor,
         displacements: torch.Tensor,
         n_known: torch.Tensor,
-    ) -> tuple[History, Edges, Prediction]:
-        near, edges = self.view(positions)
+    ) -> tuple[History, Neighbours, Prediction]:
+        near, neighbours = self.view(positions)
         history = self._history(near, displacements, n_known)
-        prediction = self._module.predictor(
-            self._beads, edges, self._embedding, history
-        )
-        return history, edges, prediction
-
-    def _denoiser(self, history: History, edges: Edges, prediction: Prediction) -> Any:
-        beads, spread = self._beads, prediction.spread
-        condition = self._module.conditioner(edges, history.positions, prediction)
-
-        def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
-            level = torch.full_like(spread, sigma)
-            clean = self._module.denoiser(beads, edges, condition, white, level)
-            return project(clean, spread, beads)
-
-        return denoise
+        return history, neighbours, self._networks.predict(neighbours, history)
 
     def _refine(
         self,
         history: History,
-        edges: Edges,
+        neighbours: Neighbours,
         prediction: Prediction,
         draws: torch.Tensor,
     ) -> torch.Tensor:
         """Next positions (n_beads, 3) float32, relative as in `history`."""
         beads, spread = self._beads, prediction.spread
         start = torch.stack([project(draw, spread, beads) for draw in draws])
-        denoise = self._denoiser(history, edges, prediction)
+        denoise = self._networks.denoiser(neighbours, history.positions, prediction)
         white = sample(denoise, start, self._refinement)
         return unwhiten(white, prediction.mean, spread, beads)
 

@@ -1,0 +1,296 @@
+"""Predictor and refiner as they are run: same equations, less traffic to memory.
+
+The modules of predictor.py and refiner.py say what is computed. Here it is computed
+pair by pair (pairs.py) with the blocks of products.py, and what does not change is
+kept: terms of the embedding and of the bond graph as long as the pairs are the same,
+terms of the prediction over all evaluations of a step, terms of the noise level for
+good. The weights are those at the time of binding.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from cgml.edges import N_STATIC
+from cgml.graph import Beads
+from cgml.networks import from_lanes, length_and_direction, to_lanes
+from cgml.pairs import Layout, Pairs, PairSearch, lay_out
+from cgml.predictor import History, Prediction, project, unwhiten
+from cgml.products import (
+    Messages,
+    Mlp,
+    Precision,
+    Product,
+    Radial,
+    Readout,
+    differences,
+    lengths_and_directions,
+    onto_both,
+    product_of,
+)
+from cgml.refiner import Denoise
+from cgml.rouse import apply_blocks
+
+
+class FastNetworks:
+    """The networks of a model, bound to beads on the CPU; see plain.Networks.
+
+    Edges of its predictions stand in the rows of a Layout, pairs in its halves.
+
+    Args:
+        module: a Model.
+        beads: of all systems.
+        embedding: (n_beads, n_embedding).
+        search: of the pairs of these beads.
+        precision: of the factors of products.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        beads: Beads,
+        embedding: torch.Tensor,
+        search: PairSearch,
+        precision: Precision,
+    ) -> None:
+        self.neighbours = search
+        self._beads = beads
+        self._last: tuple[Pairs, Layout] | None = None
+        self._predictor = _Predictor(module.predictor, beads, embedding, precision)
+        self._refiner = _Refiner(module, beads, precision)
+
+    def predict(self, neighbours: Pairs, history: History) -> Prediction:
+        """Predict the next positions; see plain.Networks."""
+        if self._last is None or self._last[0] is not neighbours:
+            layout = lay_out(neighbours, len(self._beads.molecules))
+            self._predictor.bind(neighbours, layout)
+            self._last = neighbours, layout
+        return self._predictor(history, self._last[1])
+
+    def denoiser(
+        self, neighbours: Pairs, positions: torch.Tensor, prediction: Prediction
+    ) -> Denoise:
+        """Prepare the evaluations of one step; see plain.Networks.
+
+        Raises:
+            ValueError: The prediction is not that of the same neighbours.
+        """
+        if self._last is None or self._last[0] is not neighbours:
+            raise ValueError("a prediction for the same neighbours is required first")
+        refiner, beads, spread = self._refiner, self._beads, prediction.spread
+        step = refiner.prepare(positions, prediction, self._last[1])
+
+        def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
+            return project(refiner(step, white, sigma), spread, beads)
+
+        return denoise
+
+
+class _Predictor:
+    """One predictor.Predictor."""
+
+    def __init__(
+        self, module: Any, beads: Beads, embedding: torch.Tensor, precision: Precision
+    ) -> None:
+        self._beads, self._module = beads, module
+        self._radial = Radial(module.radial, module.length_scale)
+        first, n_radial = module.edge_encoder.first, self._radial.n_functions
+        begin = 2 * n_radial + 1  # of the static inputs of an edge
+        end = begin + N_STATIC
+        moving = torch.cat((first.weight[:, :begin], first.weight[:, end:]), dim=1)
+        self._moving = Product(moving, None, precision)
+        self._static = Product(first.weight[:, begin:end], first.bias, "float32")
+        self._encoder = Mlp(module.edge_encoder, precision)
+        self._filter = product_of(module.filter, precision)
+        self._properties = module.properties(embedding)
+        self._node_inputs = torch.cat((embedding, beads.masses), dim=1)
+        self._node_encoder = Mlp(module.node_encoder, precision)
+        self._layers = [
+            Messages(layer, module.mean_degree, precision) for layer in module.layers
+        ]
+        self._shift = Readout(module.shift, module.mean_degree, precision)
+        self._pairs = self._inputs = torch.empty(0)
+
+    def bind(self, pairs: Pairs, layout: Layout) -> None:
+        """Compute what stays as long as the pairs do."""
+        ends = self._properties.index_select(0, layout.receiver)
+        self._pairs = ends.mul_(self._properties.index_select(0, layout.sender))
+        n_padding = len(layout.receiver) - len(pairs.receiver)
+        static = nn.functional.pad(pairs.static, (0, 0, 0, n_padding))
+        self._inputs = self._static(static)
+
+    def __call__(self, history: History, layout: Layout) -> Prediction:
+        """Predict the next positions."""
+        beads, module = self._beads, self._module
+        present, scale = history.positions, module.displacement_scale
+        relaxed = apply_blocks(beads.mean_kernel, beads.slots, present)
+        drift = (relaxed - present) / scale
+        moves = list(history.displacements / scale)  # n_history x (n_beads, 3)
+        latent, along = self._encode_pairs([present, relaxed, *moves], layout)
+        parts = [self._node_inputs, length_and_direction(drift)[0]]
+        for move, known in zip(moves, history.known, strict=True):
+            parts.extend([length_and_direction(move)[0], known])
+        nodes = self._node_encoder(torch.cat(parts, dim=1))
+
+        inputs = self._layers[0].inputs(nodes, layout)
+        inputs = onto_both(inputs, self._layers[0].edge(latent))
+        nodes, message = self._layers[0].finish(nodes, inputs, layout)
+        edges = onto_both(message, latent)
+        for layer in self._layers[1:]:
+            nodes = layer(nodes, edges, layout)
+        force = self._shift(
+            nodes, edges, along, torch.stack((drift, *moves), dim=1), layout
+        )
+        mean = relaxed + apply_blocks(beads.root_kernel, beads.slots, force)
+        raw = module.spread(nodes) + 0.4
+        spread = module.min_spread + from_lanes(
+            nn.functional.softplus(to_lanes(raw)), raw
+        )
+        return Prediction(mean, spread, nodes, edges, self._pairs)
+
+    def _encode_pairs(
+        self, values: list[torch.Tensor], layout: Layout
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """First latent of both edges of a pair, (n, n_edge), and its directions.
+
+        Args:
+            values: present and relaxed positions, moves; each (n_beads, 3).
+            layout: of the edges.
+        """
+        gaps = differences(torch.cat(values, dim=1), layout).view(len(values), 3, -1)
+        length, along = lengths_and_directions(layout.add_shift(gaps[:2]))
+        radial = self._radial(length)  # (2, n_radial, n)
+        cosine = (along[0] * along[1]).sum(dim=0)
+        turns = (gaps[2:, None] * along).sum(dim=2)  # (n_history, 2, n)
+        n = gaps.size(2)
+        features = torch.cat((radial.view(-1, n), cosine[None], turns.view(-1, n)))
+        hidden = self._moving.onto(self._inputs.clone(), features.T)
+        latent = self._encoder.finish(hidden)
+        latent.addcmul_(self._filter(radial[0].T), self._pairs)
+        return latent, along
+
+
+class _Step(NamedTuple):
+    """What the evaluations of one step share.
+
+    Attributes:
+        layout: of the edges.
+        mean: (n_beads, 3) predicted positions, nm.
+        spread: (n_beads, 1) predicted spread.
+        edges: (2 n, n_edge) encoded condition.
+        inputs: (2 n, n_edge) its term in the first round of messages.
+        pairs: (n, n_edge) see Prediction.
+        nodes: (n_beads, n_node) constant term of the node encoder.
+        along: (2, 3, n) unit vectors at the present and at the predicted positions.
+        drift: (n_beads, 3) predicted displacement, in its scale.
+    """
+
+    layout: Layout
+    mean: torch.Tensor
+    spread: torch.Tensor
+    edges: torch.Tensor
+    inputs: torch.Tensor
+    pairs: torch.Tensor
+    nodes: torch.Tensor
+    along: torch.Tensor
+    drift: torch.Tensor
+
+
+class _Refiner:
+    """One refiner.Conditioner and one refiner.Denoiser."""
+
+    def __init__(self, module: Any, beads: Beads, precision: Precision) -> None:
+        conditioner, denoiser = module.conditioner, module.denoiser
+        self._beads, self._frequencies = beads, denoiser.frequencies
+        self._scale = conditioner.displacement_scale
+        self._radial = Radial(denoiser.radial, denoiser.length_scale)
+        self._radial_ahead = Radial(conditioner.radial, conditioner.length_scale)
+        first = conditioner.encoder.first
+        n_edge = first.weight.size(0)
+        self._latent = Product(first.weight[:, :n_edge], None, precision)
+        self._ahead = Product(first.weight[:, n_edge:], first.bias, precision)
+        self._conditioner = Mlp(conditioner.encoder, precision)
+        self._encoder = product_of(denoiser.edge_encoder, precision)
+        self._filter = product_of(denoiser.filter, precision)
+        first = denoiser.node_encoder.first
+        n_node = first.weight.size(0)
+        self._known = Product(first.weight[:, :n_node], first.bias, precision)
+        self._phase = Product(first.weight[:, n_node:-1], None, "float32")
+        self._length = first.weight[:, -1]
+        self._node_encoder = Mlp(denoiser.node_encoder, precision)
+        self._layers = [
+            Messages(layer, denoiser.mean_degree, precision)
+            for layer in denoiser.layers
+        ]
+        self._readout = Readout(denoiser.readout, denoiser.mean_degree, precision)
+        self._phases: dict[float, torch.Tensor] = {}
+
+    def prepare(
+        self, positions: torch.Tensor, prediction: Prediction, layout: Layout
+    ) -> _Step:
+        """Compute what the evaluations of one step share."""
+        both = torch.cat((positions, prediction.mean), dim=1)
+        gaps = differences(both, layout).view(2, 3, -1)
+        lengths, along = lengths_and_directions(layout.add_shift(gaps))
+        cosine = (along[0] * along[1]).sum(dim=0)
+        features = torch.cat((self._radial_ahead(lengths[1]), cosine[None]))
+        hidden = self._latent(prediction.edges)
+        edges = self._conditioner.finish(onto_both(hidden, self._ahead(features.T)))
+        return _Step(
+            layout=layout,
+            mean=prediction.mean,
+            spread=prediction.spread,
+            edges=edges,
+            inputs=self._layers[0].edge(edges),
+            pairs=prediction.pairs,
+            nodes=self._known(prediction.nodes),
+            along=along,
+            drift=(prediction.mean - positions) / self._scale,
+        )
+
+    def __call__(self, step: _Step, white: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Expected noise-free white coordinates; see refiner.Denoiser."""
+        layout, first = step.layout, self._layers[0]
+        total = math.sqrt(1.0 + sigma * sigma)
+        unit = white / total
+        candidate = unwhiten(unit, step.mean, step.spread, self._beads)
+        latent, along = self._encode_pairs(step, candidate, unit)
+        nodes = self._encode_nodes(step, unit, sigma)
+        inputs = first.inputs(nodes, layout).add_(step.inputs)
+        inputs = onto_both(inputs, first.edge(latent))
+        nodes, message = first.finish(nodes, inputs, layout)
+        edges = onto_both(message.add_(step.edges), latent)
+        for layer in self._layers[1:]:
+            nodes = layer(nodes, edges, layout)
+        own = torch.stack((unit, step.drift, candidate - step.mean), dim=1)
+        correction = self._readout(nodes, edges, along, own, layout)
+        return (white / total + sigma * correction) / total
+
+    def _encode_pairs(
+        self, step: _Step, candidate: torch.Tensor, unit: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the candidate adds to both edges of a pair, and directions (3, 3, n)."""
+        both = torch.cat((candidate, unit), dim=1)
+        gaps, relative = differences(both, step.layout).view(2, 3, -1)
+        length, own = lengths_and_directions(step.layout.add_shift(gaps))
+        along = torch.cat((own[None], step.along))
+        radial = self._radial(length)
+        cosines = (step.along * own).sum(dim=1)
+        features = torch.cat((radial, cosines, (along * relative).sum(dim=1)))
+        latent = self._encoder(features.T)
+        latent.addcmul_(self._filter(radial.T), step.pairs)
+        return latent, along
+
+    def _encode_nodes(
+        self, step: _Step, unit: torch.Tensor, sigma: float
+    ) -> torch.Tensor:
+        """First latent of the nodes, (n_beads, n_node)."""
+        if sigma not in self._phases:
+            phase = math.log(sigma) * self._frequencies[None]
+            waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
+            self._phases[sigma] = self._phase(waves)
+        inputs = step.nodes + self._phases[sigma]
+        inputs.addcmul_(length_and_direction(unit)[0], self._length)
+        return self._node_encoder.finish(inputs)

@@ -1,0 +1,200 @@
+"""Pairs of beads, each once: what the fast path looks at in the place of edges.
+
+Distances, cosines and all that follows from them are the same seen from both ends of
+a pair, so half of the edges suffice. What never changes is prepared once per system.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from vesin_torch import NeighborList
+
+from cgml.edges import Edges, bond_features, bond_keys, molecule_keys
+from cgml.graph import Beads, starts
+
+LANES = 32  # rows of pairs are padded to whole vector registers, see networks.to_lanes
+
+
+class Pairs(NamedTuple):
+    """Pairs of beads that exchange messages, each once.
+
+    Attributes:
+        sender: (n_pairs,) bead with the higher number.
+        receiver: (n_pairs,) bead with the lower number, or the same bead where the
+            pair is one of a bead and its own image; ascending.
+        static: (n_pairs, 6) see Edges.
+        shift: (n_pairs, 3) nm, to add to receiver minus sender.
+    """
+
+    sender: torch.Tensor
+    receiver: torch.Tensor
+    static: torch.Tensor
+    shift: torch.Tensor
+
+
+Neighbours = Edges | Pairs
+"""Who exchanges messages: each edge by itself, or one pair for two of them."""
+
+
+class PairSearch:
+    """Finds the pairs of some systems again and again.
+
+    The pairs are those of `edges.find_edges`, one for two edges.
+
+    Args:
+        beads: of all systems, on the CPU.
+        sizes: number of beads of each system.
+        cutoff: nm, or None: all pairs of a molecule.
+        boxes: (3, 3) nm of each system, or None for open boundaries.
+    """
+
+    def __init__(
+        self,
+        beads: Beads,
+        sizes: Sequence[int],
+        cutoff: float | None,
+        boxes: Sequence[torch.Tensor] | None,
+    ) -> None:
+        self._n, self._sizes = len(beads.molecules), list(sizes)
+        self._boxes = None if boxes is None else [box.double().cpu() for box in boxes]
+        self._molecules, self._slots = beads.molecules, beads.slots
+        self._width = beads.separation.size(1)
+        apart = torch.cat((beads.separation.reshape(-1), torch.tensor([torch.inf])))
+        self._features = bond_features(apart)  # last row: no bonds in between
+        keys = bond_keys(beads, self._n)
+        self._bonds = keys[self._is_half(keys)].sort().values
+        self._fixed: Pairs | None = None
+        if cutoff is not None:
+            self._search = NeighborList(cutoff=cutoff, full_list=False)
+        else:
+            keys = torch.cat(molecule_keys(beads.molecules, self._n))
+            keys = keys[self._is_half(keys)].sort().values
+            self._fixed = self._pairs(
+                keys, torch.zeros_like(keys), torch.zeros(len(keys), 3)
+            )
+
+    def __call__(self, positions: torch.Tensor) -> Pairs:
+        """Find the pairs at (n_beads, 3) positions, nm, molecules whole.
+
+        Returns:
+            Pairs in ascending order of (receiver, sender, image). Without a cutoff
+            the same object every time.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        keys, image, shift = self._within(positions.double().cpu())
+        near = keys[image == 0]
+        lost = self._bonds[~torch.isin(self._bonds, near)]
+        if len(lost):
+            keys = torch.cat((keys, lost))
+            image = torch.cat((image, torch.zeros_like(lost)))
+            shift = torch.cat((shift, shift.new_zeros(len(lost), 3)))
+        span = int(image.abs().max()) + 1 if len(image) else 1
+        order = torch.argsort(keys * (2 * span) + image)
+        return self._pairs(keys[order], image[order], shift[order])
+
+    def _within(
+        self, positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Key (receiver * n + sender), image and shift of the pairs within reach."""
+        rows = []
+        parts = torch.split(positions, self._sizes)
+        for number, (part, begin) in enumerate(
+            zip(parts, starts(self._sizes), strict=True)
+        ):
+            box = torch.zeros(3, 3, dtype=torch.float64)
+            if self._boxes is not None:
+                box = self._boxes[number]
+            sender, receiver, cells = self._search.compute(
+                part, box, periodic=self._boxes is not None, quantities="ijS"
+            )
+            reach = 2 * int(cells.abs().max()) + 1 if len(cells) else 1
+            places = torch.tensor([reach * reach, reach, 1])
+            image = (cells.long() * places).sum(dim=1)  # 0 for the pair as it stands
+            turn = (receiver > sender) | ((receiver == sender) & (image < 0))
+            sign = 1 - 2 * turn.long()
+            first = torch.minimum(receiver, sender) + begin
+            second = torch.maximum(receiver, sender) + begin
+            shift = (cells.double() @ box * sign[:, None]).float()
+            rows.append((first * self._n + second, image * sign, shift))
+        keys, image, shift = (torch.cat(column) for column in zip(*rows, strict=True))
+        return keys, image, shift
+
+    def _is_half(self, keys: torch.Tensor) -> torch.Tensor:
+        return torch.div(keys, self._n, rounding_mode="floor") < keys % self._n
+
+    def _pairs(
+        self, keys: torch.Tensor, image: torch.Tensor, shift: torch.Tensor
+    ) -> Pairs:
+        receiver = torch.div(keys, self._n, rounding_mode="floor")
+        sender = keys - receiver * self._n
+        slots, molecules = self._slots, self._molecules
+        place = slots[receiver] * self._width + slots[sender] % self._width
+        is_other = (molecules[receiver] != molecules[sender]) | (image != 0)
+        place[is_other] = len(self._features) - 1
+        return Pairs(sender, receiver, self._features.index_select(0, place), shift)
+
+
+class Layout(NamedTuple):
+    """The two edges of each pair, and which of them arrive where.
+
+    Edges stand in two halves of n rows: first those that arrive at the receivers of
+    the pairs, then those that arrive at their senders. Pairs of bead 0 with itself
+    pad n to whole registers; nothing adds them up.
+
+    Attributes:
+        receiver: (n,) int32, padded.
+        sender: (n,) int32, padded.
+        shift: (3, n) nm, zero where padded; empty with open boundaries.
+        ends: (4 n,) int32, of each edge 2 * receiver and 2 * sender + 1.
+        twos: (2 n,) int32, where the ends of an edge begin.
+        arrivals: (2 n_pairs,) int32, edges in the order of the bead they arrive at,
+            and of the bead they come from.
+        begins: (n_beads,) int32, where the arrivals of a bead begin.
+    """
+
+    receiver: torch.Tensor
+    sender: torch.Tensor
+    shift: torch.Tensor
+    ends: torch.Tensor
+    twos: torch.Tensor
+    arrivals: torch.Tensor
+    begins: torch.Tensor
+
+    def add_shift(self, gaps: torch.Tensor) -> torch.Tensor:
+        """Add the box vectors between the images to (..., 3, n) nm in place."""
+        return gaps.add_(self.shift) if self.shift.size(1) else gaps
+
+
+def lay_out(pairs: Pairs, n_beads: int) -> Layout:
+    """Prepare the sums and gathers of all layers.
+
+    Args:
+        pairs: in their order.
+        n_beads: number of beads.
+    """
+    n_pairs = len(pairs.receiver)
+    n = max(LANES, -(-n_pairs // LANES) * LANES)
+    pad = (0, n - n_pairs)
+    receiver = torch.nn.functional.pad(pairs.receiver.int(), pad)
+    sender = torch.nn.functional.pad(pairs.sender.int(), pad)
+    shift = pairs.shift[:0].T
+    if pairs.shift.any():
+        shift = torch.nn.functional.pad(pairs.shift.T, pad)
+    first = torch.stack((2 * receiver, 2 * sender + 1), dim=1)
+    second = torch.stack((2 * sender, 2 * receiver + 1), dim=1)
+    # senders below a bead come first: its arrivals are in ascending order of sender
+    targets = torch.cat((pairs.sender, pairs.receiver))
+    arrivals = torch.argsort(targets, stable=True)
+    arrivals = torch.where(arrivals < n_pairs, arrivals + n, arrivals - n_pairs)
+    counts = torch.bincount(targets, minlength=n_beads)
+    return Layout(
+        receiver=receiver,
+        sender=sender,
+        shift=shift,
+        ends=torch.cat((first, second)).view(-1),
+        twos=torch.arange(0, 4 * n, 2, dtype=torch.int32, device=receiver.device),
+        arrivals=arrivals.int(),
+        begins=(torch.cumsum(counts, dim=0) - counts).int(),
+    )

@@ -1,0 +1,76 @@
+"""Networks bound to beads: what a stepper asks for, and the plain way to do it."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from cgml.edges import Edges, EdgeSearch
+from cgml.graph import Beads
+from cgml.pairs import Neighbours
+from cgml.predictor import History, Prediction, project
+from cgml.refiner import Denoise
+
+
+class Networks(Protocol):
+    """Predictor and refiner of some beads."""
+
+    @property
+    def neighbours(self) -> Callable[[torch.Tensor], Neighbours]:
+        """Finds who exchanges messages at (n_beads, 3) positions near the origin."""
+
+    def predict(self, neighbours: Any, history: History) -> Prediction:
+        """Predict the next positions; see predictor.Predictor."""
+
+    def denoiser(
+        self, neighbours: Any, positions: torch.Tensor, prediction: Prediction
+    ) -> Denoise:
+        """Prepare the evaluations of one step; what they give is projected.
+
+        Args:
+            neighbours: at the positions.
+            positions: (n_beads, 3) float32 nm, before the step.
+            prediction: of the same networks.
+        """
+
+
+class PlainNetworks:
+    """The networks as the equations stand in their modules.
+
+    Args:
+        module: a Model, or whatever has its networks with their arguments.
+        beads: of all systems, on the device.
+        embedding: (n_beads, n_embedding).
+        search: of the edges of these beads.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        beads: Beads,
+        embedding: torch.Tensor,
+        search: EdgeSearch,
+    ) -> None:
+        self._module, self._beads, self._embedding = module, beads, embedding
+        self.neighbours = search
+
+    def predict(self, neighbours: Edges, history: History) -> Prediction:
+        """Predict the next positions; see `Networks`."""
+        prediction: Prediction = self._module.predictor(
+            self._beads, neighbours, self._embedding, history
+        )
+        return prediction
+
+    def denoiser(
+        self, neighbours: Edges, positions: torch.Tensor, prediction: Prediction
+    ) -> Denoise:
+        """Prepare the evaluations of one step; see `Networks`."""
+        beads, spread, module = self._beads, prediction.spread, self._module
+        condition = module.conditioner(neighbours, positions, prediction)
+
+        def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
+            level = torch.full_like(spread, sigma)
+            clean = module.denoiser(beads, neighbours, condition, white, level)
+            return project(clean, spread, beads)
+
+        return denoise

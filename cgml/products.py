@@ -1,0 +1,235 @@
+"""Building blocks of the networks, as the fast path evaluates them.
+
+The equations are those of networks.py. The arithmetic is arranged for few passes over
+memory: products add onto what is there already, functions work in place, sums run over
+edges in the order of the beads they arrive at, and both edges of a pair share what is
+the same for both. For evaluation only: nothing here has a gradient.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from cgml.pairs import Layout
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Product:
+    """x -> x W^T + b.
+
+    Args:
+        weight: (n_output, n_input).
+        bias: (n_output,), or None.
+        precision: of the factors; sums and what comes out are float32.
+    """
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, precision: Precision
+    ) -> None:
+        self._is_short = precision == "bfloat16"
+        weight = weight.bfloat16() if self._is_short else weight
+        self._matrix, self.bias = weight.T, bias
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (n, n_input) to (n, n_output)."""
+        if self._is_short:
+            output = torch.mm(values.bfloat16(), self._matrix).float()
+            return output if self.bias is None else output.add_(self.bias)
+        if self.bias is None:
+            return torch.mm(values, self._matrix)
+        return torch.addmm(self.bias, values, self._matrix)
+
+    def onto(self, output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Add the product, without the bias, to (n, n_output) in place."""
+        if self._is_short:
+            return output.add_(torch.mm(values.bfloat16(), self._matrix))
+        return output.addmm_(values, self._matrix)
+
+
+def product_of(layer: Any, precision: Precision) -> Product:
+    """Take a linear layer."""
+    return Product(layer.weight, layer.bias, precision)
+
+
+class Mlp:
+    """See networks.MLP; the first product may be done elsewhere."""
+
+    def __init__(self, mlp: Any, precision: Precision) -> None:
+        self.first = product_of(mlp.first, precision)
+        self._second = product_of(mlp.second, precision)
+        self._norm = mlp.norm
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (n, n_input) to (n, n_output)."""
+        return self.finish(self.first(values))
+
+    def finish(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Go on from the first product, (n, n_hidden), which is used up."""
+        output = self._second(nn.functional.silu(inputs, inplace=True))
+        normalised: torch.Tensor = self._norm(output)
+        return normalised
+
+
+class Messages:
+    """One networks.Interaction.
+
+    Args:
+        layer: the Interaction.
+        mean_degree: () typical number of edges of a node.
+        precision: of the factors of products.
+    """
+
+    def __init__(
+        self, layer: Any, mean_degree: torch.Tensor, precision: Precision
+    ) -> None:
+        self.edge = Product(layer.edge.weight, None, precision)
+        bias = layer.edge.bias  # added where it costs least: at the nodes
+        self._ends = Product(
+            torch.cat((layer.receiver.weight, layer.sender.weight)),
+            torch.cat((bias, torch.zeros_like(bias))),
+            precision,
+        )
+        first = layer.update.first
+        n_node = layer.receiver.weight.size(1)
+        scaled = first.weight[:, n_node:] / torch.sqrt(mean_degree)
+        self._own = Product(first.weight[:, :n_node], first.bias, precision)
+        self._arrived = Product(scaled, None, precision)
+        self._update = Mlp(layer.update, precision)
+        self._norm = layer.norm
+
+    def inputs(self, nodes: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Sum the terms of the two nodes of every edge and the bias.
+
+        Args:
+            nodes: (n_nodes, n_node).
+            layout: of the edges.
+
+        Returns:
+            (n_edges, n_edge); the term of the edge itself is still to be added.
+        """
+        table = self._ends(nodes)  # (n_nodes, 2 n_edge)
+        rows = table.view(2 * table.size(0), -1)
+        return _sums(rows, layout.ends, layout.twos)
+
+    def finish(
+        self, nodes: torch.Tensor, inputs: torch.Tensor, layout: Layout
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Send the messages.
+
+        Args:
+            nodes: (n_nodes, n_node).
+            inputs: (n_edges, n_edge) complete inputs, used up.
+            layout: of the edges.
+
+        Returns:
+            New nodes and the messages, to be added to the edges.
+        """
+        message = nn.functional.silu(inputs, inplace=True)
+        total = _sums(message, layout.arrivals, layout.begins)
+        hidden = self._arrived.onto(self._own(nodes), total)
+        updated: torch.Tensor = self._norm(self._update.finish(hidden).add_(nodes))
+        return updated, message
+
+    def __call__(
+        self, nodes: torch.Tensor, edges: torch.Tensor, layout: Layout
+    ) -> torch.Tensor:
+        """Update edges (n_edges, n_edge) in place and give new nodes."""
+        inputs = self.edge.onto(self.inputs(nodes, layout), edges)
+        nodes, message = self.finish(nodes, inputs, layout)
+        edges.add_(message)
+        return nodes
+
+
+class Readout:
+    """One networks.VectorReadout.
+
+    Args:
+        readout: the VectorReadout.
+        mean_degree: () typical number of edges of a node.
+        precision: of the factors of the node's products.
+    """
+
+    def __init__(
+        self, readout: Any, mean_degree: torch.Tensor, precision: Precision
+    ) -> None:
+        scale = 1.0 / torch.sqrt(mean_degree)
+        self._weight = readout.edge.weight * scale
+        self._bias = (readout.edge.bias * scale)[:, None]
+        self._node = Mlp(readout.node, precision)
+
+    def __call__(
+        self,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        pair_vectors: torch.Tensor,
+        node_vectors: torch.Tensor,
+        layout: Layout,
+    ) -> torch.Tensor:
+        """Combine to (n_nodes, 3).
+
+        Args:
+            nodes: (n_nodes, n_node).
+            edges: (n_edges, n_edge).
+            pair_vectors: (n_vectors, 3, n) unit vectors, receiver minus sender.
+            node_vectors: (n_nodes, n_node_vectors, 3).
+            layout: of the edges.
+        """
+        weights = torch.addmm(self._bias, self._weight, edges.T)
+        n = pair_vectors.size(2)
+        along = (weights.view(-1, 2, 1, n) * pair_vectors[:, None]).sum(dim=0)
+        along[1].neg_()  # (2, 3, n), the second half from the other side
+        rows = along.transpose(1, 2).reshape(2 * n, 3)
+        total = _sums(rows, layout.arrivals, layout.begins)
+        weights = self._node(nodes).unsqueeze(2)  # (n_nodes, n_node_vectors, 1)
+        return total.add_((weights * node_vectors).sum(dim=1))
+
+
+class Radial:
+    """One networks.RadialBasis, pairs in rows.
+
+    Args:
+        basis: the RadialBasis.
+        length_scale: () nm.
+    """
+
+    def __init__(self, basis: Any, length_scale: torch.Tensor) -> None:
+        self.n_functions: int = basis.n_functions
+        self._centres = basis.centres[:, None]
+        self._factor = -0.5 * basis.inverse_width**2
+        self._length_scale = length_scale
+
+    def __call__(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Map (..., n) distances, nm, n whole registers, to (..., n_functions, n)."""
+        logs = torch.log1p(lengths / self._length_scale)
+        steps: torch.Tensor = logs.unsqueeze(-2) - self._centres
+        return steps.square_().mul_(self._factor).exp_()
+
+
+def lengths_and_directions(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths (..., n) and unit vectors of (..., 3, n), smooth through zero."""
+    lengths = (vectors * vectors).sum(dim=-2).add_(1e-8).sqrt_()
+    return lengths, vectors / lengths.unsqueeze(-2)
+
+
+def differences(values: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Receiver minus sender of (n_nodes, n_columns): (n_columns, n)."""
+    columns = values.T.contiguous()
+    ends = columns.index_select(1, layout.receiver)
+    return ends.sub_(columns.index_select(1, layout.sender))
+
+
+def onto_both(edges: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Add (n, n_edge) to both halves of (2 n, n_edge) in place."""
+    return edges.view(2, *pairs.shape).add_(pairs).view(edges.shape)
+
+
+def _sums(
+    rows: torch.Tensor, places: torch.Tensor, begins: torch.Tensor
+) -> torch.Tensor:
+    """Sums over the rows at `places`, each from its beginning to the next one's."""
+    sums, *_ = torch.embedding_bag(
+        rows, places, begins, scale_grad_by_freq=False, mode=0, sparse=False
+    )
+    return sums
