@@ -21,14 +21,13 @@ from cgml.predictor import History, Prediction, project, unwhiten
 from cgml.products import (
     Messages,
     Mlp,
-    Precision,
     Product,
     Radial,
     Readout,
+    Scalar,
     differences,
     lengths_and_directions,
     onto_both,
-    product_of,
 )
 from cgml.refiner import Denoise
 from cgml.rouse import apply_blocks
@@ -44,7 +43,7 @@ class FastNetworks:
         beads: of all systems.
         embedding: (n_beads, n_embedding).
         search: of the pairs of these beads.
-        precision: of the factors of products.
+        kind: of the numbers that are multiplied at the edges.
     """
 
     def __init__(
@@ -53,13 +52,13 @@ class FastNetworks:
         beads: Beads,
         embedding: torch.Tensor,
         search: PairSearch,
-        precision: Precision,
+        kind: torch.dtype,
     ) -> None:
         self.neighbours = search
         self._beads = beads
         self._last: tuple[Pairs, Layout] | None = None
-        self._predictor = _Predictor(module.predictor, beads, embedding, precision)
-        self._refiner = _Refiner(module, beads, precision)
+        self._predictor = _Predictor(module.predictor, beads, embedding, kind)
+        self._refiner = _Refiner(module, beads, kind)
 
     def predict(self, neighbours: Pairs, history: History) -> Prediction:
         """Predict the next positions; see plain.Networks."""
@@ -92,7 +91,7 @@ class _Predictor:
     """One predictor.Predictor."""
 
     def __init__(
-        self, module: Any, beads: Beads, embedding: torch.Tensor, precision: Precision
+        self, module: Any, beads: Beads, embedding: torch.Tensor, kind: torch.dtype
     ) -> None:
         self._beads, self._module = beads, module
         self._radial = Radial(module.radial, module.length_scale)
@@ -100,17 +99,18 @@ class _Predictor:
         begin = 2 * n_radial + 1  # of the static inputs of an edge
         end = begin + N_STATIC
         moving = torch.cat((first.weight[:, :begin], first.weight[:, end:]), dim=1)
-        self._moving = Product(moving, None, precision)
-        self._static = Product(first.weight[:, begin:end], first.bias, "float32")
-        self._encoder = Mlp(module.edge_encoder, precision)
-        self._filter = product_of(module.filter, precision)
-        self._properties = module.properties(embedding)
+        self._moving = Product(moving)
+        self._static = Product(first.weight[:, begin:end], first.bias)
+        self._encoder = Mlp(module.edge_encoder, kind)
+        self._filter = Product(module.filter.weight)
+        self._properties = Product(module.properties.weight)(embedding)
         self._node_inputs = torch.cat((embedding, beads.masses), dim=1)
-        self._node_encoder = Mlp(module.node_encoder, precision)
+        self._node_encoder = Mlp(module.node_encoder)
         self._layers = [
-            Messages(layer, module.mean_degree, precision) for layer in module.layers
+            Messages(layer, module.mean_degree, kind) for layer in module.layers
         ]
-        self._shift = Readout(module.shift, module.mean_degree, precision)
+        self._shift = Readout(module.shift, module.mean_degree)
+        self._spread = Scalar(module.spread)
         self._pairs = self._inputs = torch.empty(0)
 
     def bind(self, pairs: Pairs, layout: Layout) -> None:
@@ -144,7 +144,7 @@ class _Predictor:
             nodes, edges, along, torch.stack((drift, *moves), dim=1), layout
         )
         mean = relaxed + apply_blocks(beads.root_kernel, beads.slots, force)
-        raw = module.spread(nodes) + 0.4
+        raw = self._spread(nodes) + 0.4
         spread = module.min_spread + from_lanes(
             nn.functional.softplus(to_lanes(raw)), raw
         )
@@ -180,7 +180,7 @@ class _Step(NamedTuple):
         mean: (n_beads, 3) predicted positions, nm.
         spread: (n_beads, 1) predicted spread.
         edges: (2 n, n_edge) encoded condition.
-        inputs: (2 n, n_edge) its term in the first round of messages.
+        inputs: (2 n, n_edge) its term in the first round of messages, of its kind.
         pairs: (n, n_edge) see Prediction.
         nodes: (n_beads, n_node) constant term of the node encoder.
         along: (2, 3, n) unit vectors at the present and at the predicted positions.
@@ -201,7 +201,7 @@ class _Step(NamedTuple):
 class _Refiner:
     """One refiner.Conditioner and one refiner.Denoiser."""
 
-    def __init__(self, module: Any, beads: Beads, precision: Precision) -> None:
+    def __init__(self, module: Any, beads: Beads, kind: torch.dtype) -> None:
         conditioner, denoiser = module.conditioner, module.denoiser
         self._beads, self._frequencies = beads, denoiser.frequencies
         self._scale = conditioner.displacement_scale
@@ -209,22 +209,23 @@ class _Refiner:
         self._radial_ahead = Radial(conditioner.radial, conditioner.length_scale)
         first = conditioner.encoder.first
         n_edge = first.weight.size(0)
-        self._latent = Product(first.weight[:, :n_edge], None, precision)
-        self._ahead = Product(first.weight[:, n_edge:], first.bias, precision)
-        self._conditioner = Mlp(conditioner.encoder, precision)
-        self._encoder = product_of(denoiser.edge_encoder, precision)
-        self._filter = product_of(denoiser.filter, precision)
+        self._latent = Product(first.weight[:, :n_edge], None, kind)
+        self._ahead = Product(first.weight[:, n_edge:], first.bias, kind)
+        self._conditioner = Mlp(conditioner.encoder, kind)
+        self._encoder = Product(
+            denoiser.edge_encoder.weight, denoiser.edge_encoder.bias
+        )
+        self._filter = Product(denoiser.filter.weight)
         first = denoiser.node_encoder.first
         n_node = first.weight.size(0)
-        self._known = Product(first.weight[:, :n_node], first.bias, precision)
-        self._phase = Product(first.weight[:, n_node:-1], None, "float32")
+        self._known = Product(first.weight[:, :n_node], first.bias)
+        self._phase = Product(first.weight[:, n_node:-1])
         self._length = first.weight[:, -1]
-        self._node_encoder = Mlp(denoiser.node_encoder, precision)
+        self._node_encoder = Mlp(denoiser.node_encoder)
         self._layers = [
-            Messages(layer, denoiser.mean_degree, precision)
-            for layer in denoiser.layers
+            Messages(layer, denoiser.mean_degree, kind) for layer in denoiser.layers
         ]
-        self._readout = Readout(denoiser.readout, denoiser.mean_degree, precision)
+        self._readout = Readout(denoiser.readout, denoiser.mean_degree)
         self._phases: dict[float, torch.Tensor] = {}
 
     def prepare(

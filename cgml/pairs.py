@@ -84,15 +84,23 @@ class PairSearch:
         if self._fixed is not None:
             return self._fixed
         keys, image, shift = self._within(positions.double().cpu())
-        near = keys[image == 0]
-        lost = self._bonds[~torch.isin(self._bonds, near)]
+        span = 2 * int(image.abs().max()) + 2 if len(image) else 2
+        codes, order = torch.sort(keys * span + image)
+        lost = self._lost(codes, span)
         if len(lost):
             keys = torch.cat((keys, lost))
             image = torch.cat((image, torch.zeros_like(lost)))
             shift = torch.cat((shift, shift.new_zeros(len(lost), 3)))
-        span = int(image.abs().max()) + 1 if len(image) else 1
-        order = torch.argsort(keys * (2 * span) + image)
+            order = torch.argsort(keys * span + image)
         return self._pairs(keys[order], image[order], shift[order])
+
+    def _lost(self, codes: torch.Tensor, span: int) -> torch.Tensor:
+        """Keys of the bonds that are not among the pairs; codes ascend."""
+        if not len(codes):
+            return self._bonds
+        wanted = self._bonds * span
+        places = torch.searchsorted(codes, wanted).clamp(max=len(codes) - 1)
+        return self._bonds[codes[places] != wanted]
 
     def _within(
         self, positions: torch.Tensor
@@ -109,14 +117,14 @@ class PairSearch:
             sender, receiver, cells = self._search.compute(
                 part, box, periodic=self._boxes is not None, quantities="ijS"
             )
+            a, b, c = cells.long().unbind(dim=1)
             reach = 2 * int(cells.abs().max()) + 1 if len(cells) else 1
-            places = torch.tensor([reach * reach, reach, 1])
-            image = (cells.long() * places).sum(dim=1)  # 0 for the pair as it stands
+            image = (a * reach + b) * reach + c  # 0 for the pair as it stands
             turn = (receiver > sender) | ((receiver == sender) & (image < 0))
             sign = 1 - 2 * turn.long()
             first = torch.minimum(receiver, sender) + begin
             second = torch.maximum(receiver, sender) + begin
-            shift = (cells.double() @ box * sign[:, None]).float()
+            shift = (cells.double() @ box).float() * sign[:, None]
             rows.append((first * self._n + second, image * sign, shift))
         keys, image, shift = (torch.cat(column) for column in zip(*rows, strict=True))
         return keys, image, shift

@@ -6,68 +6,76 @@ edges in the order of the beads they arrive at, and both edges of a pair share w
 the same for both. For evaluation only: nothing here has a gradient.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from cgml.pairs import Layout
 
-Precision = Literal["float32", "bfloat16"]
+LEAST_ROWS = 4
 
 
 class Product:
     """x -> x W^T + b.
 
+    Fewer than four rows go to routines with another order of summation; they are
+    padded, so that a small system alone gets the bits that it gets in a batch.
+
     Args:
         weight: (n_output, n_input).
         bias: (n_output,), or None.
-        precision: of the factors; sums and what comes out are float32.
+        kind: of the numbers that are multiplied and that come out.
     """
 
     def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, precision: Precision
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        kind: torch.dtype = torch.float32,
     ) -> None:
-        self._is_short = precision == "bfloat16"
-        weight = weight.bfloat16() if self._is_short else weight
-        self._matrix, self.bias = weight.T, bias
+        self.kind = kind
+        self._matrix = weight.T.to(kind).contiguous()
+        self._bias = None if bias is None else bias.to(kind)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Map (n, n_input) to (n, n_output)."""
-        if self._is_short:
-            output = torch.mm(values.bfloat16(), self._matrix).float()
-            return output if self.bias is None else output.add_(self.bias)
-        if self.bias is None:
-            return torch.mm(values, self._matrix)
-        return torch.addmm(self.bias, values, self._matrix)
+        rows = _padded(values.to(self.kind))
+        if self._bias is None:
+            return torch.mm(rows, self._matrix)[: len(values)]
+        return torch.addmm(self._bias, rows, self._matrix)[: len(values)]
 
     def onto(self, output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Add the product, without the bias, to (n, n_output) in place."""
-        if self._is_short:
-            return output.add_(torch.mm(values.bfloat16(), self._matrix))
-        return output.addmm_(values, self._matrix)
+        """Add x W^T to (n, n_output), of the same kind, which is used up."""
+        rows = _padded(values.to(self.kind))
+        return _padded(output).addmm_(rows, self._matrix)[: len(values)]
 
 
-def product_of(layer: Any, precision: Precision) -> Product:
-    """Take a linear layer."""
-    return Product(layer.weight, layer.bias, precision)
+def _padded(rows: torch.Tensor) -> torch.Tensor:
+    missing = LEAST_ROWS - len(rows)
+    return nn.functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
 
 
 class Mlp:
-    """See networks.MLP; the first product may be done elsewhere."""
+    """One networks.MLP.
 
-    def __init__(self, mlp: Any, precision: Precision) -> None:
-        self.first = product_of(mlp.first, precision)
-        self._second = product_of(mlp.second, precision)
+    Args:
+        mlp: the MLP.
+        kind: of the numbers that are multiplied; what comes out is float32.
+    """
+
+    def __init__(self, mlp: Any, kind: torch.dtype = torch.float32) -> None:
+        self._first = Product(mlp.first.weight, mlp.first.bias, kind)
+        self._second = Product(mlp.second.weight, mlp.second.bias, kind)
         self._norm = mlp.norm
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Map (n, n_input) to (n, n_output)."""
-        return self.finish(self.first(values))
+        return self.finish(self._first(values))
 
     def finish(self, inputs: torch.Tensor) -> torch.Tensor:
         """Go on from the first product, (n, n_hidden), which is used up."""
-        output = self._second(nn.functional.silu(inputs, inplace=True))
+        output = self._second(nn.functional.silu(inputs, inplace=True)).float()
         normalised: torch.Tensor = self._norm(output)
         return normalised
 
@@ -78,25 +86,23 @@ class Messages:
     Args:
         layer: the Interaction.
         mean_degree: () typical number of edges of a node.
-        precision: of the factors of products.
+        kind: of the numbers that are multiplied at the edges, and of the inputs of
+            the messages; sums of messages, nodes and edges are float32.
     """
 
     def __init__(
-        self, layer: Any, mean_degree: torch.Tensor, precision: Precision
+        self, layer: Any, mean_degree: torch.Tensor, kind: torch.dtype
     ) -> None:
-        self.edge = Product(layer.edge.weight, None, precision)
+        self.edge = Product(layer.edge.weight, None, kind)
         bias = layer.edge.bias  # added where it costs least: at the nodes
         self._ends = Product(
             torch.cat((layer.receiver.weight, layer.sender.weight)),
             torch.cat((bias, torch.zeros_like(bias))),
-            precision,
         )
-        first = layer.update.first
-        n_node = layer.receiver.weight.size(1)
-        scaled = first.weight[:, n_node:] / torch.sqrt(mean_degree)
-        self._own = Product(first.weight[:, :n_node], first.bias, precision)
-        self._arrived = Product(scaled, None, precision)
-        self._update = Mlp(layer.update, precision)
+        first, n_node = layer.update.first, layer.receiver.weight.size(1)
+        self._own = Product(first.weight[:, :n_node], first.bias)
+        self._arrived = Product(first.weight[:, n_node:] / torch.sqrt(mean_degree))
+        self._update = Mlp(layer.update)
         self._norm = layer.norm
 
     def inputs(self, nodes: torch.Tensor, layout: Layout) -> torch.Tensor:
@@ -107,9 +113,10 @@ class Messages:
             layout: of the edges.
 
         Returns:
-            (n_edges, n_edge); the term of the edge itself is still to be added.
+            (n_edges, n_edge) of `kind`; the term of the edge itself is still to be
+            added.
         """
-        table = self._ends(nodes)  # (n_nodes, 2 n_edge)
+        table = self._ends(nodes).to(self.edge.kind)  # (n_nodes, 2 n_edge)
         rows = table.view(2 * table.size(0), -1)
         return _sums(rows, layout.ends, layout.twos)
 
@@ -126,7 +133,7 @@ class Messages:
         Returns:
             New nodes and the messages, to be added to the edges.
         """
-        message = nn.functional.silu(inputs, inplace=True)
+        message = nn.functional.silu(inputs.float(), inplace=True)
         total = _sums(message, layout.arrivals, layout.begins)
         hidden = self._arrived.onto(self._own(nodes), total)
         updated: torch.Tensor = self._norm(self._update.finish(hidden).add_(nodes))
@@ -148,16 +155,13 @@ class Readout:
     Args:
         readout: the VectorReadout.
         mean_degree: () typical number of edges of a node.
-        precision: of the factors of the node's products.
     """
 
-    def __init__(
-        self, readout: Any, mean_degree: torch.Tensor, precision: Precision
-    ) -> None:
+    def __init__(self, readout: Any, mean_degree: torch.Tensor) -> None:
         scale = 1.0 / torch.sqrt(mean_degree)
         self._weight = readout.edge.weight * scale
         self._bias = (readout.edge.bias * scale)[:, None]
-        self._node = Mlp(readout.node, precision)
+        self._node = Mlp(readout.node)
 
     def __call__(
         self,
@@ -184,6 +188,20 @@ class Readout:
         total = _sums(rows, layout.arrivals, layout.begins)
         weights = self._node(nodes).unsqueeze(2)  # (n_nodes, n_node_vectors, 1)
         return total.add_((weights * node_vectors).sum(dim=1))
+
+
+class Scalar:
+    """One networks.ScalarReadout."""
+
+    def __init__(self, readout: Any) -> None:
+        self._first = Product(readout.first.weight, readout.first.bias)
+        weight, bias = readout.second.weight, readout.second.bias
+        self._second = Product(weight.repeat(4, 1), bias.repeat(4))
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (n, n_input) to (n, 1)."""
+        hidden = nn.functional.silu(self._first(values), inplace=True)
+        return self._second(hidden)[:, :1]
 
 
 class Radial:

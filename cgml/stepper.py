@@ -20,6 +20,7 @@ from cgml.systems import Systems
 Parts = TypeVar("Parts", Atoms, Beads)
 View = tuple[torch.Tensor, Neighbours]
 """Positions near the origin, (n_beads, 3) float64 nm, and pairs in these images."""
+_KINDS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Stepper(Protocol):
@@ -122,7 +123,7 @@ class LearnedStepper:
                     self._beads,
                     embedding,
                     PairSearch(self._beads, *surroundings),
-                    execution.precision,
+                    _KINDS[execution.precision],
                 )
 
     def view(self, positions: torch.Tensor) -> View:
