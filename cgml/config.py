@@ -29,7 +29,8 @@ class NetworkConfig(_Section):
         n_node: width of node features.
         n_edge: width of edge features.
         n_radial: functions of the distance that edges carry.
-        n_vectors: vectors of a bead, with which messages know angles; 0: none.
+        n_vectors: vectors of a bead, with which messages know angles, four, eight and
+            so on (other widths give other bits in a batch); 0: none.
         n_predictor_layers: rounds of messages of the predictor.
         n_refiner_layers: rounds of messages of the score network.
     """
@@ -39,7 +40,7 @@ class NetworkConfig(_Section):
     n_node: Count = 96
     n_edge: Count = 64
     n_radial: Annotated[int, Field(ge=2)] = 10
-    n_vectors: Annotated[int, Field(ge=0)] = 0
+    n_vectors: Annotated[int, Field(ge=0, multiple_of=4)] = 0
     n_predictor_layers: Count = 2
     n_refiner_layers: Count = 3
 

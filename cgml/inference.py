@@ -25,6 +25,7 @@ from cgml.products import (
     Radial,
     Readout,
     Scalar,
+    Turns,
     differences,
     lengths_and_directions,
     onto_both,
@@ -109,6 +110,7 @@ class _Predictor:
         self._layers = [
             Messages(layer, module.mean_degree, kind) for layer in module.layers
         ]
+        self._turns = _turns(module)
         self._shift = Readout(module.shift, module.mean_degree)
         self._spread = Scalar(module.spread)
         self._pairs = self._inputs = torch.empty(0)
@@ -134,15 +136,19 @@ class _Predictor:
             parts.extend([length_and_direction(move)[0], known])
         nodes = self._node_encoder(torch.cat(parts, dim=1))
 
-        inputs = self._layers[0].inputs(nodes, layout)
-        inputs = onto_both(inputs, self._layers[0].edge(latent))
-        nodes, message = self._layers[0].finish(nodes, inputs, layout)
-        edges = onto_both(message, latent)
-        for layer in self._layers[1:]:
-            nodes = layer(nodes, edges, layout)
-        force = self._shift(
-            nodes, edges, along, torch.stack((drift, *moves), dim=1), layout
-        )
+        own = torch.stack((drift, *moves), dim=1)
+        if self._turns:
+            edges = torch.cat((latent, latent))
+            for turn, layer in zip(self._turns, self._layers, strict=True):
+                nodes = layer(turn(nodes, edges, along[0], own, layout), edges, layout)
+        else:
+            first = self._layers[0]
+            inputs = onto_both(first.inputs(nodes, layout), first.edge(latent))
+            nodes, message = first.finish(nodes, inputs, layout)
+            edges = onto_both(message, latent)
+            for layer in self._layers[1:]:
+                nodes = layer(nodes, edges, layout)
+        force = self._shift(nodes, edges, along, own, layout)
         mean = relaxed + apply_blocks(beads.root_kernel, beads.slots, force)
         raw = self._spread(nodes) + 0.4
         spread = module.min_spread + from_lanes(
@@ -225,6 +231,7 @@ class _Refiner:
         self._layers = [
             Messages(layer, denoiser.mean_degree, kind) for layer in denoiser.layers
         ]
+        self._turns = _turns(denoiser)
         self._readout = Readout(denoiser.readout, denoiser.mean_degree)
         self._phases: dict[float, torch.Tensor] = {}
 
@@ -253,19 +260,25 @@ class _Refiner:
 
     def __call__(self, step: _Step, white: torch.Tensor, sigma: float) -> torch.Tensor:
         """Expected noise-free white coordinates; see refiner.Denoiser."""
-        layout, first = step.layout, self._layers[0]
+        layout = step.layout
         total = math.sqrt(1.0 + sigma * sigma)
         unit = white / total
         candidate = unwhiten(unit, step.mean, step.spread, self._beads)
         latent, along = self._encode_pairs(step, candidate, unit)
         nodes = self._encode_nodes(step, unit, sigma)
-        inputs = first.inputs(nodes, layout).add_(step.inputs)
-        inputs = onto_both(inputs, first.edge(latent))
-        nodes, message = first.finish(nodes, inputs, layout)
-        edges = onto_both(message.add_(step.edges), latent)
-        for layer in self._layers[1:]:
-            nodes = layer(nodes, edges, layout)
         own = torch.stack((unit, step.drift, candidate - step.mean), dim=1)
+        if self._turns:
+            edges = onto_both(step.edges.clone(), latent)
+            for turn, layer in zip(self._turns, self._layers, strict=True):
+                nodes = layer(turn(nodes, edges, along[0], own, layout), edges, layout)
+        else:
+            first = self._layers[0]
+            inputs = first.inputs(nodes, layout).add_(step.inputs)
+            inputs = onto_both(inputs, first.edge(latent))
+            nodes, message = first.finish(nodes, inputs, layout)
+            edges = onto_both(message.add_(step.edges), latent)
+            for layer in self._layers[1:]:
+                nodes = layer(nodes, edges, layout)
         correction = self._readout(nodes, edges, along, own, layout)
         return (white / total + sigma * correction) / total
 
@@ -295,3 +308,12 @@ class _Refiner:
         inputs = step.nodes + self._phases[sigma]
         inputs.addcmul_(length_and_direction(unit)[0], self._length)
         return self._node_encoder.finish(inputs)
+
+
+def _turns(module: Any) -> list[Turns]:
+    """One per layer of a Predictor or Denoiser, or none where they do nothing."""
+    return [
+        Turns(item, module.mean_degree)
+        for item in module.directions
+        if hasattr(item, "n_vectors")
+    ]

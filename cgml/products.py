@@ -149,6 +149,58 @@ class Messages:
         return nodes
 
 
+class Turns:
+    """One networks.Directions.
+
+    Args:
+        directions: the Directions.
+        mean_degree: () typical number of edges of a node.
+    """
+
+    def __init__(self, directions: Any, mean_degree: torch.Tensor) -> None:
+        self._width: int = directions.n_vectors
+        scale = 1.0 / torch.sqrt(mean_degree)
+        weight, bias = directions.edge.weight * scale, directions.edge.bias * scale
+        self._edge = Product(weight, bias)
+        self._node = Product(directions.node.weight, directions.node.bias)
+        self._to_node, self._to_edge = Mlp(directions.to_node), Mlp(directions.to_edge)
+
+    def __call__(
+        self,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        along: torch.Tensor,
+        node_vectors: torch.Tensor,
+        layout: Layout,
+    ) -> torch.Tensor:
+        """Update edges (n_edges, n_edge) in place and give new nodes.
+
+        Args:
+            nodes: (n_nodes, n_node).
+            edges: (n_edges, n_edge).
+            along: (3, n) unit vectors of the pairs, receiver minus sender.
+            node_vectors: (n_nodes, n_node_vectors, 3).
+            layout: of the edges.
+        """
+        n_nodes, n, width = len(nodes), along.size(1), self._width
+        axes = along.T.unsqueeze(2)  # (n, 3, 1)
+        weights = self._edge(edges).view(2, n, 1, width)
+        parts = weights * torch.stack((axes, -axes))  # (2, n, 3, width)
+        rows = parts.view(2 * n, 3 * width)
+        total = _sums(rows, layout.arrivals, layout.begins).view(n_nodes, 3, width)
+        own = self._node(nodes).view(n_nodes, -1, 1, width)
+        vectors = total.add_((own * node_vectors.unsqueeze(3)).sum(dim=1))
+        lengths = vectors.square().sum(dim=1).add_(1e-8).sqrt_()
+        ends = [
+            (vectors.index_select(0, end) * axes).sum(dim=1)  # (n, width)
+            for end in (layout.receiver, layout.sender)
+        ]
+        there = torch.cat(ends, dim=1)
+        back = torch.cat(ends[::-1], dim=1).neg_()
+        edges.add_(self._to_edge(torch.cat((there, back))))
+        return self._to_node(torch.cat((nodes, lengths), dim=1)).add_(nodes)
+
+
 class Readout:
     """One networks.VectorReadout.
 

@@ -40,7 +40,7 @@ SPECS = pytest.mark.parametrize(
         small_spec(cutoff=4.0),
         small_spec(friction=None),
         small_spec(n_history=0),
-        small_spec(network={"n_vectors": 3}),
+        small_spec(network={"n_vectors": 4}),
     ],
     ids=["all pairs", "cutoff", "free centre", "no history", "angles"],
 )

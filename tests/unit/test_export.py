@@ -51,7 +51,7 @@ def path_of(model: LearnedModel) -> tuple[torch.Tensor, np.ndarray]:
     return torch.stack(frames), propagator.radius_of_gyration(state)
 
 
-@pytest.mark.parametrize("n_vectors", [0, 3])
+@pytest.mark.parametrize("n_vectors", [0, 4])
 def test_eager_scripted_and_loaded_give_the_same_bits(n_vectors, tmp_path):
     """Four steps: TorchScript changes its mind about fusing after two calls."""
     eager = learned(small_spec(network={"n_vectors": n_vectors}))

@@ -30,6 +30,13 @@ CASES: dict[str, dict[str, Any]] = {
     "free centre": {"cutoff": 1.0, "friction": None},
     "box": {"cutoff": 2.5, "periodic": True, "friction": None},
     "wide": {"network": WIDE},
+    "angles": {"network": {"n_vectors": 4}},
+    "angles in a box": {
+        "cutoff": 2.5,
+        "periodic": True,
+        "friction": None,
+        "network": WIDE | {"n_vectors": 12},
+    },
 }
 
 

@@ -97,7 +97,7 @@ def test_the_global_stream_is_not_touched(model):
 
 @pytest.mark.parametrize(
     "network",
-    [{}, WIDE, {"n_vectors": 3}, WIDE | {"n_vectors": 12}],
+    [{}, WIDE, {"n_vectors": 4}, WIDE | {"n_vectors": 12}],
     ids=["small", "wide", "angles", "wide with angles"],
 )
 @pytest.mark.parametrize("cutoff", [None, 3.0])
