@@ -3,21 +3,27 @@
     python benchmarks/chains.py [--chains 40] [--rounds 5]
 
 Both move the same random copolymers on one thread, in turns, so that a change of the
-machine's speed meets both; medians of the rounds are printed with their range. The
-last line is what `cgml evaluate --md-cost` takes for this number of chains.
+machine's speed meets both; medians of the rounds are printed with their range. Times
+are CPU times. The model runs in three ways (plain, float32, bfloat16), and once with
+each chain by itself. The last line is what `cgml evaluate --md-cost` takes for this
+number of chains.
 """
 
 import argparse
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import openmm
 import torch
+from numpy.typing import NDArray
 from openmm import unit
 
+from cgml.config import Execution
 from cgml.export import load_model
 from cgml.mapping import Mapping
 from cgml.memory import keep_freed_memory
@@ -33,6 +39,11 @@ from openmm_cgml.testsystems import (
 
 MD_STEPS, MODEL_STEPS = 500, 5  # of one round
 TIME_STEP = 0.01  # of MD, ps
+EXECUTIONS = {
+    "plain": Execution(plain=True),
+    "float32": Execution(),
+    "bfloat16": Execution(precision="bfloat16"),
+}
 
 
 def start_md(
@@ -69,6 +80,47 @@ def start_model(
     return propagator, propagator.step(propagator.start(np.concatenate(beads)))
 
 
+def model_movers(
+    model: LearnedModel, propagator: Propagator, run: State
+) -> dict[str, Callable[[], object]]:
+    """Work to time: one step in several ways, and its parts.
+
+    Args:
+        model: of the propagator.
+        propagator: of all chains.
+        run: where they stand.
+    """
+    mappings, levels = propagator.mappings, model.spec.refinement.n_levels
+    longer = model.spec.refinement.model_copy(update={"n_levels": 2 * levels})
+    ways = {name: {"execution": how} for name, how in EXECUTIONS.items()}
+    ways["twice the evaluations"] = {"refinement": longer}
+    movers: dict[str, Callable[[], object]] = {}
+    for name, options in ways.items():
+        bound = Propagator(model, mappings, guard="record", **options)
+        movers[name] = partial(bound.step, run)
+    for name in ("plain", "float32"):
+        alone = Propagator(
+            model, mappings[0], guard="record", execution=EXECUTIONS[name]
+        )
+        begin = alone.start(run.positions[propagator.slices[0]])
+        movers[f"{name}, one chain"] = partial(alone.step, begin)
+    return movers
+
+
+def cpu_time(work: Callable[[], object], n: int) -> float:
+    """CPU time of one call, the mean of n, s."""
+    begin = time.process_time()
+    for _ in range(n):
+        work()
+    return (time.process_time() - begin) / n
+
+
+def report(name: str, values: NDArray[np.float64], measure: str) -> None:
+    """Print median and range of the rounds."""
+    low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
+    print(f"{name:>28}: {median:9.2f} {measure} ({low:.2f} - {high:.2f})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="copolymer-chain")
@@ -79,32 +131,57 @@ def main() -> None:
     keep_freed_memory()
 
     generator = np.random.default_rng(0)
-    sequences = [random_sequence(100, "II", generator) for _ in range(options.chains)]
+    n_chains = options.chains
+    sequences = [random_sequence(100, "II", generator) for _ in range(n_chains)]
     packed = packed_chains(sequences)
     model = load_model(options.model)
     context, integrator = start_md(packed, model.spec.temperature)
     propagator, run = start_model(model, packed, context)
 
-    speeds = np.empty((options.rounds, 2))  # ps of all chains per second: MD, model
-    for row in speeds:
-        begin = time.perf_counter()
+    def md() -> None:
         integrator.step(MD_STEPS)
         context.getState(energy=True)  # waits for the steps
-        middle = time.perf_counter()
-        for _ in range(MODEL_STEPS):
-            run = propagator.step(run)
-        end = time.perf_counter()
-        row[0] = MD_STEPS * TIME_STEP / (middle - begin)
-        row[1] = MODEL_STEPS * model.spec.time_step / (end - middle)
-    print(f"{options.chains} chains of 100 atoms, one thread, {options.rounds} rounds")
-    for name, values, measure in (
-        ("OpenMM MD", speeds[:, 0], "ps/s"),
-        (model.spec.name, speeds[:, 1], "ps/s"),
-        ("model / MD", speeds[:, 1] / speeds[:, 0], "x"),
-    ):
-        low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
-        print(f"{name:>18}: {median:8.2f} {measure} ({low:.2f} - {high:.2f})")
-    print(f"--md-cost {1.0 / np.median(speeds[:, 0]):.4g}")
+
+    movers = {"MD": md, **model_movers(model, propagator, run)}
+    for work in movers.values():
+        work()
+    seconds = {name: np.empty(options.rounds) for name in movers}
+    for number in range(options.rounds):
+        for name, work in movers.items():
+            n = {"MD": 1}.get(name, 10 if "one chain" in name else MODEL_STEPS)
+            seconds[name][number] = cpu_time(work, n)
+    md_speed = MD_STEPS * TIME_STEP / seconds["MD"]  # ps of all chains per second
+    print(f"{n_chains} chains of 100 atoms, one thread, {options.rounds} rounds")
+    report("OpenMM MD", md_speed, "ps/s")
+    for name in EXECUTIONS:
+        speed = model.spec.time_step / seconds[name]
+        report(f"{name} / MD", speed / md_speed, "x")
+        report(f"{name}, step", 1e3 * seconds[name], "ms")
+        if name != "plain":
+            report(f"plain / {name}", seconds["plain"] / seconds[name], "x")
+    print_parts(model, n_edges_of(propagator), seconds, n_chains)
+    print(f"--md-cost {1.0 / np.median(md_speed):.4g}")
+
+
+def n_edges_of(propagator: Propagator) -> int:
+    """Edges of the chains: all pairs of a chain, both ways."""
+    return sum(item.n_beads * (item.n_beads - 1) for item in propagator.mappings)
+
+
+def print_parts(
+    model: LearnedModel, n_edges: int, seconds: dict[str, NDArray[np.float64]], n: int
+) -> None:
+    """Print the score evaluation, edges per second, and batch against single."""
+    levels = model.spec.refinement.n_levels
+    evaluation = (seconds["twice the evaluations"] - seconds["float32"]) / levels
+    layers = model.spec.network.n_refiner_layers
+    report("one score evaluation", 1e3 * evaluation, "ms")
+    report("10^6 edges and layers / s", 1e-6 * n_edges * layers / evaluation, "")
+    print(f"{'neighbour search':>28}: none, all pairs of a chain are fixed")
+    for name in ("plain", "float32"):
+        alone = seconds[f"{name}, one chain"]
+        report(f"{name}, one chain", 1e3 * alone, "ms")
+        report(f"{n} of them / batch", n * alone / seconds["float32"], "x")
 
 
 if __name__ == "__main__":

@@ -4,35 +4,67 @@
 
 MD of one box with particle-mesh Ewald (CPU platform) and the model move the same
 particles on one thread, in turns, so that a change of the machine's speed meets both;
-medians of the rounds are printed with their range. NAME is a model file or the name of
-a bundled model; without it, MD alone is measured. The last line is what
-`cgml evaluate --md-cost` takes for this box.
+medians of the rounds are printed with their range. Times are CPU times. Then come the
+parts of a model step, the box repeated to about 900 beads, with and without OpenMM
+around the propagator, and eight times that. NAME is a model file or the name of a
+bundled model. The last line is what `cgml evaluate --md-cost` takes for this box.
 """
 
 import argparse
 import os
+import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
+import openmm
 import torch
+from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.export import bundled_models, load_model
+from cgml.config import Execution
+from cgml.export import load_model
 from cgml.mapping import Mapping
 from cgml.memory import keep_freed_memory
 from cgml.model import LearnedModel
-from cgml.propagator import Propagator
+from cgml.propagator import Propagator, State
+from cgml.stepper import bind
+from cgml.systems import Systems
+from cgml.topology import MolecularGraph
+from openmm_cgml.beads import bead_system, bead_topology
 from openmm_cgml.convert import graph_from_topology, periodic_box
 from openmm_cgml.electrolyte import ElectrolyteProtocol, electrolyte_simulation
+from openmm_cgml.integrator import LearnedCGIntegrator
 from openmm_cgml.reference import TIME_STEP
 from openmm_cgml.testsystems import ElectrolyteSystem, polymer_electrolyte
 
 MD_TIME, MODEL_STEPS = 5.0, 5  # of one round: ps, steps
 SEQUENCE = "EEEXX" * 4
+EXECUTIONS = {
+    "plain": Execution(plain=True),
+    "float32": Execution(),
+    "bfloat16": Execution(precision="bfloat16"),
+}
+
+
+class Box(NamedTuple):
+    """Where a box stands.
+
+    Attributes:
+        mapping: atoms to beads.
+        beads: (n_beads, 3) nm.
+        vectors: (3, 3) nm.
+    """
+
+    mapping: Mapping
+    beads: NDArray[np.float64]
+    vectors: NDArray[np.float64]
 
 
 def start_md(melt: ElectrolyteSystem, time: float) -> app.Simulation:
@@ -49,56 +81,159 @@ def start_md(melt: ElectrolyteSystem, time: float) -> app.Simulation:
     )
 
 
-def md_round(simulation: app.Simulation) -> float:
-    """Simulated time, ps."""
+def md_round(simulation: app.Simulation) -> None:
+    """Do MD_TIME of MD."""
     simulation.step(round(MD_TIME / TIME_STEP))
     simulation.context.getState(energy=True)  # waits for the steps
-    return MD_TIME
 
 
 def start_model(
     model: LearnedModel, melt: ElectrolyteSystem, simulation: app.Simulation
-) -> Callable[[], float]:
-    """The same box from where MD stands; returns what runs a round."""
+) -> Box:
+    """The same box from where MD stands."""
     state = simulation.context.getState(positions=True)
     atoms = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     graph = graph_from_topology(melt.topology, model.spec.particle_types)
     mapping = Mapping.from_partition(graph, model.spec.atoms_per_bead)
-    propagator = Propagator(
-        model, [mapping], box=periodic_box(simulation.context), guard="record"
+    beads = mapping.positions(np.asarray(atoms))
+    return Box(mapping, beads, periodic_box(simulation.context))
+
+
+def repeat(box: Box, counts: tuple[int, int, int]) -> Box:
+    """Put copies of a box side by side."""
+    graph, cells = box.mapping.graph, np.array(list(product(*map(range, counts))))
+    n = len(cells)
+    bonds = [graph.bonds + number * graph.n_atoms for number in range(n)]
+    labels = [
+        box.mapping.bead_index + number * box.mapping.n_beads for number in range(n)
+    ]
+    whole = MolecularGraph.create(
+        list(graph.types) * n, np.tile(graph.masses, n), np.concatenate(bonds)
     )
-    run = propagator.step(propagator.start(mapping.positions(np.asarray(atoms))))
-
-    def model_round() -> float:
-        nonlocal run
-        for _ in range(MODEL_STEPS):
-            run = propagator.step(run)
-        return MODEL_STEPS * model.spec.time_step
-
-    return model_round
+    return Box(
+        Mapping.from_labels(whole, np.concatenate(labels)),
+        np.concatenate([box.beads + cell @ box.vectors for cell in cells]),
+        box.vectors * np.array(counts)[:, None],
+    )
 
 
-def speed(one_round: Callable[[], float]) -> float:
-    """Simulated time per second of one round, ps/s."""
-    begin = time.perf_counter()
-    simulated = one_round()
-    return simulated / (time.perf_counter() - begin)
+def mover(model: LearnedModel, box: Box, **options: Any) -> Callable[[], object]:
+    """One step from one frame of a box, to be done again and again."""
+    propagator = Propagator(
+        model, box.mapping, box=box.vectors, guard="record", **options
+    )
+    return partial(propagator.step, propagator.start(box.beads))
 
 
-def find_model(name: str | None) -> LearnedModel | None:
-    """The model, or None with a word on why there is none."""
-    if name is None:
-        print(f"no --model given (bundled: {', '.join(bundled_models())}): MD alone")
-        return None
-    if name not in bundled_models() and not Path(name).is_file():
-        print(f"{name!r} is neither a bundled model nor a file: MD alone")
-        return None
-    return load_model(name)
+def search(model: LearnedModel, box: Box) -> tuple[Callable[[], object], int]:
+    """One neighbour search, and the number of edges."""
+    systems = Systems([box.mapping], torch.device("cpu"), box.vectors)
+    stepper = bind(model, systems, None, Execution())
+    positions = torch.tensor(box.beads)
+    view = stepper.view(positions)
+    if view is None:
+        raise ValueError("a model that sees its neighbours is required")
+    # another tensor each time: of the same one the stepper remembers the neighbours
+    return lambda: stepper.view(positions.clone()), 2 * len(view[1].receiver)
+
+
+def overhead(model: LearnedModel, box: Box, rounds: int) -> NDArray[np.float64]:
+    """Time that LearnedCGIntegrator adds, in parts of the propagator's time."""
+    integrator = LearnedCGIntegrator(model, topology=box.mapping, guard="record")
+    platform = openmm.Platform.getPlatformByName("CPU")
+    simulation = app.Simulation(
+        bead_topology(box.mapping, box.vectors),
+        bead_system(box.mapping, box.vectors),
+        integrator,
+        platform,
+        {"Threads": "1"},
+    )
+    simulation.context.setPositions(box.beads)
+    integrator.step(1)
+    inside: list[float] = []
+    step = Propagator.step
+
+    def timed(propagator: Propagator, state: State) -> State:
+        begin = time.process_time()
+        following = step(propagator, state)
+        inside.append(time.process_time() - begin)
+        return following
+
+    with patch.object(Propagator, "step", timed):
+        whole = [cpu_time(lambda: integrator.step(1), 1) for _ in range(rounds)]
+    return np.array(whole) / np.array(inside) - 1.0
+
+
+def cpu_time(work: Callable[[], object], n: int) -> float:
+    """CPU time of one call, the mean of n, s."""
+    begin = time.process_time()
+    for _ in range(n):
+        work()
+    return (time.process_time() - begin) / n
+
+
+def in_turns(
+    movers: dict[str, tuple[Callable[[], object], int]], rounds: int
+) -> dict[str, NDArray[np.float64]]:
+    """CPU time of one call of each, in every round, s."""
+    for work, _ in movers.values():
+        work()
+    rows = [[cpu_time(work, n) for work, n in movers.values()] for _ in range(rounds)]
+    return dict(zip(movers, np.array(rows).T, strict=True))
+
+
+def report(name: str, values: NDArray[np.float64], measure: str) -> None:
+    """Print median and range of the rounds."""
+    low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
+    print(f"{name:>28}: {median:9.2f} {measure} ({low:.2f} - {high:.2f})")
+
+
+def report_parts(model: LearnedModel, box: Box, rounds: int) -> None:
+    """Print what a step of the box consists of."""
+    sampler = model.spec.refinement
+    longer = sampler.model_copy(update={"n_levels": 2 * sampler.n_levels})
+    find, n_edges = search(model, box)
+    seconds = in_turns(
+        {
+            "step": (mover(model, box), MODEL_STEPS),
+            "longer": (mover(model, box, refinement=longer), MODEL_STEPS),
+            "search": (find, MODEL_STEPS),
+        },
+        rounds,
+    )
+    evaluation = (seconds["longer"] - seconds["step"]) / sampler.n_levels
+    layers = model.spec.network.n_refiner_layers
+    print(f"{box.mapping.n_beads} beads, {n_edges} edges")
+    report("step", 1e3 * seconds["step"], "ms")
+    report("one score evaluation", 1e3 * evaluation, "ms")
+    report("one neighbour search", 1e3 * seconds["search"], "ms")
+    report("10^6 edges and layers / s", 1e-6 * n_edges * layers / evaluation, "")
+
+
+def report_sizes(model: LearnedModel, box: Box, rounds: int) -> None:
+    """Print time and memory of eight times a box, in those of the box."""
+    peaks = [peak_memory()]
+    works = {}
+    for name, counts in (("one", (1, 1, 1)), ("eight", (2, 2, 2))):
+        work = mover(model, repeat(box, counts))
+        work()
+        works[name] = work, 3 if name == "one" else 1
+        peaks.append(peak_memory())
+    seconds = in_turns(works, rounds)
+    report("eight boxes / one, time", seconds["eight"] / seconds["one"], "x")
+    one, eight = np.diff(peaks)
+    print(f"{'peak memory':>28}: {peaks[0]:.0f} MiB, one box {one:.0f} more,", end=" ")
+    print(f"eight boxes {eight:.0f} more")
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model")
+    parser.add_argument("--model", default="polymer-electrolyte")
     parser.add_argument("--chains", type=int, default=24, help="also ion pairs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pressing", type=float, default=20.0, help="ps")
@@ -106,27 +241,30 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
 
-    model = find_model(options.model)
-    n = options.chains
+    model, n = load_model(options.model), options.chains
     melt = polymer_electrolyte(SEQUENCE, n_chains=n, n_ion_pairs=n)
     simulation = start_md(melt, options.pressing)
-    movers: dict[str, Callable[[], float]] = {"OpenMM MD": lambda: md_round(simulation)}
-    if model is not None:
-        movers[model.spec.name] = start_model(model, melt, simulation)
-
-    speeds = np.array(  # (n_rounds, n_movers) ps/s
-        [[speed(mover) for mover in movers.values()] for _ in range(options.rounds)]
-    )
+    box = start_model(model, melt, simulation)
+    movers: dict[str, tuple[Callable[[], object], int]] = {
+        "MD": (lambda: md_round(simulation), 1)
+    }
+    for name, execution in EXECUTIONS.items():
+        movers[name] = mover(model, box, execution=execution), MODEL_STEPS
+    seconds = in_turns(movers, options.rounds)
+    md_speed = MD_TIME / seconds["MD"]  # ps/s
     print(f"{len(melt.types)} particles, one thread, {options.rounds} rounds")
-    rows = [
-        (name, column, "ps/s") for name, column in zip(movers, speeds.T, strict=True)
-    ]
-    if model is not None:
-        rows.append(("model / MD", speeds[:, 1] / speeds[:, 0], "x"))
-    for name, values, measure in rows:
-        low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
-        print(f"{name:>18}: {median:8.2f} {measure} ({low:.2f} - {high:.2f})")
-    print(f"--md-cost {1.0 / np.median(speeds[:, 0]):.4g}")
+    report("OpenMM MD", md_speed, "ps/s")
+    for name in EXECUTIONS:
+        report(f"{name} / MD", model.spec.time_step / seconds[name] / md_speed, "x")
+        if name != "plain":
+            report(f"plain / {name}", seconds["plain"] / seconds[name], "x")
+    report_parts(model, box, options.rounds)
+    large = repeat(box, (3, 2, 1))
+    report_sizes(model, large, options.rounds)
+    report_parts(model, large, options.rounds)
+    added = 100.0 * overhead(model, large, 3 * options.rounds)
+    report("LearnedCGIntegrator adds", added, "%")
+    print(f"--md-cost {1.0 / np.median(md_speed):.4g}")
 
 
 if __name__ == "__main__":

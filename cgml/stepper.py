@@ -80,6 +80,9 @@ class LearnedStepper:
         systems: all replicas; a repeated mapping is built and embedded once.
         refinement: how the score network is sampled.
         execution: how the networks are evaluated.
+
+    Raises:
+        ValueError: bfloat16 on the plain path, or on another device than the CPU.
     """
 
     def __init__(
@@ -101,30 +104,15 @@ class LearnedStepper:
         beads = join_beads([graphs[key].beads for key in order])
         self._beads = _to(beads, systems.device)
         self._last: tuple[torch.Tensor, View] | None = None
-        self._networks: Networks
         with torch.inference_mode():  # one by one: the bits depend on nothing else
             rows = {
                 key: module.embedding(_to(graph.atoms, systems.device))
                 for key, graph in graphs.items()
             }
             embedding = torch.cat([rows[key] for key in order])
-            boxes = None if systems.boxes is None else list(systems.boxes.cpu())
-            surroundings = systems.sizes, spec.cutoff, boxes
-            if execution.plain or systems.device.type != "cpu":
-                self._networks = PlainNetworks(
-                    self._module,
-                    self._beads,
-                    embedding,
-                    EdgeSearch(self._beads, *surroundings),
-                )
-            else:
-                self._networks = FastNetworks(
-                    self._module,
-                    self._beads,
-                    embedding,
-                    PairSearch(self._beads, *surroundings),
-                    _KINDS[execution.precision],
-                )
+            self._networks = _bind_networks(
+                self._module, self._beads, embedding, systems, spec.cutoff, execution
+            )
 
     def view(self, positions: torch.Tensor) -> View:
         """Positions as the networks see them, and the pairs that exchange messages.
@@ -267,6 +255,30 @@ def bind(
             "refinement out"
         )
     return PublishedAdapter(model.module, spec, systems, execution)
+
+
+def _bind_networks(
+    module: Any,
+    beads: Beads,
+    embedding: torch.Tensor,
+    systems: Systems,
+    cutoff: float | None,
+    execution: Execution,
+) -> Networks:
+    """Choose the fast path where there is one: on the CPU, unless told otherwise."""
+    boxes = None if systems.boxes is None else list(systems.boxes.cpu())
+    kind = systems.device.type
+    if kind == "cpu" and not execution.plain:
+        pairs = PairSearch(beads, systems.sizes, cutoff, boxes)
+        precision = _KINDS[execution.precision]
+        return FastNetworks(module, beads, embedding, pairs, precision)
+    if execution.precision != "float32":
+        raise ValueError(
+            f"precision {execution.precision!r} is for the fast path on the CPU, got "
+            f"plain={execution.plain} on {kind!r}: leave the precision out"
+        )
+    edges = EdgeSearch(beads, systems.sizes, cutoff, boxes)
+    return PlainNetworks(module, beads, embedding, edges)
 
 
 def _to(parts: Parts, device: torch.device) -> Parts:

@@ -199,3 +199,11 @@ def test_blocks_against_the_modules():
         new = Messages(layer, degree, torch.float32)(nodes, edges, layout)
     torch.testing.assert_close(new, expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(edges[real], expected[1], atol=1e-5, rtol=1e-5)
+
+
+def test_short_numbers_on_the_plain_path_are_refused():
+    both = Execution(plain=True, precision="bfloat16")
+    with pytest.raises(
+        ValueError, match=r"'bfloat16' is for the fast path.*plain=True"
+    ):
+        Propagator(learned(small_spec()), MAPPINGS, execution=both)
