@@ -39,11 +39,11 @@ class PublishedAdapter:
             module,
             spec.parameters,
             [unique[id(item)] for item in systems.mappings],
+            execution=execution,
             device=str(systems.device),
         )
         self._boxes = None if systems.boxes is None else list(systems.boxes)
         self._spec, self._systems = spec, systems
-        self._execution = execution
         self.n_draws = self._stepper.n_draws
         self.sigma_min = (spec.parameters.sigma_end or 0.0) * spec.length_unit
 
@@ -109,7 +109,7 @@ class PublishedAdapter:
         moves = positions.new_zeros(self._spec.n_history, *positions.shape)
         with torch.inference_mode():
             ahead = self._stepper.predict(positions, moves, self._boxes)
-            output = self._stepper.score(candidate / unit, ahead, self._boxes)
+            output = self._stepper.score_given(ahead, self._boxes)(candidate / unit)
         return output.double() / sigma
 
     def view(self, positions: torch.Tensor) -> None:

@@ -1,8 +1,8 @@
 """Networks of the published checkpoints, in TorchScript, with the published numbers.
 
-Names and layout follow the file (graphwm.py); what differs is the order of a sum: the
-first linear layer of an edge update is split, its node parts are taken once per node.
-Lengths are in the unit of the model (Angstrom; chains: their own), masses in Da.
+Names and layout follow the file (graphwm.py), the code its equations; graphwm_fast.py
+evaluates the same networks without waste. Lengths are in the unit of the model
+(Angstrom; chains: their own), masses in Da.
 
 Method: Fu et al., TMLR 2023, arXiv 2204.10348.
 """
@@ -97,13 +97,8 @@ class PublishedInteraction(nn.Module):
         receiver: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Update nodes (n_nodes, latent_dim) and edges (n_edges, latent_dim)."""
-        weight, n = self.edge_update.first.weight, edges.size(1)
-        hidden = nn.functional.linear(edges, weight[:, :n], self.edge_update.first.bias)
-        arriving = nn.functional.linear(nodes, weight[:, n : 2 * n])
-        leaving = nn.functional.linear(nodes, weight[:, 2 * n :])
-        hidden = hidden + arriving.index_select(0, receiver)
-        hidden = hidden + leaving.index_select(0, sender)
-        messages = self.edge_update.rest(hidden)
+        ends = (nodes.index_select(0, receiver), nodes.index_select(0, sender))
+        messages = self.edge_update(torch.cat((edges, ends[0], ends[1]), dim=1))
         total = torch.zeros_like(nodes).index_add(0, receiver, messages)
         update = self.node_update(torch.cat((nodes, total), dim=1))
         return nodes + update, edges + messages
@@ -240,12 +235,26 @@ class PublishedDynamics(nn.Module):
             embedding: (n_beads, n_embedding).
             masses: (n_beads, 1) Da.
         """
+        lengths = edge_inputs(edges, self.cutoff, self.kinds.weight)
+        inputs = self.node_inputs(displacements, embedding, masses)
+        nodes, output = self.network(inputs, lengths, edges.sender, edges.receiver)
+        return self.gaussian(nodes, output)
+
+    def node_inputs(
+        self,
+        displacements: torch.Tensor,
+        embedding: torch.Tensor,
+        masses: torch.Tensor,
+    ) -> torch.Tensor:
+        """Inputs of the beads, one row each; arguments as in `forward`."""
         moves = displacements.transpose(0, 1).flatten(1)  # (n_beads, 3 (seq_len - 1))
         inputs = torch.cat((moves, embedding), dim=1)
         if self.use_weights:
             inputs = torch.cat((inputs, masses), dim=1)
-        lengths = edge_inputs(edges, self.cutoff, self.kinds.weight)
-        nodes, output = self.network(inputs, lengths, edges.sender, edges.receiver)
+        return inputs
+
+    def gaussian(self, nodes: torch.Tensor, output: torch.Tensor) -> Acceleration:
+        """Acceleration from the last latent and the outputs of the network."""
         mean, raw = output[:, :3], output[:, 3:]
         positive = from_lanes(nn.functional.softplus(to_lanes(raw)), raw)
         return Acceleration(mean, self.min_deviation + positive, nodes)
@@ -278,13 +287,16 @@ class PublishedScore(nn.Module):
             nodes: (n_beads, latent_dim) latent of the dynamics network.
             masses: (n_beads, 1) Da.
         """
-        if self.use_weights:
-            nodes = torch.cat((nodes, masses), dim=1)
         lengths = edge_inputs(edges, self.cutoff, self.kinds.weight)
+        inputs = self.node_inputs(nodes, masses)
         output: torch.Tensor = self.network(
-            nodes, lengths, edges.sender, edges.receiver
+            inputs, lengths, edges.sender, edges.receiver
         )[1]
         return output
+
+    def node_inputs(self, nodes: torch.Tensor, masses: torch.Tensor) -> torch.Tensor:
+        """Inputs of the beads, one row each; arguments as in `forward`."""
+        return torch.cat((nodes, masses), dim=1) if self.use_weights else nodes
 
 
 class PublishedHead(nn.Module):
@@ -322,6 +334,12 @@ def edge_inputs(
     edges: PublishedEdges, cutoff: torch.Tensor, kinds: torch.Tensor
 ) -> torch.Tensor:
     """Vector and length in units of the cutoff, and kind, (n_edges, 4 + width)."""
-    vectors = edges.vectors / cutoff
-    lengths = vectors.square().sum(dim=1, keepdim=True).sqrt()
-    return torch.cat((vectors, lengths, kinds.index_select(0, edges.kinds)), dim=1)
+    geometry = edge_geometry(edges.vectors, cutoff)
+    return torch.cat((geometry, kinds.index_select(0, edges.kinds)), dim=1)
+
+
+def edge_geometry(vectors: torch.Tensor, cutoff: torch.Tensor) -> torch.Tensor:
+    """Vector and length in units of the cutoff, (n_edges, 4)."""
+    scaled = vectors / cutoff
+    lengths = scaled.square().sum(dim=1, keepdim=True).sqrt()
+    return torch.cat((scaled, lengths), dim=1)

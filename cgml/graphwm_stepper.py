@@ -1,27 +1,28 @@
-"""Steps of the published models: edges, the Gaussian move, annealed Langevin.
+"""Steps of the published models: the Gaussian move, annealed Langevin.
 
-Plain Python around the networks of graphwm_model.py. Positions and boxes come in nm
+Plain Python around the networks of graphwm_model.py, their evaluation (graphwm_fast.py)
+and their edges (graphwm_neighbours.py). Positions and boxes come in nm
 and leave in nm; the model's own unit lives between these lines only.
 
 Method: Fu et al., TMLR 2023, arXiv 2204.10348; sampler: Song & Ermon, NeurIPS 2019,
 algorithm 1, with a constant step.
 """
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from vesin_torch import NeighborList
 
-from cgml.box import minimum_image, wrap
+from cgml.config import FAST, Execution
 from cgml.graph import Atoms
 from cgml.graphwm import HyperParameters
+from cgml.graphwm_fast import evaluator
 from cgml.graphwm_model import PublishedSystem
+from cgml.graphwm_neighbours import NeighbourList
 from cgml.graphwm_networks import Acceleration, PublishedEdges
 
-SLACK = 1.0e-4  # of the cutoff: the search finds more, the float32 distance decides
-Parts = TypeVar("Parts", Atoms, PublishedEdges)
+SKIN = 0.15  # of the cutoff, of the list of neighbours
 
 
 class PublishedStepper:
@@ -33,6 +34,7 @@ class PublishedStepper:
         module: a PublishedModel, or the same in TorchScript.
         parameters: of the file.
         systems: one per replica; the same one may repeat.
+        execution: how networks are evaluated and edges found.
         device: torch device.
 
     Attributes:
@@ -47,19 +49,29 @@ class PublishedStepper:
         parameters: HyperParameters,
         systems: Sequence[PublishedSystem],
         *,
+        execution: Execution = FAST,
         device: str = "cpu",
     ) -> None:
         if not systems:
             raise ValueError("at least one system is required, got none")
         self._module = module.to(device)
         self._device = torch.device(device)
-        self._cutoff = parameters.radius
+        self._dynamics = evaluator(self._module.dynamics, execution)
+        self._score = None
+        if self._module.score is not None:
+            self._score = evaluator(self._module.score, execution)
         self._levels = noise_levels(parameters)
         self._step_size = parameters.step_size or 0.0
         self.n_history = parameters.seq_len - 1
         self.n_draws = 1 + len(self._levels)
         self.sizes = [len(system.masses) for system in systems]
-        self._bonds = [system.bonds for system in systems]
+        self._neighbours = NeighbourList(
+            [system.bonds for system in systems],
+            self.sizes,
+            parameters.radius,
+            0.0 if execution.plain else SKIN * parameters.radius,
+            self._device,
+        )
         self._masses = torch.cat([system.masses for system in systems]).to(device)
         self._unit = float(module.length_unit)
         unique = {id(system): system for system in systems}
@@ -124,7 +136,7 @@ class PublishedStepper:
             ahead = self.predict(positions, displacements, boxes)
             kick = ahead.mean + ahead.deviation * draws[0]
             move = displacements[0] / self._unit + kick.double()
-            if self._module.score is not None:
+            if self._score is not None:
                 start = positions / self._unit
                 move = self.refine(start + move, ahead, boxes, draws[1:]) - start
         return move * self._unit
@@ -143,13 +155,13 @@ class PublishedStepper:
             boxes: (3, 3) nm of each replica, or None for open boundaries.
         """
         _check("positions", positions, (sum(self.sizes), 3))
-        ahead = self._module.dynamics(
-            self.edges(positions / self._unit, boxes),
-            (displacements / self._unit).flip(0).float(),
-            self._embedding,
-            self._masses,
+        dynamics = self._module.dynamics
+        inputs = dynamics.node_inputs(
+            (displacements / self._unit).flip(0).float(), self._embedding, self._masses
         )
-        return Acceleration(*ahead)
+        edges = self.edges(positions / self._unit, boxes)
+        ahead = self._dynamics.evaluate(self._dynamics.encode(inputs), edges)
+        return Acceleration(*dynamics.gaussian(*ahead))
 
     def refine(
         self,
@@ -171,31 +183,41 @@ class PublishedStepper:
         Returns:
             (n_beads, 3) float64.
         """
+        score = self.score_given(ahead, boxes)
         kick = (2.0 * self._step_size) ** 0.5
         for sigma, draw in zip(self._levels, draws, strict=True):
             if not bool(torch.isfinite(candidate).all()):
                 break  # no neighbours to be found: a guard will see it
-            score = self.score(candidate, ahead, boxes) / sigma
-            candidate = candidate + (self._step_size * score + kick * draw).double()
+            slope = score(candidate) / sigma
+            candidate = candidate + (self._step_size * slope + kick * draw).double()
         return candidate
 
-    def score(
-        self,
-        candidate: torch.Tensor,
-        ahead: Acceleration,
-        boxes: Sequence[torch.Tensor] | None,
-    ) -> torch.Tensor:
-        """Score times sigma at positions in the unit of the model, (n_beads, 3).
+    def score_given(
+        self, ahead: Acceleration, boxes: Sequence[torch.Tensor] | None
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Score times sigma as a function of candidate positions.
 
         Args:
-            candidate: (n_beads, 3) float64.
             ahead: from `predict`.
             boxes: (3, 3) nm of each replica, or None for open boundaries.
+
+        Returns:
+            (n_beads, 3) float64 in the unit of the model -> (n_beads, 3).
+
+        Raises:
+            ValueError: The model has no score network.
         """
-        output: torch.Tensor = self._module.score(
-            self.edges(candidate, boxes), ahead.nodes, self._masses
+        network = self._score
+        if network is None:
+            raise ValueError("a model named 'pnr' is required for a score, got 'gns'")
+        nodes = network.encode(
+            self._module.score.node_inputs(ahead.nodes, self._masses)
         )
-        return output
+
+        def score(candidate: torch.Tensor) -> torch.Tensor:
+            return network.evaluate(nodes, self.edges(candidate, boxes))[1]
+
+        return score
 
     def property(
         self,
@@ -244,21 +266,10 @@ class PublishedStepper:
             positions: (n_beads, 3) float64, in the unit of the model.
             boxes: (3, 3) nm of each replica, or None for open boundaries.
         """
-        cells: Sequence[torch.Tensor | None] = (
-            [None] * len(self.sizes)
-            if boxes is None
-            else [box.double().cpu() / self._unit for box in boxes]
+        cells = None if boxes is None else torch.stack(list(boxes)).double().cpu()
+        return self._neighbours.edges(
+            positions, None if cells is None else cells / self._unit
         )
-        parts = torch.split(positions.detach().cpu(), self.sizes)
-        found, first = [], 0
-        for part, bonds, cell in zip(parts, self._bonds, cells, strict=True):
-            own = find_published_edges(part, bonds, self._cutoff, cell)
-            found.append(
-                own._replace(sender=own.sender + first, receiver=own.receiver + first)
-            )
-            first += len(part)
-        columns = zip(*found, strict=True)
-        return _to(PublishedEdges(*(torch.cat(c) for c in columns)), self._device)
 
 
 def noise_levels(parameters: HyperParameters) -> list[float]:
@@ -270,55 +281,10 @@ def noise_levels(parameters: HyperParameters) -> list[float]:
     return np.repeat(np.geomspace(begin, end, count), repeats).tolist()
 
 
-def find_published_edges(
-    positions: torch.Tensor,
-    bonds: torch.Tensor,
-    cutoff: float,
-    box: torch.Tensor | None,
-) -> PublishedEdges:
-    """Pairs within the cutoff, every bead with itself, and the bonds at any length.
-
-    Every pair once, at its shortest image, also where the cutoff exceeds half the
-    box: the published convention. (`cgml.edges` has an edge for every image there.)
-    A bond longer than the cutoff has the kind of a bond in a box only, as published.
-
-    Args:
-        positions: (n_beads, 3) float64, unwrapped.
-        bonds: (n, 2) bonded beads, both ways.
-        cutoff: in the unit of the positions.
-        box: (3, 3) row vectors in reduced form, or None for open boundaries.
-
-    Returns:
-        Edges in ascending order of (receiver, sender).
-    """
-    n = len(positions)
-    reach, wrapped = cutoff, positions
-    if box is not None:  # no shortest image is longer than half of a + b + c
-        reach = min(cutoff, 0.5 * float(torch.linalg.norm(box, dim=1).sum()))
-        wrapped = torch.from_numpy(wrap(positions.numpy(), box.numpy()))
-    search = NeighborList(cutoff=reach * (1.0 + SLACK), full_list=True)
-    cell = torch.zeros(3, 3, dtype=torch.float64) if box is None else box
-    first, second = search.compute(
-        wrapped, cell, periodic=box is not None, quantities="ij"
-    )
-    bonded = bonds[:, 1] * n + bonds[:, 0]
-    own = torch.arange(n) * (n + 1)
-    keys = torch.unique(torch.cat((second * n + first, bonded, own)))
-    receiver, sender = torch.div(keys, n, rounding_mode="floor"), keys % n
-    gaps = (positions[sender] - positions[receiver]).numpy()
-    cell_vectors = None if box is None else box.numpy()
-    vectors = torch.from_numpy(minimum_image(gaps, cell_vectors)).float()
-    is_near = vectors.square().sum(dim=1).sqrt() <= cutoff
-    is_bond = torch.isin(keys, bonded)
-    kinds = (is_bond & (is_near | (box is not None))).long()
-    kept = is_near | is_bond
-    return PublishedEdges(sender[kept], receiver[kept], vectors[kept], kinds[kept])
-
-
 def _check(name: str, values: torch.Tensor, shape: tuple[int, ...]) -> None:
     if tuple(values.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(values.shape)}")
 
 
-def _to(parts: Parts, device: torch.device) -> Parts:
-    return type(parts)(*(part.to(device) for part in parts))
+def _to(parts: Atoms, device: torch.device) -> Atoms:
+    return Atoms(*(part.to(device) for part in parts))

@@ -166,7 +166,7 @@ def test_mean_forces_are_the_authors_score(melt):
     here, boxes = torch.tensor(places()), [torch.tensor(BOX)]
     with torch.inference_mode():
         ahead = stepper.predict(here, torch.zeros(3, 6, 3).double(), boxes)
-        output = stepper.score(here / UNIT, ahead, boxes)
+        output = stepper.score_given(ahead, boxes)(here / UNIT)
     slope = output.double().numpy() / 0.1 / UNIT  # sigma_end is 0.1 Angstrom
     np.testing.assert_allclose(found, 8.314462618e-3 * 353.0 * slope, rtol=1e-6)
     halved = propagator.mean_forces(places(), sigma=0.2 * UNIT)  # nm

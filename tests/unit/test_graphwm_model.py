@@ -20,6 +20,7 @@ from graphwm_files import (
     shortest,
 )
 
+from cgml.config import FAST, Execution
 from cgml.graph import Atoms
 from cgml.graphwm import Checkpoint, HyperParameters, read_checkpoint
 from cgml.graphwm_model import (
@@ -31,7 +32,9 @@ from cgml.graphwm_model import (
     build_published_system,
     particle_types,
 )
-from cgml.graphwm_stepper import PublishedStepper, find_published_edges, noise_levels
+from cgml.graphwm_neighbours import NeighbourList
+from cgml.graphwm_networks import PublishedEdges
+from cgml.graphwm_stepper import PublishedStepper, noise_levels
 from cgml.mapping import Mapping
 from cgml.topology import MolecularGraph
 
@@ -44,6 +47,7 @@ LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 5]
 BONDS = [[i, i + 1] for i in range(9)] + [[2, 4]]
 UNIT = 0.1
 BOX = np.array([[13.0, 0.0, 0.0], [3.0, 12.0, 0.0], [-4.0, 2.0, 14.0]])
+PLAIN, COARSE = Execution(plain=True), Execution(precision="bfloat16")
 BOXES = {"open": None, "orthogonal": np.diag([13.0, 12.0, 14.0]), "triclinic": BOX}
 
 
@@ -63,15 +67,17 @@ def mapping(parameters: dict[str, Any]) -> Mapping:
 class Case:
     """One set of options: model, system, stepper, and the plain evaluation."""
 
-    def __init__(self, parameters: dict[str, Any], seed: int = 0) -> None:
-        weights = random_weights(parameters, seed)
+    def __init__(self, parameters: dict[str, Any], execution: Execution = FAST) -> None:
+        weights = random_weights(parameters)
         self.parameters = HyperParameters.model_validate(parameters)
         self.checkpoint = Checkpoint(self.parameters, weights)
         self.model = build_model(self.checkpoint, UNIT)
         self.plain = Plain(parameters, weights)
         self.mapping = mapping(parameters)
         self.system = build_published_system(self.mapping, self.parameters)
-        self.stepper = PublishedStepper(self.model, self.parameters, [self.system])
+        self.stepper = PublishedStepper(
+            self.model, self.parameters, [self.system], execution=execution
+        )
         self.masses = self.mapping.bead_masses
 
     def embedding(self) -> Array:
@@ -98,9 +104,14 @@ class Case:
         return np.random.default_rng(seed).normal(size=shape)
 
 
+@pytest.fixture(params=[FAST, PLAIN], ids=["fast", "plain"])
+def execution(request: pytest.FixtureRequest) -> Execution:
+    return request.param
+
+
 @pytest.fixture(params=OPTIONS.values(), ids=OPTIONS.keys())
-def case(request: pytest.FixtureRequest) -> Case:
-    return Case(request.param)
+def case(request: pytest.FixtureRequest, execution: Execution) -> Case:
+    return Case(request.param, execution)
 
 
 @pytest.fixture(params=BOXES.values(), ids=BOXES.keys())
@@ -125,6 +136,17 @@ def newest_first(frames: Array) -> torch.Tensor:
     return torch.tensor(np.diff(frames, axis=0)[::-1] * UNIT)
 
 
+def fresh_edges(
+    positions: torch.Tensor,
+    bonds: torch.Tensor,
+    cutoff: float,
+    box: torch.Tensor | None,
+) -> PublishedEdges:
+    """Search the neighbours of one system anew."""
+    search = NeighbourList([bonds], [len(positions)], cutoff, 0.0, torch.device("cpu"))
+    return search.edges(positions, None if box is None else box[None])
+
+
 def test_every_network_against_the_plain_evaluation(case, box):
     frames, embedding = case.frames(), case.embedding()
     plain, bonds = case.plain, case.mapping.bead_bonds
@@ -138,7 +160,8 @@ def test_every_network_against_the_plain_evaluation(case, box):
     close(ahead.deviation, deviation)
     close(ahead.nodes, latent)
     if case.parameters.name == "pnr":
-        found = case.stepper.score(torch.tensor(frames[-2]), ahead, in_nm(box))
+        score = case.stepper.score_given(ahead, in_nm(box))
+        found = score(torch.tensor(frames[-2]))
         edges = plain.edges(frames[-2], bonds, box)
         close(found, plain.score(latent, case.masses, edges))
     if case.parameters.property_net_hparams:
@@ -169,7 +192,7 @@ def test_edges_against_all_pairs(box, cutoff):
     positions = case.frames(seed=3)[-1]
     positions[2] = positions[0] + [0.5, 0.0, 0.0]
     bonds = case.mapping.bead_bonds
-    found = find_published_edges(
+    found = fresh_edges(
         torch.tensor(positions),
         case.system.bonds,
         cutoff,
@@ -190,7 +213,7 @@ def test_edges_against_all_pairs(box, cutoff):
 def test_a_pair_at_the_cutoff_is_an_edge():
     positions = torch.tensor([[0.0, 0.0, 0.0], [6.0, 0.0, 0.0], [0.0, 6.001, 0.0]])
     none = torch.zeros((0, 2), dtype=torch.int64)
-    found = find_published_edges(positions.double(), none, 6.0, None)
+    found = fresh_edges(positions.double(), none, 6.0, None)
     pairs = list(zip(found.sender.tolist(), found.receiver.tolist(), strict=True))
     assert pairs == [(0, 0), (1, 0), (0, 1), (1, 1), (2, 2)]
 
@@ -200,7 +223,7 @@ def test_a_bond_beyond_the_cutoff_keeps_its_kind_in_a_box_only(is_periodic, kind
     positions = torch.tensor([[0.0, 0.0, 0.0], [7.0, 0.0, 0.0]]).double()
     bond = torch.tensor([[0, 1], [1, 0]])
     box = 30.0 * torch.eye(3).double() if is_periodic else None
-    found = find_published_edges(positions, bond, 6.0, box)
+    found = fresh_edges(positions, bond, 6.0, box)
     assert found.kinds.tolist() == [0, kind, kind, 0]
 
 
@@ -220,7 +243,7 @@ def test_a_start_without_history_is_a_start_at_rest():
 
 
 @pytest.mark.parametrize("name", ["chain", "score and head"])
-def test_eager_scripted_and_loaded_give_the_same_bits(name):
+def test_eager_scripted_and_loaded_give_the_same_bits(name, execution):
     case = Case(OPTIONS[name])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -229,14 +252,16 @@ def test_eager_scripted_and_loaded_give_the_same_bits(name):
         torch.jit.save(scripted, stream)
         stream.seek(0)
         loaded = torch.jit.load(stream)
-    expected = run(case.model, case)
+    expected = run(case.model, case, execution)
     for module in (scripted, loaded):
-        assert torch.equal(run(module, case), expected)
+        assert torch.equal(run(module, case, execution), expected)
 
 
-def run(module: Any, case: Case) -> torch.Tensor:
+def run(module: Any, case: Case, execution: Execution) -> torch.Tensor:
     """Take three steps: TorchScript changes its mind about fusing after two calls."""
-    stepper = PublishedStepper(module, case.parameters, [case.system])
+    stepper = PublishedStepper(
+        module, case.parameters, [case.system], execution=execution
+    )
     frames, noise = torch.tensor(case.frames() * UNIT), torch.tensor(case.noise())
     for _ in range(3):
         frames = torch.cat((frames, stepper.step(frames, in_nm(BOX), noise)[None]))
@@ -244,15 +269,20 @@ def run(module: Any, case: Case) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["chain", "score and head"])
-def test_a_replica_alone_gives_the_bits_of_the_batch(name):
+@pytest.mark.parametrize("execution", [FAST, PLAIN, COARSE])
+def test_a_replica_alone_gives_the_bits_of_the_batch(name, execution):
     """Same system, other positions, other boxes; latents as wide as whole registers."""
     wide = {"latent_dim": 16, "units": 32, "layers": 2, "mp_steps": 2}
     parts = ("embedding", "dynamics", "score")
-    case = Case(OPTIONS[name] | {f"{part}_gn_hparams": wide for part in parts})
+    case = Case(
+        OPTIONS[name] | {f"{part}_gn_hparams": wide for part in parts}, execution
+    )
     starts = [torch.tensor(case.frames(seed) * UNIT) for seed in range(3)]
     noises = [torch.tensor(case.noise(seed)) for seed in range(3)]
     boxes = [torch.tensor(BOX * UNIT * scale) for scale in (1.0, 1.1, 1.2)]
-    batch = PublishedStepper(case.model, case.parameters, [case.system] * 3)
+    batch = PublishedStepper(
+        case.model, case.parameters, [case.system] * 3, execution=execution
+    )
     together = batch.step(torch.cat(starts, dim=1), boxes, torch.cat(noises, dim=1))
     for place, found in enumerate(together.split(6)):
         alone = case.stepper.step(
@@ -396,7 +426,7 @@ def test_sample_refinement_or_property(sample):
         close(radius / UNIT, values["out_radius_of_gyration_prediction"])
         close(found, values["out_next_position_from_mean"])
         return
-    score = sample.stepper.score(sample.place, sample.ahead, sample.boxes)
+    score = sample.stepper.score_given(sample.ahead, sample.boxes)(sample.place)
     close(score, values["out_score_network_output"])
     close(found, values["out_next_position_refined_noise_free"])
     close(noise_levels(parameters)[:: parameters.step_per_sigma], values["out_sigmas"])
