@@ -280,25 +280,40 @@ def run(
         Literal["dcd", "xtc", "h5md"], typer.Option("--format", help="Trajectories.")
     ] = "dcd",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes, or tasks for --scheduler, that share it."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a dask scheduler; its workers share the files."),
+    ] = None,
 ) -> None:
     """Run MODEL from the first frame of STARTS, all systems and replicas at once.
 
     STARTS are bead frames (.h5md), reference arrays (.npz), or trajectories of atoms
     with a topology. After a kill, repeat the command: the run goes on where it was
-    saved, bit for bit. Trajectories hold nm (H5MD) or Å (DCD), times are in ps.
+    saved, bit for bit. Trajectories hold nm (H5MD) or Å (DCD), times are in ps;
+    results.csv has a line for each.
+
+    With --workers the paths are divided among processes of this machine, with
+    --scheduler among those of a dask cluster, which must see MODEL and the output
+    folder under the same paths; each has the CPU threads of `cgml --threads`. The files
+    are the same, and a lost worker's work is done again.
 
     For example:
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
-    from cgml import simulation
-    from cgml.export import load_model
+    from cgml import campaign, simulation
+    from cgml.export import find_model, read_spec
+    from cgml.plan import RunOptions
     from cgml.preparation import Coarsening, read_systems
 
-    spec = load_model(model, device).spec
+    spec = read_spec(find_model(model))
     # of the starts the first frame counts: any time between frames will do
     coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
     systems = list(read_systems(starts, topology, coarsening))
-    options = simulation.RunOptions(
+    options = RunOptions(
         n_steps=simulation.count_steps(spec, time),
         n_replicas=replicas,
         seed=seed,
@@ -309,9 +324,17 @@ def run(
         device=device,
     )
     n_paths = len(systems) * replicas
-    frame = n_paths * stride * spec.time_step  # ps
-    with progress(_err, "frames", options.n_frames, frame) as show:
-        outcome = simulation.run(model, systems, output, options, show)
+    n_frames, frame = n_paths * options.n_frames, stride * spec.time_step  # ps
+    with progress(_err, "frames", n_frames, frame) as show:
+        outcome = campaign.run(
+            model,
+            systems,
+            output,
+            options,
+            show,
+            n_workers=workers,
+            scheduler=scheduler,
+        )
     trips = ", ".join(f"{key} {n}" for key, n in outcome.guard_counts.items() if n)
     _out.print(f"{n_paths} trajectories in {output}", soft_wrap=True)
     _out.print(f"guards tripped: {trips or 'none'}")

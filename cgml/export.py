@@ -67,7 +67,7 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
         ModelFileError: No such file, not a model file, truncated, of a newer format,
             or written for other networks; the text says what to do.
     """
-    path = _find(model)
+    path = find_model(model)
     spec = read_spec(path)
     try:
         with warnings.catch_warnings():
@@ -149,7 +149,12 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.pt"))}
 
 
-def _find(model: str | Path) -> Path:
+def find_model(model: str | Path) -> Path:
+    """File of a model, given by its path or by the name of a bundled model.
+
+    Raises:
+        ModelFileError: There is none.
+    """
     path = Path(model)
     if path.is_file():
         return path

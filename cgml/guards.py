@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 
@@ -39,6 +40,10 @@ class GuardError(RuntimeError):
         self.guard = guard
         self.value = value
         self.limit = limit
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, int, str, float, float]]:
+        """Come whole out of another process."""
+        return type(self), (self.step, self.replica, self.guard, self.value, self.limit)
 
 
 class Guards:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from cgml.files import replacing
 from cgml.propagator import State
+
+OWNER = "owner"
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,10 @@ class Part:
             step=torch.from_numpy(self._read("step")),
         )
 
-    def guard_counts(self) -> dict[str, int]:
-        """How often each guard tripped since the start of the run."""
-        counts: dict[str, int] = json.loads(str(self._read("guards")))
-        return counts
+    def guard_trips(self) -> list[dict[str, int]]:
+        """How often each guard tripped since the start, one entry per replica."""
+        trips: list[dict[str, int]] = json.loads(str(self._read("guards")))
+        return trips
 
     def _read(self, key: str) -> NDArray[Any]:
         try:
@@ -71,37 +74,76 @@ def find_parts(folder: Path) -> list[Part]:
     return [Part(int(path.stem), path) for path in sorted(folder.glob("[0-9]*.npz"))]
 
 
-def write_part(
-    folder: Path,
-    first: int,
-    states: Sequence[State],
-    slices: Sequence[slice],
-    *,
-    radii: NDArray[np.float64] | None,
-    guard_counts: dict[str, int],
-) -> None:
-    """Write an interval, whole or not at all.
+def count_frames(folder: Path) -> int:
+    """Frames of each replica in the parts of a folder."""
+    parts = find_parts(folder)
+    return parts[-1].first + len(parts[-1].frames(0)) if parts else 0
+
+
+class PartWriter:
+    """Writes the parts of a folder; a later writer of the same folder stops this one.
+
+    A process that was thought dead, and one that took its work over, thus never mix
+    their parts.
 
     Args:
-        folder: of the parts.
-        first: number of the first frame.
-        states: after each frame, at least one.
+        folder: of the parts, made if need be.
         slices: beads of each replica.
-        radii: radius of gyration, (n_frames, n_molecules), nm; None: not known.
-        guard_counts: since the start of the run.
     """
-    last = states[-1]
-    arrays: dict[str, NDArray[Any]] = {
-        "positions": last.positions.numpy(force=True),
-        "displacements": last.displacements.numpy(force=True),
-        "n_known": last.n_known.numpy(force=True),
-        "step": last.step.numpy(force=True),
-        "guards": np.array(json.dumps(guard_counts)),
-    }
-    if radii is not None:
-        arrays["radii"] = radii
-    frames = np.stack([state.positions.numpy(force=True) for state in states])
-    for number, beads in enumerate(slices):
-        arrays[f"frames_{number}"] = frames[:, beads].astype(np.float32)
-    with replacing(folder / f"{first:09d}.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+
+    def __init__(self, folder: Path, slices: Sequence[slice]) -> None:
+        self._folder = folder
+        self._slices = slices
+        self._token = uuid4().hex
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / OWNER) as temporary:
+            temporary.write_text(self._token, encoding="utf-8")
+
+    def write(
+        self,
+        first: int,
+        states: Sequence[State],
+        *,
+        radii: NDArray[np.float64] | None,
+        guard_trips: Sequence[dict[str, int]],
+    ) -> None:
+        """Write an interval, whole or not at all.
+
+        Args:
+            first: number of the first frame.
+            states: after each frame, at least one.
+            radii: radius of gyration, (n_frames, n_molecules), nm; None: not known.
+            guard_trips: since the start of the run, one entry per replica.
+
+        Raises:
+            RuntimeError: the folder has another writer by now, or was released.
+        """
+        self._check_owner()
+        last = states[-1]
+        arrays: dict[str, NDArray[Any]] = {
+            "positions": last.positions.numpy(force=True),
+            "displacements": last.displacements.numpy(force=True),
+            "n_known": last.n_known.numpy(force=True),
+            "step": last.step.numpy(force=True),
+            "guards": np.array(json.dumps(guard_trips)),
+        }
+        if radii is not None:
+            arrays["radii"] = radii
+        frames = np.stack([state.positions.numpy(force=True) for state in states])
+        for number, beads in enumerate(self._slices):
+            arrays[f"frames_{number}"] = frames[:, beads].astype(np.float32)
+        with replacing(self._folder / f"{first:09d}.npz") as temporary:
+            np.savez(temporary, allow_pickle=False, **arrays)
+
+    def _check_owner(self) -> None:
+        path = self._folder / OWNER
+        if not path.is_file() or path.read_text(encoding="utf-8") != self._token:
+            raise RuntimeError(
+                f"another process has taken over the work in {self._folder}, or it was "
+                "stopped: nothing more is written here"
+            )
+
+
+def release(folder: Path) -> None:
+    """Stop the writer of a folder, wherever it runs, before its next part."""
+    (folder / OWNER).unlink(missing_ok=True)

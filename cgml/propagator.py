@@ -101,7 +101,7 @@ class Propagator:
                 f"for {len(self.mappings)}"
             )
         self.guard: GuardPolicy = guard
-        self.guard_counts = dict.fromkeys(GUARDS, 0)
+        self.guard_trips = [dict.fromkeys(GUARDS, 0) for _ in self.mappings]
         self._device = torch.device(device)
         self._systems = Systems(self.mappings, self._device, box)
         self._stepper = bind(model, self._systems, refinement, execution)
@@ -110,6 +110,11 @@ class Propagator:
         self.n_beads = self.slices[-1].stop
         statistics = self.spec.statistics if isinstance(self.spec, ModelSpec) else None
         self._guards = Guards(statistics, self._systems.replica, self.replica_ids)
+
+    @property
+    def guard_counts(self) -> dict[str, int]:
+        """How often each guard tripped: `guard_trips` of all replicas."""
+        return {name: sum(trips[name] for trips in self.guard_trips) for name in GUARDS}
 
     def start(
         self,
@@ -159,7 +164,7 @@ class Propagator:
         following = self._propose(state, attempt)
         while trips := self._check(state, following):
             for place, trip in trips.items():
-                self.guard_counts[trip.guard] += 1
+                self.guard_trips[place][trip.guard] += 1
                 attempt[place] += 1
             if self.guard == "record":
                 break

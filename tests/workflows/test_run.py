@@ -20,15 +20,17 @@ from cgml import simulation
 from cgml.export import load_model, save_model
 from cgml.guards import GuardError
 from cgml.parts import find_parts
+from cgml.plan import RunOptions
 from cgml.propagator import Propagator
 from cgml.trajectory import read_beads, read_reference
 
 STEP = 20.0  # ps, of the tiny model
+GROUP = Path("parts", "0000")  # of a run in one process
 
 
-def options(**changes) -> simulation.RunOptions:
+def options(**changes) -> RunOptions:
     """Return a short run whose untrained model may leave the training data."""
-    return simulation.RunOptions(
+    return RunOptions(
         **{"n_steps": 10, "n_part": 3, "guard": "record", "file_format": "h5md"}
         | changes
     )
@@ -92,7 +94,7 @@ def test_kill_costs_one_part_at_most_and_no_bit(tiny_model, chains, tmp_path):
     process = subprocess.Popen(
         command(*arguments), env=environment(), stderr=subprocess.DEVNULL
     )
-    parts = broken / "parts"
+    parts = broken / GROUP
     give_up = time.monotonic() + 120.0
     while len(find_parts(parts)) < 3 and time.monotonic() < give_up:
         time.sleep(0.005)
@@ -108,7 +110,7 @@ def test_kill_costs_one_part_at_most_and_no_bit(tiny_model, chains, tmp_path):
     run = options(n_steps=n_steps, n_part=n_part)
     seen: list[int] = []
     resumed = simulation.run(tiny_model, systems, broken, run, seen.append)
-    assert seen[0] == n_part * len(kept)
+    assert seen[0] == 2 * n_part * len(kept)  # two chains
     straight = simulation.run(tiny_model, systems, whole, run)
     for found, expected in zip(paths_of(resumed), paths_of(straight), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -163,18 +165,18 @@ def test_full_disk(cgml, tiny_model, chains, tmp_path, monkeypatch):
     )
     flush, calls = os.fsync, []
 
-    def full_after_three(descriptor: int) -> None:
+    def full_after_four(descriptor: int) -> None:
         calls.append(descriptor)
-        if len(calls) > 3:
+        if len(calls) > 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flush(descriptor)
 
-    monkeypatch.setattr(os, "fsync", full_after_three)
+    monkeypatch.setattr(os, "fsync", full_after_four)
     result = cgml(*arguments)
     assert result.exit_code == 1
     assert "no space left" in result.output
-    assert len(find_parts(tmp_path / "parts")) == 2  # the first write was run.json
-    assert not list((tmp_path / "parts").glob(".*"))
+    assert len(find_parts(tmp_path / GROUP)) == 2  # after run.json and owner
+    assert not list((tmp_path / GROUP).glob(".*"))
     monkeypatch.undo()
     assert cgml(*arguments).exit_code == 0
     assert not (tmp_path / "parts").exists()
@@ -196,21 +198,21 @@ def test_a_file_that_may_not_grow(tiny_model, chains, tmp_path):
     assert process.returncode == 1
     assert "error:" in process.stderr
     assert "Traceback" not in process.stderr
-    assert not list((tmp_path / "parts").iterdir())
+    assert not find_parts(tmp_path / GROUP)
 
 
 def test_a_damaged_part_is_named(tiny_model, chains, tmp_path):
     systems = read_reference(chains)
     with pytest.raises(KeyboardInterrupt):
         simulation.run(tiny_model, systems, tmp_path, options(), _stop_at_seven)
-    last = find_parts(tmp_path / "parts")[-1].path
+    last = find_parts(tmp_path / GROUP)[-1].path
     last.write_bytes(last.read_bytes()[:100])
     with pytest.raises(ValueError, match=f"{last.name} is damaged"):
         simulation.run(tiny_model, systems, tmp_path, options())
 
 
 def _stop_at_seven(n_frames: int) -> None:
-    if n_frames == 7:
+    if n_frames == 14:  # of two chains
         raise KeyboardInterrupt
 
 

@@ -1,0 +1,192 @@
+"""What a run is, on disk: its options, its start, how its paths are divided."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.files import replacing
+from cgml.frames import BeadTrajectory
+
+PLAN = "run.json"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Length and form of a run.
+
+    Attributes:
+        n_steps: model steps.
+        n_replicas: copies of every system, each with randomness of its own.
+        seed: of all randomness.
+        stride: model steps per stored frame; divides n_steps.
+        n_part: frames per part: what a kill can cost.
+        guard: what a guard does, "raise", "redraw" or "record".
+        file_format: of the trajectories, "dcd", "xtc" or "h5md".
+        device: of the networks, "cpu" or "cuda".
+
+    Raises:
+        ValueError: a count is below 1, or stride does not divide n_steps.
+    """
+
+    n_steps: int
+    n_replicas: int = 1
+    seed: int = 0
+    stride: int = 1
+    n_part: int = 100
+    guard: Literal["raise", "redraw", "record"] = "raise"
+    file_format: Literal["dcd", "xtc", "h5md"] = "dcd"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        counts = {
+            "n_steps": self.n_steps,
+            "n_replicas": self.n_replicas,
+            "stride": self.stride,
+            "n_part": self.n_part,
+        }
+        for name, value in counts.items():
+            if value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}")
+        if self.n_steps % self.stride:
+            raise ValueError(
+                f"the number of steps must be a multiple of the {self.stride} steps "
+                f"between frames, got {self.n_steps}"
+            )
+
+    @property
+    def n_frames(self) -> int:
+        """Frames stored per replica."""
+        return self.n_steps // self.stride
+
+
+def divide(sizes: Sequence[int], n_groups: int) -> list[range]:
+    """Cut a sequence into stretches of about the same size.
+
+    Args:
+        sizes: of the items, positive.
+        n_groups: wanted; there are fewer where items are few or uneven.
+
+    Example:
+        >>> divide([1, 1, 1, 3], 2)
+        [range(0, 3), range(3, 4)]
+    """
+    ends = np.cumsum(sizes)
+    middles = ends - np.asarray(sizes) / 2.0
+    labels = (middles * n_groups / ends[-1]).astype(np.int64)
+    starts = np.unique(labels, return_index=True)[1].tolist()
+    return [range(*pair) for pair in pairwise([*starts, len(sizes)])]
+
+
+def describe(
+    model: Path, systems: Sequence[BeadTrajectory], options: RunOptions
+) -> dict[str, Any]:
+    """Say what makes a run this run and no other.
+
+    Args:
+        model: file.
+        systems: start configurations.
+        options: length and form.
+
+    Raises:
+        ValueError: no systems, or two of one name.
+    """
+    if not systems:
+        raise ValueError("a run needs at least one system to start from, got none")
+    names = Counter(system.name for system in systems)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"every system needs a name of its own, {twice[0]!r} occurs twice: rename "
+            "a start file"
+        )
+    return {
+        "model": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "systems": [
+            [system.name, system.mapping.hash(), _fingerprint(system.positions[0])]
+            for system in systems
+        ],
+        "n_steps": options.n_steps,
+        "n_replicas": options.n_replicas,
+        "seed": options.seed,
+        "stride": options.stride,
+        "file_format": options.file_format,
+    }
+
+
+def claim(
+    output: Path, plan: dict[str, Any], groups: list[range]
+) -> tuple[list[range], dict[str, int] | None]:
+    """Take a folder for a run.
+
+    Args:
+        output: folder, made if need be.
+        plan: from `describe`.
+        groups: division of the paths, where the run starts anew.
+
+    Returns:
+        The groups, those found if the run goes on; and the guards' trips, None if it
+        is not finished.
+
+    Raises:
+        ValueError: the folder holds another run.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / PLAN
+    if not path.exists():
+        record(output, plan, groups, None)
+        return groups, None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in plan.items():
+        if found["plan"].get(key) != value:
+            raise ValueError(
+                f"{output} holds a run with {key} {_short(found['plan'].get(key))}, "
+                f"asked for is {_short(value)}: choose another folder, or repeat that "
+                "run's options to continue it"
+            )
+    if "groups" not in found:
+        raise ValueError(
+            f"{output} holds a run of an older version of cgml: finish it with that "
+            "version, or choose another folder"
+        )
+    return [range(*pair) for pair in found["groups"]], found["guards"]
+
+
+def record(
+    output: Path,
+    plan: dict[str, Any],
+    groups: Sequence[range],
+    counts: dict[str, int] | None,
+) -> None:
+    """Write down what a run is.
+
+    Args:
+        output: folder.
+        plan: from `describe`.
+        groups: division of the paths.
+        counts: trips of each guard; None: the run is not finished.
+    """
+    content = {
+        "plan": plan,
+        "groups": [[numbers.start, numbers.stop] for numbers in groups],
+        "guards": counts,
+    }
+    with replacing(output / PLAN) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _fingerprint(positions: NDArray[np.float32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(positions).tobytes()).hexdigest()
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,183 @@
+"""What a run leaves: a trajectory per path, and tables of all paths."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.files import replacing
+from cgml.frames import BeadTrajectory
+from cgml.guards import GUARDS
+from cgml.observables import bond_lengths, squared_radius_of_gyration
+from cgml.parts import Part
+from cgml.trajectory import TrajectoryWriter, write_topology
+
+RADII = "radius_of_gyration.csv"
+RESULTS = "results.csv"
+MEAN_BOND = "mean_bond/nm"
+MEAN_SQUARE = "mean_rg2_of_beads/nm^2"
+MEAN_SQUARE_ATOMS = "mean_rg2_of_atoms/nm^2"
+
+Row = dict[str, str | int]
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One path of a run.
+
+    Attributes:
+        number: among all paths, and in the random stream.
+        copy: number among the replicas of its system.
+        system: start configuration: the first frame.
+        trajectory: file of the path.
+    """
+
+    number: int
+    copy: int
+    system: BeadTrajectory
+    trajectory: Path
+
+    @property
+    def n_molecules(self) -> int:
+        """Molecules of the system."""
+        return self.system.mapping.graph.n_molecules
+
+
+@dataclass(frozen=True)
+class Group:
+    """Paths that were propagated together.
+
+    Attributes:
+        replicas: the paths.
+        parts: their frames, in order.
+    """
+
+    replicas: Sequence[Replica]
+    parts: Sequence[Part]
+
+    def radii(self) -> NDArray[np.float64]:
+        """Radius of gyration of every molecule, (n_frames, n_molecules), nm."""
+        n_molecules = sum(replica.n_molecules for replica in self.replicas)
+        none = np.empty((0, n_molecules))
+        return np.concatenate([none, *(part.radii() for part in self.parts)])
+
+
+def assemble(
+    output: Path, groups: Sequence[Group], interval: float, *, has_radii: bool
+) -> dict[str, int]:
+    """Write trajectories, topologies and tables from the parts that there are.
+
+    Args:
+        output: folder of the run.
+        groups: all paths, in order; a guard may have stopped some of them.
+        interval: time between frames, ps.
+        has_radii: whether the model knows the radius of gyration of all atoms.
+
+    Returns:
+        How often each guard tripped, those that did.
+    """
+    rows, counts = [], Counter[str]()
+    for group in groups:
+        trips = group.parts[-1].guard_trips() if group.parts else []
+        radii = _mean_squared_radii(group) if has_radii else {}
+        for place, replica in enumerate(group.replicas):
+            own = trips[place] if trips else {}
+            counts.update(own)
+            row = _write_path(replica, place, group.parts, interval)
+            row |= {f"trips_{name}": own.get(name, 0) for name in GUARDS}
+            rows.append(row | radii.get(replica.number, {}))
+            if replica.copy == 0:
+                system = replica.system
+                target = output / f"{system.name}.pdb"
+                write_topology(target, system.mapping, system.positions[0])
+    _write_results(output / RESULTS, rows)
+    if has_radii:
+        _write_radii(output / RADII, groups, interval)
+    return {name: n for name, n in counts.items() if n}
+
+
+def _write_path(
+    replica: Replica, place: int, parts: Sequence[Part], interval: float
+) -> Row:
+    """Write one trajectory; return what the table says of it."""
+    mapping, path = replica.system.mapping, replica.trajectory
+    row: Row = {"system": replica.system.name, "replica": replica.copy, "frames": 0}
+    if not parts:
+        return row
+    values: dict[str, list[NDArray[np.float64]]] = {MEAN_BOND: [], MEAN_SQUARE: []}
+    with TrajectoryWriter(
+        path, mapping, box=replica.system.box, name=path.stem
+    ) as writer:
+        for part in parts:
+            frames = part.frames(place)
+            writer.append(frames, _times(part.first, len(frames), interval))
+            row["frames"] = part.first + len(frames)
+            if len(mapping.bead_bonds):
+                lengths = bond_lengths(frames, mapping.bead_bonds)
+                values[MEAN_BOND].append(lengths.mean(axis=1))
+            if replica.n_molecules == 1:
+                square = squared_radius_of_gyration(frames, mapping.bead_masses)
+                values[MEAN_SQUARE].append(square)
+    means = {
+        name: f"{np.concatenate(found).mean():.7g}"
+        for name, found in values.items()
+        if found
+    }
+    return row | {"file": path.name} | means
+
+
+def _mean_squared_radii(group: Group) -> dict[int, Row]:
+    """Mean squared radius of gyration of all atoms of each single molecule, nm^2."""
+    if not group.parts:
+        return {}
+    squares = np.square(group.radii()).mean(axis=0)
+    ends = np.cumsum([replica.n_molecules for replica in group.replicas])
+    return {
+        replica.number: {MEAN_SQUARE_ATOMS: f"{squares[end - 1]:.7g}"}
+        for end, replica in zip(ends, group.replicas, strict=True)
+        if replica.n_molecules == 1
+    }
+
+
+def _write_results(path: Path, rows: Sequence[Row]) -> None:
+    trips = [f"trips_{name}" for name in GUARDS]
+    columns = ["system", "replica", "file", "frames", *trips]
+    columns += [MEAN_BOND, MEAN_SQUARE, MEAN_SQUARE_ATOMS]
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        table = csv.DictWriter(stream, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _write_radii(path: Path, groups: Sequence[Group], interval: float) -> None:
+    names = [
+        f"{replica.trajectory.stem}_m{molecule}"
+        if replica.n_molecules > 1
+        else replica.trajectory.stem
+        for group in groups
+        for replica in group.replicas
+        for molecule in range(replica.n_molecules)
+    ]
+    found = [group.radii() for group in groups]
+    n_frames = max(len(radii) for radii in found)
+    table = np.full((n_frames, 1 + len(names)), np.nan)  # stopped paths leave gaps
+    table[:, 0] = _times(0, n_frames, interval)
+    first = 1
+    for radii in found:
+        table[: len(radii), first : first + radii.shape[1]] = radii
+        first += radii.shape[1]
+    header = "time/ps," + ",".join(f"{name}/nm" for name in names)
+    with replacing(path) as temporary:
+        np.savetxt(temporary, table, "%.7g", ",", header=header, comments="")
+
+
+def _times(first: int, n_frames: int, interval: float) -> NDArray[np.float64]:
+    """Times of frames, (n_frames,), ps; the start configuration is no frame."""
+    return np.arange(first + 1, first + 1 + n_frames, dtype=np.float64) * interval

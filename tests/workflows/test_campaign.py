@@ -1,0 +1,275 @@
+"""`cgml run --workers`: the files of one process, whoever does the work."""
+
+import csv
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+from core_systems import idle_model
+
+from cgml import campaign, simulation
+from cgml.export import load_model, save_model
+from cgml.frames import BeadTrajectory
+from cgml.guards import GuardError
+from cgml.observables import squared_radius_of_gyration
+from cgml.plan import RunOptions, divide
+from cgml.propagator import Propagator
+from cgml.trajectory import read_reference
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+
+
+def options(**changes) -> RunOptions:
+    """Return a short run whose untrained model may leave the training data."""
+    return RunOptions(
+        **{"n_steps": 300, "n_part": 20, "n_replicas": 2, "guard": "record"} | changes
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all that a run leaves but run.json, which knows who shared the work."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.name != "run.json"
+    }
+
+
+def read_frames(path: Path) -> np.ndarray:
+    """Return (n_frames, n_beads, 3), nm."""
+    topology = path.with_name(path.name.rpartition("_r")[0] + ".pdb")
+    return mdtraj.load(path, top=topology).xyz
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model, tmp_path_factory) -> Path:
+    """A model whose guards trip about every tenth step of a chain."""
+    spec = load_model(tiny_model).spec
+    limits = spec.statistics.model_copy(update={"bond_length_range": (0.3, 3.3)})
+    spec = spec.model_copy(update={"statistics": limits})
+    path = tmp_path_factory.mktemp("model") / "nervous.pt"
+    save_model(path, spec, idle_model(spec))
+    return path
+
+
+@pytest.fixture(scope="module")
+def systems(chains) -> list[BeadTrajectory]:
+    return read_reference(chains)
+
+
+@pytest.fixture(scope="module")
+def alone(model, systems, tmp_path_factory) -> Path:
+    """The run in one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    simulation.run(model, systems, folder, options())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """Address of a cluster with two workers: threads, for they start at once."""
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp://",
+        dashboard_address=None,
+        silence_logs=50,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_worker_is_killed(alone, model, systems, tmp_path):
+    """Its work is done again from its last part, and no bit tells."""
+    killed, seen = [], []
+
+    def kill_one(n_frames: int) -> None:
+        seen.append(n_frames)
+        if n_frames > 0 and not killed:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    campaign.run(model, systems, tmp_path, options(), kill_one, n_workers=2)
+    assert killed
+    assert seen[-1] == 4 * 300
+    assert not multiprocessing.active_children()
+    assert contents(tmp_path) == contents(alone)
+
+
+def test_a_cluster_that_was_there(alone, model, systems, scheduler, tmp_path):
+    outcome = campaign.run(model, systems, tmp_path, options(), scheduler=scheduler)
+    assert contents(tmp_path) == contents(alone)
+    assert [path.name for path in outcome.trajectories] == [
+        f"{name}_r{copy}.dcd" for name in ("pair_000", "pair_001") for copy in (0, 1)
+    ]
+    before = contents(tmp_path)
+    again = campaign.run(model, systems, tmp_path, options(), n_workers=2)
+    assert again == outcome
+    assert contents(tmp_path) == before
+
+
+def test_another_number_of_workers_goes_on(alone, model, systems, scheduler, tmp_path):
+    """The division of the paths stays that of the start."""
+
+    def stop(n_frames: int) -> None:
+        if n_frames >= 40:
+            raise KeyboardInterrupt
+
+    run = (model, systems, tmp_path, options())
+    with pytest.raises(KeyboardInterrupt):
+        campaign.run(*run, stop, n_workers=3, scheduler=scheduler)
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["groups"] == [[0, 1], [1, 3], [3, 4]]
+    seen: list[int] = []
+    campaign.run(*run, seen.append)
+    assert 0 < seen[0] < seen[-1] == 4 * 300
+    assert contents(tmp_path) == contents(alone)
+
+
+def test_the_table(alone, model, systems):
+    radii = np.loadtxt(alone / "radius_of_gyration.csv", delimiter=",", skiprows=1)
+    with (alone / "results.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 4
+    for number, row in enumerate(rows):
+        system, copy = systems[number // 2], number % 2
+        name = f"{system.name}_r{copy}"
+        assert (row["system"], row["replica"]) == (system.name, str(copy))
+        assert (row["file"], row["frames"]) == (f"{name}.dcd", "300")
+        path = read_frames(alone / row["file"])
+        square = squared_radius_of_gyration(path, system.mapping.bead_masses).mean()
+        assert float(row["mean_rg2_of_beads/nm^2"]) == pytest.approx(square, rel=1e-5)
+        bond = np.linalg.norm(path[:, 1:] - path[:, :-1], axis=-1).mean()
+        assert float(row["mean_bond/nm"]) == pytest.approx(bond, rel=1e-5)
+        square = np.square(radii[:, 1 + number]).mean()
+        assert float(row["mean_rg2_of_atoms/nm^2"]) == pytest.approx(square, rel=1e-5)
+    propagator = Propagator(
+        load_model(model), systems[1].mapping, replica_ids=[3], guard="record"
+    )
+    state = propagator.start(systems[1].positions[0])
+    for _ in range(300):
+        state = propagator.step(state)
+    trips = {key: int(rows[3][f"trips_{key}"]) for key in propagator.guard_counts}
+    assert trips == propagator.guard_counts
+    assert trips["bond"] > 0
+
+
+# --- what goes wrong
+
+
+def test_a_guard_in_a_worker_is_one_line(
+    alone, cgml, model, chains, scheduler, tmp_path
+):
+    """And the run goes on from there in one process, as if it had been there always."""
+    common = (
+        *("run", model, chains, "--time", 300 * 20.0, "--part", 20),
+        *("--replicas", 2, "--output", tmp_path),
+    )
+    stopped = cgml(*common, "--scheduler", scheduler)
+    assert stopped.exit_code == 1
+    (line,) = stopped.output.strip().splitlines()[-1:]
+    assert line.startswith("error: guard 'bond' stopped replica")
+    assert (tmp_path / "results.csv").exists()
+    resumed = cgml(*common, "--guard", "record")
+    assert resumed.exit_code == 0, resumed.output
+    assert contents(tmp_path) == contents(alone)
+
+
+def test_guard_errors_travel():
+    error = GuardError(3, 1, "bond", 4.0, 3.3)
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert (copy.step, copy.replica, copy.value) == (3, 1, 4.0)
+
+
+def test_workers_that_see_other_files(model, systems, tmp_path):
+    run = (model, systems, tmp_path, options())
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run(*run, on_frame=interrupt)
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(ValueError, match=r"there is no .*nowhere/run.json on"):
+        campaign.open_here(model, nowhere, options())
+    assert not nowhere.exists()
+    job, _ = simulation.open_job(*run)
+    campaign.write_starts(job)
+    assert campaign.open_here(model, tmp_path, options()).plan == job.plan
+    other = tmp_path / "other.pt"
+    save_model(other, load_model(model).spec, idle_model(load_model(model).spec))
+    other.write_bytes(other.read_bytes() + b"x")
+    with pytest.raises(ValueError, match="holds a run with model"):
+        campaign.open_here(other, tmp_path, options())
+
+
+def interrupt(n_frames: int) -> None:
+    if n_frames:
+        raise KeyboardInterrupt
+
+
+def test_a_process_thought_dead_writes_no_more(model, systems, tmp_path):
+    """The later writer of a group stops the earlier one."""
+
+    def overtake(n_frames: int) -> None:
+        if n_frames == 4 * 30 and not finished:
+            finished.append(simulation.run(*run))
+
+    run = (model, systems, tmp_path, options())
+    finished: list[simulation.Outcome] = []
+    with pytest.raises(RuntimeError, match="another process has taken over"):
+        simulation.run(*run, on_frame=overtake)
+    assert finished
+
+
+def test_no_scheduler_there(cgml, model, chains, tmp_path):
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        result = cgml(
+            *("run", model, chains, "--time", 40.0, "--output", tmp_path),
+            *("--scheduler", "tcp://127.0.0.1:1", "--workers", 2),
+        )
+    assert result.exit_code == 1
+    assert "127.0.0.1:1" in result.output.strip().splitlines()[-1]
+
+
+def test_without_dask(cgml, model, chains, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    result = cgml(
+        *("run", model, chains, "--time", 40.0, "--output", tmp_path, "--workers", 2)
+    )
+    assert result.exit_code == 1
+    assert "pip install 'cgml[dask]'" in " ".join(result.output.split())
+
+
+def test_threads_of_a_worker(model, systems, scheduler, tmp_path):
+    """Are those of the process that asks."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run = (model, systems, tmp_path, options(n_steps=2))
+        campaign.run(*run, n_workers=2, scheduler=scheduler)
+        with distributed.Client(scheduler, set_as_default=False) as client:
+            assert set(client.run(torch.get_num_threads).values()) == {2}
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_groups", "expected"),
+    [
+        ([5] * 6, 3, [range(2), range(2, 4), range(4, 6)]),
+        ([5] * 3, 8, [range(1), range(1, 2), range(2, 3)]),
+        ([1, 1, 1, 1, 8], 2, [range(4), range(4, 5)]),
+        ([8, 1, 1, 1, 1], 2, [range(1), range(1, 5)]),
+        ([7], 4, [range(1)]),
+    ],
+)
+def test_groups_are_even(sizes, n_groups, expected):
+    assert divide(sizes, n_groups) == expected
