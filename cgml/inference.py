@@ -15,7 +15,7 @@ from torch import nn
 
 from cgml.edges import N_STATIC
 from cgml.graph import Beads
-from cgml.networks import from_lanes, length_and_direction, to_lanes
+from cgml.networks import Directions, from_lanes, length_and_direction, to_lanes
 from cgml.pairs import Layout, Pairs, PairSearch, lay_out
 from cgml.predictor import History, Prediction, project, unwhiten
 from cgml.products import (
@@ -26,9 +26,9 @@ from cgml.products import (
     Readout,
     Scalar,
     Turns,
+    add_to_both,
     differences,
     lengths_and_directions,
-    onto_both,
 )
 from cgml.refiner import Denoise
 from cgml.rouse import apply_blocks
@@ -136,18 +136,12 @@ class _Predictor:
             parts.extend([length_and_direction(move)[0], known])
         nodes = self._node_encoder(torch.cat(parts, dim=1))
 
+        edges = latent.repeat(2, 1)
         own = torch.stack((drift, *moves), dim=1)
-        if self._turns:
-            edges = torch.cat((latent, latent))
-            for turn, layer in zip(self._turns, self._layers, strict=True):
-                nodes = layer(turn(nodes, edges, along[0], own, layout), edges, layout)
-        else:
-            first = self._layers[0]
-            inputs = onto_both(first.inputs(nodes, layout), first.edge(latent))
-            nodes, message = first.finish(nodes, inputs, layout)
-            edges = onto_both(message, latent)
-            for layer in self._layers[1:]:
-                nodes = layer(nodes, edges, layout)
+        for turn, layer in zip(self._turns, self._layers, strict=True):
+            if turn is not None:
+                nodes = turn(nodes, edges, along[0], own, layout)
+            nodes = layer(nodes, edges, layout)
         force = self._shift(nodes, edges, along, own, layout)
         mean = relaxed + apply_blocks(beads.root_kernel, beads.slots, force)
         raw = self._spread(nodes) + 0.4
@@ -186,7 +180,6 @@ class _Step(NamedTuple):
         mean: (n_beads, 3) predicted positions, nm.
         spread: (n_beads, 1) predicted spread.
         edges: (2 n, n_edge) encoded condition.
-        inputs: (2 n, n_edge) its term in the first round of messages, of its kind.
         pairs: (n, n_edge) see Prediction.
         nodes: (n_beads, n_node) constant term of the node encoder.
         along: (2, 3, n) unit vectors at the present and at the predicted positions.
@@ -197,7 +190,6 @@ class _Step(NamedTuple):
     mean: torch.Tensor
     spread: torch.Tensor
     edges: torch.Tensor
-    inputs: torch.Tensor
     pairs: torch.Tensor
     nodes: torch.Tensor
     along: torch.Tensor
@@ -245,13 +237,12 @@ class _Refiner:
         cosine = (along[0] * along[1]).sum(dim=0)
         features = torch.cat((self._radial_ahead(lengths[1]), cosine[None]))
         hidden = self._latent(prediction.edges)
-        edges = self._conditioner.finish(onto_both(hidden, self._ahead(features.T)))
+        edges = self._conditioner.finish(add_to_both(hidden, self._ahead(features.T)))
         return _Step(
             layout=layout,
             mean=prediction.mean,
             spread=prediction.spread,
             edges=edges,
-            inputs=self._layers[0].edge(edges),
             pairs=prediction.pairs,
             nodes=self._known(prediction.nodes),
             along=along,
@@ -266,19 +257,12 @@ class _Refiner:
         candidate = unwhiten(unit, step.mean, step.spread, self._beads)
         latent, along = self._encode_pairs(step, candidate, unit)
         nodes = self._encode_nodes(step, unit, sigma)
+        edges = add_to_both(step.edges, latent)
         own = torch.stack((unit, step.drift, candidate - step.mean), dim=1)
-        if self._turns:
-            edges = onto_both(step.edges.clone(), latent)
-            for turn, layer in zip(self._turns, self._layers, strict=True):
-                nodes = layer(turn(nodes, edges, along[0], own, layout), edges, layout)
-        else:
-            first = self._layers[0]
-            inputs = first.inputs(nodes, layout).add_(step.inputs)
-            inputs = onto_both(inputs, first.edge(latent))
-            nodes, message = first.finish(nodes, inputs, layout)
-            edges = onto_both(message.add_(step.edges), latent)
-            for layer in self._layers[1:]:
-                nodes = layer(nodes, edges, layout)
+        for turn, layer in zip(self._turns, self._layers, strict=True):
+            if turn is not None:
+                nodes = turn(nodes, edges, along[0], own, layout)
+            nodes = layer(nodes, edges, layout)
         correction = self._readout(nodes, edges, along, own, layout)
         return (white / total + sigma * correction) / total
 
@@ -310,10 +294,9 @@ class _Refiner:
         return self._node_encoder.finish(inputs)
 
 
-def _turns(module: Any) -> list[Turns]:
-    """One per layer of a Predictor or Denoiser, or none where they do nothing."""
+def _turns(module: Any) -> list[Turns | None]:
+    """What precedes each round of messages of a Predictor or Denoiser."""
     return [
-        Turns(item, module.mean_degree)
+        Turns(item, module.mean_degree) if isinstance(item, Directions) else None
         for item in module.directions
-        if hasattr(item, "n_vectors")
     ]

@@ -93,7 +93,7 @@ class Messages:
     def __init__(
         self, layer: Any, mean_degree: torch.Tensor, kind: torch.dtype
     ) -> None:
-        self.edge = Product(layer.edge.weight, None, kind)
+        self._edge = Product(layer.edge.weight, None, kind)
         bias = layer.edge.bias  # added where it costs least: at the nodes
         self._ends = Product(
             torch.cat((layer.receiver.weight, layer.sender.weight)),
@@ -105,48 +105,19 @@ class Messages:
         self._update = Mlp(layer.update)
         self._norm = layer.norm
 
-    def inputs(self, nodes: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Sum the terms of the two nodes of every edge and the bias.
-
-        Args:
-            nodes: (n_nodes, n_node).
-            layout: of the edges.
-
-        Returns:
-            (n_edges, n_edge) of `kind`; the term of the edge itself is still to be
-            added.
-        """
-        table = self._ends(nodes).to(self.edge.kind)  # (n_nodes, 2 n_edge)
-        rows = table.view(2 * table.size(0), -1)
-        return _sums(rows, layout.ends, layout.twos)
-
-    def finish(
-        self, nodes: torch.Tensor, inputs: torch.Tensor, layout: Layout
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Send the messages.
-
-        Args:
-            nodes: (n_nodes, n_node).
-            inputs: (n_edges, n_edge) complete inputs, used up.
-            layout: of the edges.
-
-        Returns:
-            New nodes and the messages, to be added to the edges.
-        """
-        message = nn.functional.silu(inputs.float(), inplace=True)
-        total = _sums(message, layout.arrivals, layout.begins)
-        hidden = self._arrived.onto(self._own(nodes), total)
-        updated: torch.Tensor = self._norm(self._update.finish(hidden).add_(nodes))
-        return updated, message
-
     def __call__(
         self, nodes: torch.Tensor, edges: torch.Tensor, layout: Layout
     ) -> torch.Tensor:
-        """Update edges (n_edges, n_edge) in place and give new nodes."""
-        inputs = self.edge.onto(self.inputs(nodes, layout), edges)
-        nodes, message = self.finish(nodes, inputs, layout)
+        """Update edges (n_edges, n_edge) in place, give new nodes (n_nodes, n_node)."""
+        table = self._ends(nodes).to(self._edge.kind)  # (n_nodes, 2 n_edge)
+        rows = table.view(2 * table.size(0), -1)
+        inputs = self._edge.onto(_sums(rows, layout.ends, layout.twos), edges)
+        message = nn.functional.silu(inputs.float(), inplace=True)
+        total = _sums(message, layout.arrivals, layout.begins)
         edges.add_(message)
-        return nodes
+        hidden = self._arrived.onto(self._own(nodes), total)
+        updated: torch.Tensor = self._norm(self._update.finish(hidden).add_(nodes))
+        return updated
 
 
 class Turns:
@@ -290,9 +261,9 @@ def differences(values: torch.Tensor, layout: Layout) -> torch.Tensor:
     return ends.sub_(columns.index_select(1, layout.sender))
 
 
-def onto_both(edges: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-    """Add (n, n_edge) to both halves of (2 n, n_edge) in place."""
-    return edges.view(2, *pairs.shape).add_(pairs).view(edges.shape)
+def add_to_both(edges: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Sum of (2 n, n_edge) and, in both halves, (n, n_edge)."""
+    return (edges.view(2, *pairs.shape) + pairs).view(edges.shape)
 
 
 def _sums(
