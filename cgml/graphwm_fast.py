@@ -13,6 +13,7 @@ Same inputs, same equations; what the fast way does otherwise:
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -112,7 +113,7 @@ class FastEvaluator:
         """See `Evaluator`."""
         blocks = list(_blocks(edges, len(nodes)))
         geometry = edge_geometry(edges.vectors, self._cutoff)
-        latents = []
+        latents = []  # of the edges
         for block in blocks:
             hidden = self._kinds.index_select(0, edges.kinds[block.edges])
             hidden.addmm_(geometry[block.edges], self._geometry)
@@ -125,7 +126,7 @@ class FastEvaluator:
                 hidden.addmm_(latent.to(self._dtype), weight)
                 messages = edge_update.finish(hidden)
                 sums.append(_sum_rows(messages, block.rows, block.row_starts))
-                latent += messages
+                latent.add_(messages)
             nodes = nodes + node_update(torch.cat((nodes, torch.cat(sums)), dim=1))
         return nodes, self._decode(nodes)
 
@@ -191,7 +192,7 @@ def _blocks(edges: PublishedEdges, n_nodes: int) -> Iterator[_Block]:
     ends = torch.stack((receiver, edges.sender + n_nodes), dim=1).int().flatten()
     starts = stops - counts
     count = torch.arange(n_edges, dtype=torch.int32, device=device)
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         first, last = int(starts[low]), int(stops[high - 1])
         rows = count[: last - first]
         yield _Block(

@@ -22,7 +22,7 @@ from cgml.graphwm_model import PublishedSystem
 from cgml.graphwm_neighbours import NeighbourList
 from cgml.graphwm_networks import Acceleration, PublishedEdges
 
-SKIN = 0.15  # of the cutoff, of the list of neighbours
+SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
 
 
 class PublishedStepper:

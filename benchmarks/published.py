@@ -1,0 +1,306 @@
+"""Published models on a real box: the score network, the neighbours, and a whole step.
+
+    python benchmarks/published.py FOLDER [--rounds 7] [--skip-steps]
+
+FOLDER holds a polymer electrolyte as LAMMPS files (*.lmp.gz and *.lammpstrj.gz). The
+network has the full published size and random weights. All ways take turns on one
+thread; times are medians of CPU time. The published code was timed on a machine where
+a 2048 x 2048 float32 product ran at PUBLISHED_RATE; its times are scaled by the rate
+of this machine.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+from common import matrix_product, peak_memory, turns
+
+import cgml.graphwm_fast
+from cgml import units
+from cgml.config import FAST, Execution, PublishedSpec
+from cgml.graphwm import HyperParameters, NetworkSizes
+from cgml.graphwm_fast import evaluator
+from cgml.graphwm_model import (
+    PublishedModel,
+    bond_types,
+    build_published_system,
+    particle_types,
+)
+from cgml.graphwm_neighbours import NeighbourList
+from cgml.graphwm_stepper import SKIN
+from cgml.memory import keep_freed_memory
+from cgml.model import LearnedModel
+from cgml.preparation import Coarsening, read_systems
+from cgml.propagator import Propagator
+from cgml.trajectory import BeadTrajectory
+
+PUBLISHED_GRAPH, PUBLISHED_NETWORK = 1.37, 0.22  # s of one evaluation, one thread
+PUBLISHED_STEP = 318.0  # s
+PUBLISHED_RATE = 158.0  # GFLOP/s of a float32 matrix product on the same thread
+PLAIN, COARSE = Execution(plain=True), Execution(precision="bfloat16")
+FULL = {"latent_dim": 128, "units": 128, "layers": 2, "mp_steps": 7}
+PARAMETERS = HyperParameters.model_validate(
+    {
+        "name": "pnr",
+        "seq_len": 8,
+        "dilation": 1,
+        "cg_level": 7,
+        "radius": 6.0,
+        "type_emb_size": 8,
+        "num_ptypes": 20,
+        "num_btypes": 100,
+        "use_atom_mass": True,
+        "use_weights": True,
+        "min_std": 0.05,
+        "embedding_gn_hparams": FULL,
+        "dynamics_gn_hparams": FULL,
+        "score_gn_hparams": FULL,
+        "sigma_begin": 10.0,
+        "sigma_end": 0.01,
+        "sigma_level": 20,
+        "step_per_sigma": 10,
+        "step_size": 5e-5,
+    }
+)
+
+
+def random_model(n_embedding: int = 32) -> LearnedModel:
+    """Full-size networks with random weights."""
+    module = PublishedModel(PARAMETERS, n_embedding, units.ANGSTROM)
+    stream = torch.Generator().manual_seed(0)
+    for values in module.requires_grad_(requires_grad=False).parameters():
+        if values.dim() == 2:
+            bound = values.size(1) ** -0.5
+            values.uniform_(-bound, bound, generator=stream)
+    spec = PublishedSpec(
+        name="random",
+        time_step=2.0,
+        n_history=PARAMETERS.seq_len - 1,
+        particle_types=particle_types(PARAMETERS),
+        bond_types=bond_types(PARAMETERS),
+        atoms_per_bead=PARAMETERS.cg_level,
+        partition="recursive",
+        cutoff=PARAMETERS.radius * units.ANGSTROM,
+        periodic=True,
+        temperature=353.0,
+        friction=None,
+        has_property=False,
+        provenance={},
+        parameters=PARAMETERS,
+        n_embedding=n_embedding,
+        length_unit=units.ANGSTROM,
+    )
+    return LearnedModel(spec, module.eval())
+
+
+def read_box(folder: Path, spec: PublishedSpec) -> BeadTrajectory:
+    """Beads of the first frames."""
+    (topology,), (trajectory,) = (
+        sorted(folder.glob(name)) for name in ("*.lmp.gz", "*.lammpstrj.gz")
+    )
+    coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
+    (system,) = read_systems([trajectory], topology, coarsening)
+    return system
+
+
+def operations(n_nodes: int, n_edges: int, *, is_split: bool) -> float:
+    """Floating-point operations of the products of one score evaluation.
+
+    Split: node terms of edges once per node, nodes encoded already.
+    """
+    sizes: NetworkSizes = PARAMETERS.score_gn_hparams  # type: ignore[assignment]
+    width, units_, hidden = sizes.latent_dim, sizes.units, sizes.layers - 1
+    tail = units_ * (hidden * units_ + width)  # layers after the first
+    kinds = 0 if is_split else PARAMETERS.type_emb_size
+    edges = (4 + kinds) * units_ + tail
+    edges += sizes.mp_steps * ((1 if is_split else 3) * width * units_ + tail)
+    nodes = sizes.mp_steps * ((4 if is_split else 2) * width * units_ + tail)
+    nodes += units_ * (width + hidden * units_ + 3)  # decoded
+    nodes += 0 if is_split else (width + 1) * units_ + tail  # encoded
+    return 2.0 * (n_edges * edges + n_nodes * nodes)
+
+
+@contextmanager
+def one_block() -> Any:
+    """All edges at once."""
+    kept, cgml.graphwm_fast.BLOCK = cgml.graphwm_fast.BLOCK, 1 << 40
+    try:
+        yield
+    finally:
+        cgml.graphwm_fast.BLOCK = kept
+
+
+class Box:
+    """One system, ready to be timed."""
+
+    def __init__(self, model: LearnedModel, system: BeadTrajectory) -> None:
+        self.model, self.system = model, system
+        published = build_published_system(system.mapping, PARAMETERS)
+        self.n_beads = len(published.masses)
+        self.bonds = published.bonds
+        self.positions = torch.tensor(system.positions[0] / units.ANGSTROM).double()
+        self.cells = torch.tensor(system.box / units.ANGSTROM).double()[None]
+        self.edges = self.neighbours(0.0).edges(self.positions, self.cells)
+        stream = torch.Generator().manual_seed(1)
+        width = PARAMETERS.dynamics_gn_hparams.latent_dim
+        latent = torch.randn(self.n_beads, width, generator=stream)
+        self.inputs = model.module.score.node_inputs(latent, published.masses)
+
+    def neighbours(self, skin: float) -> NeighbourList:
+        return NeighbourList(
+            [self.bonds],
+            [self.n_beads],
+            PARAMETERS.radius,
+            skin,
+            torch.device("cpu"),
+        )
+
+    def score(
+        self, execution: Execution, *, encodes: bool = False
+    ) -> Callable[[], torch.Tensor]:
+        """One evaluation; nodes encoded before, or as part of it."""
+        network = evaluator(self.model.module.score, execution)
+        nodes = network.encode(self.inputs)
+
+        def evaluate() -> torch.Tensor:
+            given = network.encode(self.inputs) if encodes else nodes
+            return network.evaluate(given, self.edges)[1]
+
+        return evaluate
+
+    def search(self, skin: float) -> Callable[[], Any]:
+        neighbours = self.neighbours(skin)
+        return lambda: neighbours.edges(self.positions, self.cells)
+
+    def step(self, execution: Execution) -> tuple[Callable[[], Any], int]:
+        """A whole step, and its evaluations."""
+        propagator = Propagator(
+            self.model, self.system.mapping, box=self.system.box, execution=execution
+        )
+        state = propagator.start(self.system.positions[0])
+        n_draws = 1 + PARAMETERS.sigma_level * PARAMETERS.step_per_sigma  # type: ignore[operator]
+        return lambda: propagator.step(state), n_draws
+
+
+def whole(function: Callable[[], Any]) -> Callable[[], Any]:
+    """The function with all edges in one block."""
+
+    def run() -> Any:
+        with one_block():
+            return function()
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--skip-steps", action="store_true", help="no whole steps")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    model = random_model()
+    with torch.inference_mode():
+        box = Box(model, read_box(options.folder, model.spec))
+        report(box, options.rounds)
+    if not options.skip_steps:
+        report_steps(box)
+
+
+def report(box: Box, rounds: int) -> None:
+    """Evaluations, levers and neighbours, in turns."""
+    n_edges, skin = len(box.edges.sender), SKIN * PARAMETERS.radius
+    networks = {
+        "plain": box.score(PLAIN),
+        "float32": box.score(FAST),
+        "bfloat16": box.score(COARSE),
+    }
+    times = turns(
+        {
+            "product": matrix_product(),
+            "bfloat16 product": matrix_product(dtype=torch.bfloat16),
+            **networks,
+            "float32, nodes encoded each time": box.score(FAST, encodes=True),
+            "float32, one block": whole(box.score(FAST)),
+            "bfloat16, one block": whole(box.score(COARSE)),
+            "fresh search": box.search(0.0),
+            "kept list": box.search(skin),
+        },
+        rounds,
+    )
+    rate = 2.0 * 2048**3 / times["product"] / 1e9
+    coarse_rate = 2.0 * 2048**3 / times["bfloat16 product"] / 1e9
+    print(f"{box.n_beads} beads, {n_edges} edges, one thread, {rounds} rounds")
+    print(f"matrix product: {rate:.0f} GFLOP/s float32, {coarse_rate:.0f} bfloat16")
+    slower = PUBLISHED_RATE / rate
+    published = slower * np.array([PUBLISHED_GRAPH, PUBLISHED_NETWORK])
+    print(
+        f"published, scaled: graph {published[0]:.2f} s, network {published[1]:.2f} s"
+    )
+
+    print("\nscore network         ms  plain/it    edges/s  GFLOP/s  of product  MiB")
+    exact = networks["plain"]()
+    for name, function in networks.items():
+        done = operations(box.n_beads, n_edges, is_split=name != "plain") / 1e9
+        speed, best = done / times[name], coarse_rate if name == "bfloat16" else rate
+        print(
+            f"{name:12} {1e3 * times[name]:12.1f} {times['plain'] / times[name]:8.2f} "
+            f"{n_edges / times[name]:11.3g} {speed:8.0f} {speed / best:10.0%} "
+            f"{peak_memory(function):6.0f}"
+        )
+        error = float((function() - exact).abs().max() / exact.abs().max())
+        print(f"{'':12} largest difference from plain {error:.1e} of the largest score")
+
+    print("\nlever                                         off ms    on ms    off/on")
+    for lever, off, on in (
+        ("nodes encoded once a step", "float32, nodes encoded each time", "float32"),
+        ("blocks of edges, float32", "float32, one block", "float32"),
+        ("blocks of edges, bfloat16", "bfloat16, one block", "bfloat16"),
+        ("bfloat16 products", "float32", "bfloat16"),
+        ("neighbour list with a skin", "fresh search", "kept list"),
+    ):
+        print(
+            f"{lever:40} {1e3 * times[off]:10.2f} {1e3 * times[on]:8.2f} "
+            f"{times[off] / times[on]:9.2f}"
+        )
+
+    print("\ngraph + network       ms  published/it (scaled)")
+    for name, search in (
+        ("plain", "fresh search"),
+        ("float32", "kept list"),
+        ("bfloat16", "kept list"),
+    ):
+        total = times[name] + times[search]
+        print(f"{name:12} {1e3 * total:12.1f} {published.sum() / total:8.1f}")
+
+
+def report_steps(box: Box) -> None:
+    """Whole steps, in turns with a matrix product; plain is evaluations x time."""
+    steps = {"float32": box.step(FAST), "bfloat16": box.step(COARSE)}
+    times = turns(
+        {
+            "product": matrix_product(),
+            **{name: run for name, (run, _) in steps.items()},
+        },
+        rounds=1,
+        warm_up=0,
+    )
+    scaled = PUBLISHED_STEP * PUBLISHED_RATE * times["product"] * 1e9 / (2.0 * 2048**3)
+    print(
+        f"\nwhole step             s  evaluations  published/it ({scaled:.0f} s scaled)"
+    )
+    for name, (_, count) in steps.items():
+        print(f"{name:12} {times[name]:11.2f} {count:12d} {scaled / times[name]:13.1f}")
+
+
+if __name__ == "__main__":
+    main()
