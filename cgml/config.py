@@ -266,7 +266,10 @@ class OptimiserConfig(_Section):
         validate_every: steps between validations; a checkpoint each.
         patience: validations without improvement before training stops.
         rollout_steps: length of the validation rollout, model steps.
-        n_threads: CPU threads.
+        accelerator: where: "auto" takes CUDA where it is.
+        n_devices: to share each batch among, with the result of one: GPUs of this
+            machine, or processes on the CPU.
+        n_threads: CPU threads of each process; None: those of `cgml --threads`.
         seed: seed of the weights and of the batches.
     """
 
@@ -279,7 +282,9 @@ class OptimiserConfig(_Section):
     validate_every: Count = 1000
     patience: Count = 20
     rollout_steps: Count = 100
-    n_threads: Count = 1
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    n_devices: Count = 1
+    n_threads: Count | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -23,6 +23,26 @@ from cgml.scales import centred, near_origin, stride_of
 from cgml.trajectory import BeadTrajectory
 
 
+class Share(NamedTuple):
+    """Where the windows of a batch stand in the batch of all devices together.
+
+    Attributes:
+        n_ranks: devices.
+        first_system: windows before these.
+        n_systems: windows of all devices.
+        first_bead: beads before these.
+        n_beads: beads of all devices.
+        n_radii: molecules of all devices.
+    """
+
+    n_ranks: int
+    first_system: int
+    n_systems: int
+    first_bead: int
+    n_beads: int
+    n_radii: int
+
+
 class Batch(NamedTuple):
     """Windows of several molecules, ready for the networks.
 
@@ -36,6 +56,7 @@ class Batch(NamedTuple):
         target: (n_beads, 3) next positions, nm.
         radius: (n_molecules,) radius of gyration of all atoms now, nm; NaN where the
             data do not hold it.
+        share: what these windows are of.
     """
 
     atoms: Atoms
@@ -46,6 +67,7 @@ class Batch(NamedTuple):
     history: History
     target: torch.Tensor
     radius: torch.Tensor
+    share: Share
 
 
 @dataclass(frozen=True)
@@ -61,8 +83,36 @@ class _Source:
     atoms: tuple[Atoms, ...]
 
 
+@dataclass(frozen=True)
+class _Window:
+    """A stretch of one molecule's frames.
+
+    Attributes:
+        slot: of the molecule in the batch.
+        source: its frames.
+        atoms: its atoms, or those that it is exchanged for.
+        present: (n_beads, 3) nm.
+        moves: (n_history, n_beads, 3) nm.
+        known: (n_history, n_beads, 1).
+        target: (n_beads, 3) nm.
+        radius: (n_molecules,) nm.
+    """
+
+    slot: int
+    source: _Source
+    atoms: Atoms
+    present: torch.Tensor
+    moves: torch.Tensor
+    known: torch.Tensor
+    target: torch.Tensor
+    radius: torch.Tensor
+
+
 class WindowDataset(Dataset[Batch]):
     """Batch i is a pure function of (seed, i): resuming needs only the step count.
+
+    Each of several devices takes its share of the batch's windows; `rank` and `n_ranks`
+    say which, and are 0 and 1 at first.
 
     Args:
         trajectories: molecules of one split.
@@ -93,46 +143,74 @@ class WindowDataset(Dataset[Batch]):
         self._n_batches = n_batches
         self._seed = seed
         self.first = 0
+        self.rank, self.n_ranks = 0, 1
         self._sources = [_source(item, spec, augmentation) for item in trajectories]
 
     def __len__(self) -> int:
         return self._n_batches
 
     def __getitem__(self, index: int) -> Batch:
-        """Batch number `first + index`."""
+        """Batch number `first + index`, this rank's share of it."""
         if not 0 <= index < self._n_batches:
             raise IndexError(index)
-        stream = np.random.default_rng((self._seed, self.first + index))
-        chosen = stream.choice(len(self._sources), self._n_molecules, replace=False)
-        atoms, graphs, boxes, windows, rows, n_beads = [], [], [], [], [], 0
-        for number in chosen:
-            source = self._sources[number]
-            atoms.append(source.atoms[stream.integers(len(source.atoms))])
-            n = source.positions.size(1)
-            for _ in range(self._n_windows):
-                graphs.append(source.graph)
-                boxes.append(source.box)
-                windows.append(self._window(source, stream))
-                rows.append(torch.arange(n_beads, n_beads + n))
-            n_beads += n
-        present, moves, known, target, radius = zip(*windows, strict=True)
-        sizes = [len(part) for part in present]
-        beads = join_beads([graph.beads for graph in graphs])
-        positions = torch.cat(present)
-        cutoff = self._spec.cutoff
+        drawn = self._draw(self.first + index)
+        start, stop = (
+            len(drawn) * rank // self.n_ranks for rank in (self.rank, self.rank + 1)
+        )
+        windows = drawn[start:stop]
+        atoms, rows, n_rows, slot = [], [], 0, -1
+        for window in windows:
+            n = len(window.present)
+            if window.slot != slot:
+                slot, n_rows = window.slot, n_rows + n
+                atoms.append(window.atoms)
+            rows.append(torch.arange(n_rows - n, n_rows))
+        sizes = [len(window.present) for window in windows]
+        beads = join_beads([window.source.graph.beads for window in windows])
+        positions = torch.cat([window.present for window in windows])
+        boxes = [window.source.box for window in windows]
         cells = boxes if self._spec.periodic else None
         return Batch(
             atoms=join_atoms(atoms),
             embedding_rows=torch.cat(rows),
             beads=beads,
-            edges=find_edges(beads, sizes, positions, cutoff, cells),
+            edges=find_edges(beads, sizes, positions, self._spec.cutoff, cells),
             systems=torch.repeat_interleave(torch.tensor(sizes)),
             history=History(
-                positions, torch.cat(moves, dim=1), torch.cat(known, dim=1)
+                positions,
+                torch.cat([window.moves for window in windows], dim=1),
+                torch.cat([window.known for window in windows], dim=1),
             ),
-            target=torch.cat(target),
-            radius=torch.cat(radius),
+            target=torch.cat([window.target for window in windows]),
+            radius=torch.cat([window.radius for window in windows]),
+            share=Share(
+                n_ranks=self.n_ranks,
+                first_system=start,
+                n_systems=len(drawn),
+                first_bead=sum(len(window.present) for window in drawn[:start]),
+                n_beads=sum(len(window.present) for window in drawn),
+                n_radii=sum(len(window.radius) for window in drawn),
+            ),
         )
+
+    @property
+    def n_systems(self) -> int:
+        """Windows in a batch of all devices."""
+        return self._n_molecules * self._n_windows
+
+    def _draw(self, number: int) -> list[_Window]:
+        """All windows of a batch; every rank draws the same."""
+        stream = np.random.default_rng((self._seed, number))
+        chosen = stream.choice(len(self._sources), self._n_molecules, replace=False)
+        windows = []
+        for slot, place in enumerate(chosen):
+            source = self._sources[place]
+            atoms = source.atoms[stream.integers(len(source.atoms))]
+            windows += [
+                _Window(slot, source, atoms, *self._window(source, stream))
+                for _ in range(self._n_windows)
+            ]
+        return windows
 
     def _window(
         self, source: _Source, stream: np.random.Generator

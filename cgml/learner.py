@@ -48,31 +48,32 @@ class Learner(lightning.LightningModule):
     def losses(self, batch: Batch, stream: torch.Generator) -> dict[str, torch.Tensor]:
         """Loss terms of one batch, each ().
 
+        A device that has a share of the batch draws the noise of the whole and takes
+        its own; its terms are such that their mean over the devices is that of the
+        whole batch, and so are the gradients.
+
         Args:
             batch: windows.
             stream: source of noise levels and noise.
         """
-        model, refinement = self.model, self.spec.refinement
+        share = batch.share
+        portion = share.n_ranks * len(batch.target) / share.n_beads
+        model = self.model
         area = self.spec.statistics.displacement_scale**2 / 3.0  # nm^2 per coordinate
         embedding = model.embedding(batch.atoms).index_select(0, batch.embedding_rows)
         prediction = model.predictor(batch.beads, batch.edges, embedding, batch.history)
         error = batch.target - prediction.mean
         terms = {
-            "likelihood": gaussian_loss(prediction, batch.target, batch.beads),
-            "drift": 0.5 * error.square().mean() / area,
+            "likelihood": portion
+            * gaussian_loss(prediction, batch.target, batch.beads),
+            "drift": portion * 0.5 * error.square().mean() / area,
         }
         fixed = prediction._replace(
             mean=prediction.mean.detach(), spread=prediction.spread.detach()
         )
         target = whiten(batch.target, fixed.mean, fixed.spread, batch.beads)
         condition = model.conditioner(batch.edges, batch.history.positions, fixed)
-        n_systems = int(batch.systems[-1]) + 1
-        logs = LOG_SIGMA_MEAN + LOG_SIGMA_DEVIATION * torch.randn(
-            (n_systems, 1), generator=stream
-        )
-        levels = logs.exp().clamp(refinement.sigma_min, refinement.sigma_max)
-        sigma = levels.to(target.device).index_select(0, batch.systems)
-        noise = torch.randn(target.shape, generator=stream).to(target.device)
+        sigma, noise = self._noise(batch, stream)
         noise = project(noise, fixed.spread, batch.beads)
         denoised = model.denoiser(
             batch.beads, batch.edges, condition, target + sigma * noise, sigma
@@ -80,23 +81,40 @@ class Learner(lightning.LightningModule):
         white, space = denoising_loss(
             denoised, target, fixed.spread, sigma, batch.beads
         )
-        terms["score"] = 0.5 * white
-        terms["spatial score"] = 0.5 * space / area
+        terms["score"] = portion * 0.5 * white
+        terms["spatial score"] = portion * 0.5 * space / area
         if self.spec.has_property:
             radius = model.radius_head(
                 batch.beads, batch.history.positions, prediction.nodes
             )
             offset = (radius - batch.radius) / self.spec.statistics.length_scale
-            terms["property"] = PROPERTY_WEIGHT * offset.square().mean()
+            own = share.n_ranks * len(radius) / share.n_radii
+            terms["property"] = own * PROPERTY_WEIGHT * offset.square().mean()
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
+
+    def _noise(
+        self, batch: Batch, stream: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise levels (n_beads, 1), one per window, and white noise (n_beads, 3)."""
+        share, device = batch.share, batch.target.device
+        refinement = self.spec.refinement
+        logs = LOG_SIGMA_MEAN + LOG_SIGMA_DEVIATION * torch.randn(
+            (share.n_systems, 1), generator=stream
+        )
+        noise = torch.randn((share.n_beads, 3), generator=stream)
+        levels = logs.exp().clamp(refinement.sigma_min, refinement.sigma_max)
+        sigma = levels[share.first_system :].to(device).index_select(0, batch.systems)
+        return sigma, noise[share.first_bead :][: len(batch.target)].to(device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch; noise is a function of (seed, step)."""
         del batch_idx
         seed = self.config.optimiser.seed
         terms = self.losses(batch, generator(seed, TRAINING, self.global_step))
-        self.log_dict({f"train/{name}": value for name, value in terms.items()})
+        self.log_dict(
+            {f"train/{name}": value for name, value in terms.items()}, sync_dist=True
+        )
         return terms["total"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -108,6 +126,7 @@ class Learner(lightning.LightningModule):
         self.log_dict(
             {f"validation/{name}": value for name, value in terms.items()},
             batch_size=1,
+            sync_dist=True,
         )
 
     def rollout(self) -> dict[str, torch.Tensor]:

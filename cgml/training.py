@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from cgml.config import ModelSpec, TrainingConfig
@@ -70,16 +71,29 @@ class WindowModule(lightning.LightningDataModule):
             n_batches=N_VALIDATION_BATCHES,
             seed=sizes.seed,
         )
+        n_systems = min(self._train.n_systems, self._validation.n_systems)
+        if n_systems < sizes.n_devices:
+            raise ValueError(
+                "each device needs a window of every batch: n_molecules x n_windows, "
+                f"with the molecules that there are, is {n_systems}, for n_devices = "
+                f"{sizes.n_devices}"
+            )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the present step on; called anew after each validation."""
         if self.trainer is not None:
             self._train.first = self.trainer.global_step
-        return DataLoader(self._train, batch_size=None, shuffle=False)
+        return self._loader(self._train)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The same batches every time."""
-        return DataLoader(self._validation, batch_size=None, shuffle=False)
+        return self._loader(self._validation)
+
+    def _loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
+        if self.trainer is not None:
+            dataset.rank = self.trainer.global_rank
+            dataset.n_ranks = self.trainer.world_size
+        return DataLoader(dataset, batch_size=None, shuffle=False)
 
 
 class WholeFileCheckpoints(TorchCheckpointIO):
@@ -209,6 +223,9 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
     The run folder holds checkpoints/, logs of TensorBoard and CSV, and at the end
     model.pt. The same call after a kill goes on from the last checkpoint.
 
+    For several devices the program is started again, as it was started, once for each
+    further one; such a process helps, writes nothing, and ends here.
+
     Args:
         config: of the run.
         resume: go on from a checkpoint in the run folder if there is one.
@@ -219,8 +236,10 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
     Raises:
         ValueError: The splits share a molecule, or the data do not fit the config.
     """
-    torch.set_num_threads(config.optimiser.n_threads)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    if config.optimiser.n_threads is not None:
+        torch.set_num_threads(config.optimiser.n_threads)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     train, validation = (
         load_frames(config.data.train),
         load_frames(config.data.validation),
@@ -240,7 +259,7 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
         )
         for name, monitor in (("best", "validation/total"), ("last", None))
     )
-    trainer = _trainer(config, [best, newest])
+    trainer = _trainer(config, spec, [best, newest])
     last = folder / "last.ckpt"
     trainer.fit(
         learner,
@@ -248,6 +267,8 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
         ckpt_path=str(last) if resume and last.is_file() else None,
         weights_only=True,
     )
+    if not trainer.is_global_zero:
+        raise SystemExit(0)
     return _write_model(config, spec, Path(best.best_model_path))
 
 
@@ -281,13 +302,16 @@ def _write_model(config: TrainingConfig, spec: ModelSpec, checkpoint: Path) -> P
 
 
 def _trainer(
-    config: TrainingConfig, checkpoints: Sequence[ModelCheckpoint]
+    config: TrainingConfig, spec: ModelSpec, checkpoints: Sequence[ModelCheckpoint]
 ) -> lightning.Trainer:
     sizes = config.optimiser
+    shared = DDPStrategy(find_unused_parameters=not spec.has_property)
     return lightning.Trainer(
         max_steps=sizes.n_steps,
-        accelerator="auto",
-        devices=1,
+        accelerator=sizes.accelerator,
+        devices=sizes.n_devices,
+        strategy=shared if sizes.n_devices > 1 else "auto",
+        use_distributed_sampler=False,  # a rank knows its windows
         plugins=[WholeFileCheckpoints()],
         logger=[
             CSVLogger(config.output, name="logs"),  # a new version on resuming

@@ -67,7 +67,7 @@ def triples(dataset: WindowDataset) -> set[tuple[int, ...]]:
 
 def tensors(batch: Batch) -> list[torch.Tensor]:
     flat = []
-    for part in batch:
+    for part in batch._replace(share=()):
         flat.extend([part] if isinstance(part, torch.Tensor) else part)
     return flat
 

@@ -8,7 +8,12 @@ from cgml.dataset import Batch, WindowDataset
 from cgml.learner import Learner
 from cgml.mapping import Mapping
 from cgml.topology import MolecularGraph
-from cgml.training import WholeFileCheckpoints, load_frames, make_spec
+from cgml.training import (
+    WholeFileCheckpoints,
+    WindowModule,
+    load_frames,
+    make_spec,
+)
 from cgml.trajectory import BeadTrajectory
 
 MOLECULES = [chain("AABBCCDD"), chain("ABCDABCD"), chain("DDCCBBAADD")]
@@ -195,6 +200,68 @@ def test_every_validation_batch_has_noise_of_its_own(learner, batch, monkeypatch
             learner.validation_step(batch, index)
     assert seen[:4] == seen[4:]
     assert len(set(seen)) == 4
+
+
+# --- several devices
+
+
+@pytest.mark.parametrize("n_ranks", [2, 5])
+def test_shares_of_a_batch_are_the_batch(spec, trajectories, batch, n_ranks):
+    dataset = WindowDataset(
+        trajectories, spec, None, n_molecules=3, n_windows=4, n_batches=1, seed=0
+    )
+    shares = []
+    for dataset.rank in range(n_ranks):
+        dataset.n_ranks = n_ranks
+        shares.append(dataset[0])
+    for name in ("target", "radius"):
+        joined = torch.cat([getattr(share, name) for share in shares])
+        assert torch.equal(joined, getattr(batch, name))
+    moves = [share.history.displacements for share in shares]
+    assert torch.equal(torch.cat(moves, dim=1), batch.history.displacements)
+    assert sum(len(item.edges.sender) for item in shares) == len(batch.edges.sender)
+    assert [int(item.systems[-1]) + 1 for item in shares] == {
+        2: [6, 6],
+        5: [2, 2, 3, 2, 3],
+    }[n_ranks]
+
+
+@pytest.mark.parametrize("n_ranks", [2, 5])
+def test_devices_average_to_the_gradient_of_one(
+    learner, spec, trajectories, batch, n_ranks
+):
+    """Also where their shares have molecules of different sizes."""
+
+    def gradients(batch: Batch) -> tuple[dict[str, float], list[torch.Tensor]]:
+        learner.zero_grad()
+        terms = learner.losses(batch, stream(7))
+        terms["total"].backward()
+        weights = list(learner.model.parameters())
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        return values, [weight.grad.clone() for weight in weights]
+
+    dataset = WindowDataset(
+        trajectories, spec, None, n_molecules=3, n_windows=4, n_batches=1, seed=0
+    )
+    dataset.n_ranks = n_ranks
+    found = []
+    for dataset.rank in range(n_ranks):
+        found.append(gradients(dataset[0]))
+    values, expected = gradients(batch)
+    for name, value in values.items():
+        mean = np.mean([terms[name] for terms, _ in found])
+        assert mean == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    for place, gradient in enumerate(expected):
+        mean = torch.stack([one[place] for _, one in found]).mean(dim=0)
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(mean, gradient, rtol=0.0, atol=2e-5 * scale)
+
+
+def test_every_device_needs_a_window(spec, trajectories):
+    many = {"n_molecules": 2, "n_windows": 1, "n_devices": 3}
+    wide = config(optimiser=many)
+    with pytest.raises(ValueError, match="is 2, for n_devices = 3"):
+        WindowModule(trajectories, trajectories, spec, wide)
 
 
 # --- checkpoints

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -85,6 +86,39 @@ def test_kill_and_resume(tmp_path):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one(tmp_path):
+    """Two processes share every batch over gloo; the files are written once."""
+    changes = "[optimiser]\naverage_decay = 0.0\n"
+    models = []
+    for n_devices in (1, 2):
+        config = write_config(tmp_path / f"on_{n_devices}", n_steps=6, interval=3)
+        devices = f'{changes}accelerator = "cpu"\nn_devices = {n_devices}'
+        config.write_text(config.read_text().replace("[optimiser]", devices))
+        script = config.with_name("command.py")  # further processes start it again
+        script.write_text("from cgml.cli import app\n\napp()\n")
+        done = subprocess.run(
+            [sys.executable, str(script), "train", str(config)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("model written to") == 1
+        run = config.parent / "run"
+        assert len(list(run.rglob("metrics.csv"))) == 1
+        assert len(list(run.rglob("events.out.tfevents*"))) == 1
+        assert not list(run.rglob("*.part*"))
+        models.append(weights(run / "model.pt"))
+    alone, shared = models
+    for name, value in alone.items():  # a step moves a weight by up to 1e-3
+        np.testing.assert_allclose(
+            shared[name], value, rtol=0.0, atol=1e-5, err_msg=name
+        )
 
 
 def test_train_export_and_run(tmp_path):
