@@ -64,14 +64,15 @@ class Refinement(_Section):
 
     Attributes:
         sampler: "multistep" (two-step integrator of the probability flow, exact for
-            the predictor's Gaussian), "heun" (two evaluations per level),
-            "ancestral" (stochastic),
-            "langevin" (the constant-step loop of the paper), or "none" (draw from the
-            predictor's Gaussian).
+            the predictor's Gaussian), "ancestral" (the same integrator of the reverse
+            diffusion: fresh noise between the levels), "heun" (two evaluations per
+            level), "langevin" (the constant-step loop of the paper), or "none" (draw
+            from the predictor's Gaussian).
         n_levels: number of noise levels = score evaluations ("heun": twice less 1).
         sigma_max: level at which the sampler starts.
         sigma_min: last level, removed by one denoising step.
         rho: spacing: levels are even in arctan(sigma)^(1/rho).
+        noise_min: no fresh noise at levels below ("ancestral" only).
         n_repeats: steps at each level ("langevin" only).
         step_size: of these steps, in squared white coordinates ("langevin" only).
     """
@@ -81,6 +82,7 @@ class Refinement(_Section):
     sigma_max: Positive = 3.0
     sigma_min: Positive = 0.02
     rho: Positive = 1.5
+    noise_min: NonNegative = 0.0
     n_repeats: Count = 10
     step_size: Positive = 5e-5
 

@@ -284,13 +284,20 @@ def sample(
     levels = noise_levels(refinement)
     if refinement.sampler == "langevin":
         return _langevin(denoise, levels, noise, refinement)
-    white = noise[0] * (1.0 + levels[0] ** 2) ** 0.5
-    solver = {"multistep": _multistep, "heun": _heun, "ancestral": _ancestral}
-    return solver[refinement.sampler](denoise, white, levels, noise)
+    start = noise[0] * (1.0 + levels[0] ** 2) ** 0.5
+    if refinement.sampler == "heun":
+        return _heun(denoise, start, levels)
+    if refinement.sampler == "multistep":
+        return _multistep(denoise, start, levels, [0.0] * len(levels), noise)
+    return _multistep(denoise, start, levels, _mixing(levels, refinement), noise)
 
 
 def _multistep(
-    denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
+    denoise: Denoise,
+    white: torch.Tensor,
+    levels: list[float],
+    mixing: list[float],
+    noise: torch.Tensor,
 ) -> torch.Tensor:
     """Second-order Adams-Bashforth steps in the angle theta = arctan sigma.
 
@@ -299,19 +306,47 @@ def _multistep(
     denoised point. F vanishes where the target is the predictor's Gaussian: that part
     is exact for any number of levels (for a flow in sigma, ten levels widen it by
     3 %), and only what the network adds is integrated.
+
+    Between two levels a time s of Langevin dynamics at a fixed level,
+    du = (-u + F / tan(theta)) ds + sqrt(2) dW, may be mixed in, with the same F; of
+    it, too, the Gaussian part is exact. It forgets what earlier evaluations got wrong.
+
+    Args:
+        denoise: see `sample`.
+        white: (n_beads, 3) start.
+        levels: descending.
+        mixing: s after each level.
+        noise: (n_draws, n_beads, 3); the first is in the start.
     """
-    del noise
     angles = [math.atan(level) for level in levels]
     unit = white * math.cos(angles[0])
     slope, before = unit, 0.0
-    for angle, lower in pairwise(angles):
+    for index, (angle, lower) in enumerate(pairwise(angles)):
         earlier, slope = slope, _slope(denoise, unit, angle)
-        step = angle - lower
+        step, time = angle - lower, mixing[index]
         estimate = slope
         if before > 0.0:
             estimate = slope + 0.5 * step / before * (slope - earlier)
-        unit, before = unit + step * estimate, step
+        share = -math.expm1(-time) / math.tan(0.5 * (angle + lower))
+        unit, before = math.exp(-time) * unit + (step + share) * estimate, step
+        if time > 0.0:
+            unit = unit + math.sqrt(-math.expm1(-2.0 * time)) * noise[1 + index]
     return denoise(unit / math.cos(angles[-1]), levels[-1])
+
+
+def _mixing(levels: list[float], refinement: Refinement) -> list[float]:
+    """Langevin time of the reverse diffusion, the integral of tan(theta) dtheta.
+
+    The reverse diffusion (Y. Song et al., ICLR 2021, eq. 6) is the probability flow
+    with Langevin dynamics that adds as much drift again.
+    """
+    cosines = [math.cos(math.atan(level)) for level in levels]
+    return [
+        math.log(cosines[index + 1] / cosines[index])
+        if lower >= refinement.noise_min
+        else 0.0
+        for index, lower in enumerate(levels[1:])
+    ]
 
 
 def _slope(denoise: Denoise, unit: torch.Tensor, angle: float) -> torch.Tensor:
@@ -321,11 +356,8 @@ def _slope(denoise: Denoise, unit: torch.Tensor, angle: float) -> torch.Tensor:
     return (clean - unit * cosine) / math.sin(angle)
 
 
-def _heun(
-    denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
-) -> torch.Tensor:
+def _heun(denoise: Denoise, white: torch.Tensor, levels: list[float]) -> torch.Tensor:
     """Heun's rule in the angle, two evaluations a step."""
-    del noise
     angles = [math.atan(level) for level in levels]
     unit = white * math.cos(angles[0])
     for angle, lower in pairwise(angles):
@@ -333,19 +365,6 @@ def _heun(
         second = _slope(denoise, unit + (angle - lower) * first, lower)
         unit = unit + (angle - lower) * 0.5 * (first + second)
     return denoise(unit / math.cos(angles[-1]), levels[-1])
-
-
-def _ancestral(
-    denoise: Denoise, white: torch.Tensor, levels: list[float], noise: torch.Tensor
-) -> torch.Tensor:
-    """Exact transition of the noising process given the denoised point."""
-    for index in range(len(levels) - 1):
-        sigma, lower = levels[index], levels[index + 1]
-        clean = denoise(white, sigma)
-        ratio = (lower / sigma) ** 2
-        deviation = lower * (1.0 - ratio) ** 0.5
-        white = ratio * white + (1.0 - ratio) * clean + deviation * noise[index + 1]
-    return denoise(white, levels[-1])
 
 
 def _langevin(

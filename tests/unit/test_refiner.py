@@ -126,6 +126,18 @@ def test_evaluations_and_draws(sampler, evaluations, draws):
         assert np.isclose(level, known).any()
 
 
+def test_without_fresh_noise_the_diffusion_is_the_flow():
+    """Above the last level there is none: two samplers, one answer."""
+    noise = normal(0, 7, 4, 3)
+    diffusion = Refinement(sampler="ancestral", n_levels=7, noise_min=10.0)
+    flow = Refinement(sampler="multistep", n_levels=7)
+    found, expected = (
+        sample(lambda white, sigma: white * 0.2 / (0.2 + sigma**2), noise, refinement)
+        for refinement in (diffusion, flow)
+    )
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sharp_target_is_hit(sampler):
     """If the answer is certain, every sampler gives it."""
