@@ -287,8 +287,6 @@ def sample(
     start = noise[0] * (1.0 + levels[0] ** 2) ** 0.5
     if refinement.sampler == "heun":
         return _heun(denoise, start, levels)
-    if refinement.sampler == "multistep":
-        return _multistep(denoise, start, levels, [0.0] * len(levels), noise)
     return _multistep(denoise, start, levels, _mixing(levels, refinement), noise)
 
 
@@ -338,13 +336,12 @@ def _mixing(levels: list[float], refinement: Refinement) -> list[float]:
     """Langevin time of the reverse diffusion, the integral of tan(theta) dtheta.
 
     The reverse diffusion (Y. Song et al., ICLR 2021, eq. 6) is the probability flow
-    with Langevin dynamics that adds as much drift again.
+    with Langevin dynamics that adds as much drift again. The flow has none.
     """
+    floor = refinement.noise_min if refinement.sampler == "ancestral" else math.inf
     cosines = [math.cos(math.atan(level)) for level in levels]
     return [
-        math.log(cosines[index + 1] / cosines[index])
-        if lower >= refinement.noise_min
-        else 0.0
+        math.log(cosines[index + 1] / cosines[index]) if lower >= floor else 0.0
         for index, lower in enumerate(levels[1:])
     ]
 
