@@ -280,6 +280,13 @@ def run(
         Literal["dcd", "xtc", "h5md"], typer.Option("--format", help="Trajectories.")
     ] = "dcd",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(help="Of the products inside the networks."),
+    ] = "float32",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="As the equations stand: slow, to compare.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes, or tasks for --scheduler, that share it."),
@@ -305,6 +312,7 @@ def run(
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
     from cgml import campaign, simulation
+    from cgml.config import Execution
     from cgml.export import find_model, read_spec
     from cgml.plan import RunOptions
     from cgml.preparation import Coarsening, read_systems
@@ -322,6 +330,7 @@ def run(
         guard=guard,
         file_format=file_format,
         device=device,
+        execution=Execution(plain=plain, precision=precision),
     )
     n_paths = len(systems) * replicas
     n_frames, frame = n_paths * options.n_frames, stride * spec.time_step  # ps

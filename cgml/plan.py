@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.config import FAST, Execution
 from cgml.files import replacing
 from cgml.frames import BeadTrajectory
 
@@ -31,6 +32,7 @@ class RunOptions:
         guard: what a guard does, "raise", "redraw" or "record".
         file_format: of the trajectories, "dcd", "xtc" or "h5md".
         device: of the networks, "cpu" or "cuda".
+        execution: how the networks are evaluated.
 
     Raises:
         ValueError: a count is below 1, or stride does not divide n_steps.
@@ -44,6 +46,7 @@ class RunOptions:
     guard: Literal["raise", "redraw", "record"] = "raise"
     file_format: Literal["dcd", "xtc", "h5md"] = "dcd"
     device: str = "cpu"
+    execution: Execution = FAST
 
     def __post_init__(self) -> None:
         """Check the counts."""
@@ -119,6 +122,7 @@ def describe(
         "seed": options.seed,
         "stride": options.stride,
         "file_format": options.file_format,
+        "execution": options.execution.model_dump(),
     }
 
 

@@ -280,6 +280,7 @@ class _Group:
             replica_ids=[replica.number for replica in replicas],
             box=boxes_of(systems),
             guard=job.options.guard,
+            execution=job.options.execution,
             device=job.options.device,
         )
         self._writer = PartWriter(job.folder(group), self._propagator.slices)

@@ -26,6 +26,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--boxes", type=int, default=1, help="a sequence each")
     parser.add_argument("--kind", choices=["I", "II"], default="I", help="of sequence")
     parser.add_argument("--full", action="store_true", help="24 chains, 500 ps kept")
+    parser.add_argument("--time", type=float, help="ps kept, other than these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
@@ -37,8 +38,9 @@ def main(options: argparse.Namespace) -> None:
         electrolyte_sequence(20, options.kind, stream) for _ in range(options.boxes)
     ]
     n_molecules = 24 if options.full else 8  # chains, cations, anions
+    kept = options.time or (500.0 if options.full else 40.0)  # ps
     protocol = ElectrolyteProtocol(
-        n_frames=250 if options.full else 20,
+        n_frames=round(kept / 2.0),
         interval=2.0,
         pressing=250.0 if options.full else 20.0,
         equilibration=400.0 if options.full else 20.0,
