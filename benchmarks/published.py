@@ -12,7 +12,6 @@ of this machine.
 import argparse
 import os
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from cgml.graphwm_model import (
     particle_types,
 )
 from cgml.graphwm_neighbours import NeighbourList
-from cgml.graphwm_stepper import SKIN
+from cgml.graphwm_stepper import SKIN, noise_levels
 from cgml.memory import keep_freed_memory
 from cgml.model import LearnedModel
 from cgml.preparation import Coarsening, read_systems
@@ -116,7 +115,7 @@ def operations(n_nodes: int, n_edges: int, *, is_split: bool) -> float:
 
     Split: node terms of edges once per node, nodes encoded already.
     """
-    sizes: NetworkSizes = PARAMETERS.score_gn_hparams  # type: ignore[assignment]
+    sizes = NetworkSizes.model_validate(FULL)
     width, units_, hidden = sizes.latent_dim, sizes.units, sizes.layers - 1
     tail = units_ * (hidden * units_ + width)  # layers after the first
     kinds = 0 if is_split else PARAMETERS.type_emb_size
@@ -126,16 +125,6 @@ def operations(n_nodes: int, n_edges: int, *, is_split: bool) -> float:
     nodes += units_ * (width + hidden * units_ + 3)  # decoded
     nodes += 0 if is_split else (width + 1) * units_ + tail  # encoded
     return 2.0 * (n_edges * edges + n_nodes * nodes)
-
-
-@contextmanager
-def one_block() -> Any:
-    """All edges at once."""
-    kept, cgml.graphwm_fast.BLOCK = cgml.graphwm_fast.BLOCK, 1 << 40
-    try:
-        yield
-    finally:
-        cgml.graphwm_fast.BLOCK = kept
 
 
 class Box:
@@ -186,16 +175,19 @@ class Box:
             self.model, self.system.mapping, box=self.system.box, execution=execution
         )
         state = propagator.start(self.system.positions[0])
-        n_draws = 1 + PARAMETERS.sigma_level * PARAMETERS.step_per_sigma  # type: ignore[operator]
-        return lambda: propagator.step(state), n_draws
+        n_evaluations = 1 + len(noise_levels(PARAMETERS))
+        return lambda: propagator.step(state), n_evaluations
 
 
 def whole(function: Callable[[], Any]) -> Callable[[], Any]:
     """The function with all edges in one block."""
 
     def run() -> Any:
-        with one_block():
+        kept, cgml.graphwm_fast.BLOCK = cgml.graphwm_fast.BLOCK, 1 << 40
+        try:
             return function()
+        finally:
+            cgml.graphwm_fast.BLOCK = kept
 
     return run
 
