@@ -57,12 +57,15 @@ def main(
         typer.Option(
             min=1,
             envvar="OMP_NUM_THREADS",
-            help="CPU threads; more than one pays for large systems only.",
+            help="CPU threads of each process. More than one pays for large systems on "
+            "idle cores only; share replicas among --workers instead.",
         ),
     ] = 1,
 ) -> None:
     """Learned coarse-grained molecular dynamics. Units: nm, ps, Da, K, kJ/mol."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # both read when torch is imported
+    # threads that spin while they wait stop each other where cores are shared
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
 
 

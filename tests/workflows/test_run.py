@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -264,3 +265,16 @@ def test_the_plan_is_on_disk(tiny_model, chains, tmp_path):
     content = json.loads(Path(tmp_path / "run.json").read_text())
     assert content["plan"]["n_steps"] == 10
     assert content["plan"]["systems"][0][0] == "pair_000"
+
+
+def test_threads_are_those_asked_for():
+    code = "from cgml.cli import main; main(3); import torch, os;"
+    code += "print(torch.get_num_threads(), os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["3", "PASSIVE"]
