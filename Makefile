@@ -1,5 +1,6 @@
 # make demo: run the bundled model, draw docs/figures/chain.png
 # make test: run the tests          make lint: style, types, import contracts
+# make benchmark: time chains and boxes beside MD; with BOX=folder (LAMMPS files) the published size, too
 # All of them set up their own environment in .venv first, once.
 
 VENV   := .venv
@@ -11,10 +12,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format clean benchmark
 
 help:
-	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -3
+	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -4
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python examples/demo.py --figure docs/figures/chain.png
@@ -27,6 +28,11 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+benchmark: $(VENV)/.runtime
+	@$(BIN)/python benchmarks/chains.py
+	@$(BIN)/python benchmarks/electrolyte.py
+	@if [ -n "$(BOX)" ]; then $(BIN)/python benchmarks/published.py "$(BOX)"; fi
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix .

@@ -11,7 +11,6 @@ number of chains.
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -22,6 +21,7 @@ import openmm
 import torch
 from numpy.typing import NDArray
 from openmm import unit
+from timing import in_turns, report
 
 from cgml.config import Execution
 from cgml.export import load_model
@@ -107,20 +107,6 @@ def model_movers(
     return movers
 
 
-def cpu_time(work: Callable[[], object], n: int) -> float:
-    """CPU time of one call, the mean of n, s."""
-    begin = time.process_time()
-    for _ in range(n):
-        work()
-    return (time.process_time() - begin) / n
-
-
-def report(name: str, values: NDArray[np.float64], measure: str) -> None:
-    """Print median and range of the rounds."""
-    low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
-    print(f"{name:>28}: {median:9.2f} {measure} ({low:.2f} - {high:.2f})")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="copolymer-chain")
@@ -143,13 +129,11 @@ def main() -> None:
         context.getState(energy=True)  # waits for the steps
 
     movers = {"MD": md, **model_movers(model, propagator, run)}
-    for work in movers.values():
-        work()
-    seconds = {name: np.empty(options.rounds) for name in movers}
-    for number in range(options.rounds):
-        for name, work in movers.items():
-            n = {"MD": 1}.get(name, 10 if "one chain" in name else MODEL_STEPS)
-            seconds[name][number] = cpu_time(work, n)
+    often = {"MD": 1} | {name: 10 for name in movers if "one chain" in name}
+    works = {
+        name: (work, often.get(name, MODEL_STEPS)) for name, work in movers.items()
+    }
+    seconds = in_turns(works, options.rounds)
     md_speed = MD_STEPS * TIME_STEP / seconds["MD"]  # ps of all chains per second
     print(f"{n_chains} chains of 100 atoms, one thread, {options.rounds} rounds")
     report("OpenMM MD", md_speed, "ps/s")

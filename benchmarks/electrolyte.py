@@ -12,7 +12,6 @@ bundled model. The last line is what `cgml evaluate --md-cost` takes for this bo
 
 import argparse
 import os
-import resource
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +26,7 @@ import openmm
 import torch
 from numpy.typing import NDArray
 from openmm import app, unit
+from timing import cpu_time, in_turns, peak_memory, report
 
 from cgml.config import Execution
 from cgml.export import load_model
@@ -160,32 +160,8 @@ def overhead(model: LearnedModel, box: Box, rounds: int) -> NDArray[np.float64]:
         return following
 
     with patch.object(Propagator, "step", timed):
-        whole = [cpu_time(lambda: integrator.step(1), 1) for _ in range(rounds)]
+        whole = [cpu_time(lambda: integrator.step(1)) for _ in range(rounds)]
     return np.array(whole) / np.array(inside) - 1.0
-
-
-def cpu_time(work: Callable[[], object], n: int) -> float:
-    """CPU time of one call, the mean of n, s."""
-    begin = time.process_time()
-    for _ in range(n):
-        work()
-    return (time.process_time() - begin) / n
-
-
-def in_turns(
-    movers: dict[str, tuple[Callable[[], object], int]], rounds: int
-) -> dict[str, NDArray[np.float64]]:
-    """CPU time of one call of each, in every round, s."""
-    for work, _ in movers.values():
-        work()
-    rows = [[cpu_time(work, n) for work, n in movers.values()] for _ in range(rounds)]
-    return dict(zip(movers, np.array(rows).T, strict=True))
-
-
-def report(name: str, values: NDArray[np.float64], measure: str) -> None:
-    """Print median and range of the rounds."""
-    low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
-    print(f"{name:>28}: {median:9.2f} {measure} ({low:.2f} - {high:.2f})")
 
 
 def report_parts(model: LearnedModel, box: Box, rounds: int) -> None:
@@ -212,23 +188,17 @@ def report_parts(model: LearnedModel, box: Box, rounds: int) -> None:
 
 def report_sizes(model: LearnedModel, box: Box, rounds: int) -> None:
     """Print time and memory of eight times a box, in those of the box."""
-    peaks = [peak_memory()]
-    works = {}
+    peaks, works = {}, {}
     for name, counts in (("one", (1, 1, 1)), ("eight", (2, 2, 2))):
         work = mover(model, repeat(box, counts))
-        work()
+        peaks[name] = peak_memory(work)
         works[name] = work, 3 if name == "one" else 1
-        peaks.append(peak_memory())
     seconds = in_turns(works, rounds)
     report("eight boxes / one, time", seconds["eight"] / seconds["one"], "x")
-    one, eight = np.diff(peaks)
-    print(f"{'peak memory':>28}: {peaks[0]:.0f} MiB, one box {one:.0f} more,", end=" ")
-    print(f"eight boxes {eight:.0f} more")
-
-
-def peak_memory() -> float:
-    """Largest resident memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    print(
+        f"{'memory of a step':>28}: one box {peaks['one']:.0f} MiB, "
+        f"eight boxes {peaks['eight']:.0f} MiB, {peaks['eight'] / peaks['one']:.1f} x"
+    )
 
 
 def main() -> None:

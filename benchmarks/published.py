@@ -20,7 +20,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
-from common import matrix_product, peak_memory, turns
+from timing import cpu_time, in_turns, matrix_product, peak_memory
 
 import cgml.graphwm_fast
 from cgml import units
@@ -216,19 +216,18 @@ def report(box: Box, rounds: int) -> None:
         "float32": box.score(FAST),
         "bfloat16": box.score(COARSE),
     }
-    times = turns(
-        {
-            "product": matrix_product(),
-            "bfloat16 product": matrix_product(dtype=torch.bfloat16),
-            **networks,
-            "float32, nodes encoded each time": box.score(FAST, encodes=True),
-            "float32, one block": whole(box.score(FAST)),
-            "bfloat16, one block": whole(box.score(COARSE)),
-            "fresh search": box.search(0.0),
-            "kept list": box.search(skin),
-        },
-        rounds,
-    )
+    works = {
+        "product": matrix_product(),
+        "bfloat16 product": matrix_product(dtype=torch.bfloat16),
+        **networks,
+        "float32, nodes encoded each time": box.score(FAST, encodes=True),
+        "float32, one block": whole(box.score(FAST)),
+        "bfloat16, one block": whole(box.score(COARSE)),
+        "fresh search": box.search(0.0),
+        "kept list": box.search(skin),
+    }
+    seconds = in_turns({name: (work, 1) for name, work in works.items()}, rounds)
+    times = {name: float(np.median(values)) for name, values in seconds.items()}
     rate = 2.0 * 2048**3 / times["product"] / 1e9
     coarse_rate = 2.0 * 2048**3 / times["bfloat16 product"] / 1e9
     print(f"{box.n_beads} beads, {n_edges} edges, one thread, {rounds} rounds")
@@ -278,14 +277,10 @@ def report(box: Box, rounds: int) -> None:
 def report_steps(box: Box) -> None:
     """Whole steps, in turns with a matrix product; plain is evaluations x time."""
     steps = {"float32": box.step(FAST), "bfloat16": box.step(COARSE)}
-    times = turns(
-        {
-            "product": matrix_product(),
-            **{name: run for name, (run, _) in steps.items()},
-        },
-        rounds=1,
-        warm_up=0,
-    )
+    works = {"product": matrix_product()} | {
+        key: run for key, (run, _) in steps.items()
+    }
+    times = {name: cpu_time(work) for name, work in works.items()}
     scaled = PUBLISHED_STEP * PUBLISHED_RATE * times["product"] * 1e9 / (2.0 * 2048**3)
     print(
         f"\nwhole step             s  evaluations  published/it ({scaled:.0f} s scaled)"
