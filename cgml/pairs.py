@@ -13,6 +13,12 @@ from vesin_torch import NeighborList
 from cgml.edges import Edges, bond_features, bond_keys, molecule_keys
 from cgml.graph import Beads, starts
 
+try:  # the extra "cluster"
+    from torch_cluster import radius_graph
+except ImportError:
+    radius_graph = None
+
+SMALL = 200  # beads of a system, below which one search for all is faster
 LANES = 32  # rows of pairs are padded to whole vector registers, see networks.to_lanes
 
 
@@ -40,7 +46,8 @@ Neighbours = Edges | Pairs
 class PairSearch:
     """Finds the pairs of some systems again and again.
 
-    The pairs are those of `edges.find_edges`, one for two edges.
+    The pairs are those of `edges.find_edges`, one for two edges. Many small systems
+    with open boundaries are searched all at once where torch-cluster is installed.
 
     Args:
         beads: of all systems, on the CPU.
@@ -65,8 +72,14 @@ class PairSearch:
         keys = bond_keys(beads, self._n)
         self._bonds = keys[self._is_half(keys)].sort().values
         self._fixed: Pairs | None = None
+        self._systems: torch.Tensor | None = None  # of each bead, to search all at once
         if cutoff is not None:
             self._search = NeighborList(cutoff=cutoff, full_list=False)
+            is_small = boxes is None and len(sizes) > 1 and max(sizes) <= SMALL
+            if is_small and radius_graph is not None:
+                counts = torch.tensor(self._sizes)
+                self._systems = torch.arange(len(counts)).repeat_interleave(counts)
+                self._cutoff = cutoff
         else:
             keys = torch.cat(molecule_keys(beads.molecules, self._n))
             keys = keys[self._is_half(keys)].sort().values
@@ -106,6 +119,17 @@ class PairSearch:
         self, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Key (receiver * n + sender), image and shift of the pairs within reach."""
+        if self._systems is not None:
+            # no bead has more neighbours than its system has beads: none is left out
+            ends = radius_graph(
+                positions,
+                self._cutoff,
+                batch=self._systems,
+                max_num_neighbors=max(self._sizes),
+            )
+            keys = ends[1] * self._n + ends[0]
+            keys = keys[self._is_half(keys)]
+            return keys, torch.zeros_like(keys), torch.zeros(len(keys), 3)
         rows = []
         parts = torch.split(positions, self._sizes)
         for number, (part, begin) in enumerate(

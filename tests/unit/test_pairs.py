@@ -119,3 +119,16 @@ def test_a_lonely_bead_has_no_pairs():
         pairs = PairSearch(beads, [1], cutoff, None)(torch.zeros(1, 3))
         assert pairs.receiver.shape == (0,)
         assert lay_out(pairs, 1).arrivals.shape == (0,)
+
+
+def test_one_search_for_all_leaves_no_neighbour_out():
+    """Sixty beads within reach of each other: torch-cluster's default is 32."""
+    pytest.importorskip("torch_cluster")
+    crowd = chain("ABCD" * 30)
+    systems = [crowd, chain("AB"), crowd]
+    beads, sizes = beads_of(systems), [item.n_beads for item in systems]
+    positions = torch.tensor(np.concatenate([coil(item) for item in systems])) / 20.0
+    found = PairSearch(beads, sizes, 2.0, None)(positions)
+    edges = find_edges(beads, sizes, positions, 2.0)
+    assert torch.bincount(edges.receiver).max() > 32
+    check(found, edges)
