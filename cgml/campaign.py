@@ -223,7 +223,7 @@ def _client(n_workers: int, scheduler: str | None) -> Iterator["Client"]:
             n_workers=n_workers,
             threads_per_worker=1,
             memory_limit=None,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
