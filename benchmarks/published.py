@@ -24,7 +24,16 @@ from timing import cpu_time, in_turns, matrix_product, peak_memory
 
 import cgml.graphwm_fast
 from cgml import units
-from cgml.config import FAST, Execution, PublishedSpec
+from cgml.config import (
+    FAST,
+    Execution,
+    ModelSpec,
+    NetworkConfig,
+    PublishedSpec,
+    Refinement,
+    RousePrior,
+    Statistics,
+)
 from cgml.graphwm import HyperParameters, NetworkSizes
 from cgml.graphwm_fast import evaluator
 from cgml.graphwm_model import (
@@ -36,7 +45,7 @@ from cgml.graphwm_model import (
 from cgml.graphwm_neighbours import NeighbourList
 from cgml.graphwm_stepper import SKIN, noise_levels
 from cgml.memory import keep_freed_memory
-from cgml.model import LearnedModel
+from cgml.model import LearnedModel, Model
 from cgml.preparation import Coarsening, read_systems
 from cgml.propagator import Propagator
 from cgml.trajectory import BeadTrajectory
@@ -177,6 +186,43 @@ class Box:
         state = propagator.start(self.system.positions[0])
         n_evaluations = 1 + len(noise_levels(PARAMETERS))
         return lambda: propagator.step(state), n_evaluations
+
+
+def own_step(system: BeadTrajectory) -> Callable[[], Any]:
+    """A step of networks of cgml's own kind and the same size, five evaluations."""
+    graph = system.mapping.graph
+    spec = ModelSpec(
+        name="random",
+        time_step=2.0,
+        n_history=1,
+        particle_types=dict(zip(graph.types, graph.masses.tolist(), strict=True)),
+        bond_types=sorted(set(graph.bond_types)),
+        atoms_per_bead=PARAMETERS.cg_level,
+        partition="recursive",
+        cutoff=PARAMETERS.radius * units.ANGSTROM,
+        periodic=True,
+        temperature=353.0,
+        friction=None,
+        has_property=False,
+        provenance={},
+        network=NetworkConfig(
+            n_node=128, n_edge=128, n_predictor_layers=7, n_refiner_layers=7
+        ),
+        prior=RousePrior(rate=0.1, variance=0.3),
+        refinement=Refinement(),
+        statistics=Statistics(
+            length_scale=0.5,
+            displacement_scale=0.1,
+            max_displacement=1.0,
+            bond_length_range=(0.1, 1.0),
+            min_distance=0.1,
+            mean_degree=12.0,
+        ),
+    )
+    model = LearnedModel(spec, Model(spec).eval())
+    propagator = Propagator(model, system.mapping, box=system.box, guard="record")
+    state = propagator.start(system.positions[0])
+    return lambda: propagator.step(state)
 
 
 def whole(function: Callable[[], Any]) -> Callable[[], Any]:
