@@ -29,6 +29,8 @@ class NetworkConfig(_Section):
         n_node: width of node features.
         n_edge: width of edge features.
         n_radial: functions of the distance that edges carry.
+        atom_places: whether the networks see where in a bead the atoms of each type
+            are expected (places.py), not only how many there are.
         n_vectors: vectors of a bead, with which messages know angles, four, eight and
             so on (other widths give other bits in a batch); 0: none.
         n_predictor_layers: rounds of messages of the predictor.
@@ -37,6 +39,7 @@ class NetworkConfig(_Section):
 
     n_embedding: Count = 16
     n_embedding_steps: Annotated[int, Field(ge=0)] = 0
+    atom_places: bool = False
     n_node: Count = 96
     n_edge: Count = 64
     n_radial: Annotated[int, Field(ge=2)] = 10

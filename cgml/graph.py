@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import shortest_path
 
 from cgml.config import ModelSpec
 from cgml.mapping import Mapping
+from cgml.places import depths, type_centres
 from cgml.rouse import Kernels, kernels
 from cgml.topology import bond_type_index, type_index
 
@@ -23,6 +24,8 @@ class Atoms(NamedTuple):
     Attributes:
         types: (n_atoms,) index of the particle type.
         masses: (n_atoms, 1) mass in units of the mean mass of the vocabulary.
+        depths: (n_atoms, 1) place in the bead, see places.depths; (n_atoms, 0) for
+            models that do not look.
         sender: (2 n_bonds,) first atom of each directed bond.
         receiver: (2 n_bonds,) second atom.
         bond_types: (2 n_bonds,) index of the bond type.
@@ -32,6 +35,7 @@ class Atoms(NamedTuple):
 
     types: torch.Tensor
     masses: torch.Tensor
+    depths: torch.Tensor
     sender: torch.Tensor
     receiver: torch.Tensor
     bond_types: torch.Tensor
@@ -52,6 +56,9 @@ class Beads(NamedTuple):
         inverse_kernel: (n_molecules, m, m) 1/nm.
         rest: (n_beads, 1) direction that the root kernel ignores.
         separation: (n_molecules, m, m) number of bonds between two beads.
+        centre_receiver: (n,) bead in which centres of atom types are expected.
+        centre_sender: (n,) bead that says where, see places.type_centres.
+        centre_weights: (n, n_types) float64; (0, 0) for models that do not look.
     """
 
     masses: torch.Tensor
@@ -63,6 +70,9 @@ class Beads(NamedTuple):
     inverse_kernel: torch.Tensor
     rest: torch.Tensor
     separation: torch.Tensor
+    centre_receiver: torch.Tensor
+    centre_sender: torch.Tensor
+    centre_weights: torch.Tensor
 
 
 class SystemGraph(NamedTuple):
@@ -109,9 +119,11 @@ def _atoms(mapping: Mapping, spec: ModelSpec) -> Atoms:
     graph = mapping.graph
     kinds = bond_type_index(graph, spec.bond_types)
     first, second = graph.bonds.T
+    places = _column(depths(mapping)) if spec.network.atom_places else None
     return Atoms(
         types=torch.tensor(type_index(graph, list(spec.particle_types))),
         masses=_column(graph.masses / _mean_mass(spec)),
+        depths=torch.zeros(graph.n_atoms, 0) if places is None else places,
         sender=torch.from_numpy(np.concatenate((first, second))),
         receiver=torch.from_numpy(np.concatenate((second, first))),
         bond_types=torch.from_numpy(np.concatenate((kinds, kinds))),
@@ -155,6 +167,7 @@ def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:
         rest[member] = matrices.rest
     masses = mapping.bead_masses / (spec.atoms_per_bead * _mean_mass(spec))
     mean, root, inverse, apart = torch.from_numpy(blocks)
+    ends, weights = _centres(mapping, spec)
     return Beads(
         masses=_column(masses),
         molecules=torch.tensor(molecules),
@@ -165,7 +178,20 @@ def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:
         inverse_kernel=inverse,
         rest=_column(rest),
         separation=apart,
+        centre_receiver=torch.from_numpy(ends[:, 0].copy()),
+        centre_sender=torch.from_numpy(ends[:, 1].copy()),
+        centre_weights=torch.from_numpy(weights),
     )
+
+
+def _centres(
+    mapping: Mapping, spec: ModelSpec
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of beads and weights of `places.type_centres`, or none."""
+    if not spec.network.atom_places:
+        return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 0))
+    types = list(spec.particle_types)
+    return type_centres(mapping, type_index(mapping.graph, types), len(types))
 
 
 def _separation(n: int, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -187,6 +213,7 @@ def join_atoms(systems: Sequence[Atoms]) -> Atoms:
     return Atoms(
         types=torch.cat([part.types for part in systems]),
         masses=torch.cat([part.masses for part in systems]),
+        depths=torch.cat([part.depths for part in systems]),
         sender=_cat([part.sender for part in systems], atom_offsets),
         receiver=_cat([part.receiver for part in systems], atom_offsets),
         bond_types=torch.cat([part.bond_types for part in systems]),
@@ -199,6 +226,7 @@ def join_beads(systems: Sequence[Beads]) -> Beads:
     """Several systems as one, in order; blocks are padded to the largest molecule."""
     width = max(part.mean_kernel.size(1) for part in systems)
     molecule_offsets = _offsets([part.molecule_masses for part in systems])
+    bead_offsets = _offsets([part.masses for part in systems])
     slots = []
     for part, offset in zip(systems, molecule_offsets, strict=True):
         own = part.mean_kernel.size(1)
@@ -214,6 +242,9 @@ def join_beads(systems: Sequence[Beads]) -> Beads:
         inverse_kernel=_pad([part.inverse_kernel for part in systems], width),
         rest=torch.cat([part.rest for part in systems]),
         separation=_pad([part.separation for part in systems], width),
+        centre_receiver=_cat([part.centre_receiver for part in systems], bead_offsets),
+        centre_sender=_cat([part.centre_sender for part in systems], bead_offsets),
+        centre_weights=torch.cat([part.centre_weights for part in systems]),
     )
 
 

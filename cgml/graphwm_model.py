@@ -110,6 +110,7 @@ def build_published_system(
     atoms = Atoms(
         types=torch.from_numpy(rows + int(parameters.use_atom_mass)),
         masses=_column(masses),
+        depths=torch.zeros(len(masses), 0),
         sender=torch.cat((first, second)),
         receiver=torch.cat((second, first)),
         bond_types=torch.from_numpy(kinds).repeat(2),

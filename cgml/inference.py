@@ -17,7 +17,13 @@ from cgml.edges import N_STATIC
 from cgml.graph import Beads
 from cgml.networks import Directions, from_lanes, length_and_direction, to_lanes
 from cgml.pairs import Layout, Pairs, PairSearch, lay_out
-from cgml.predictor import History, Prediction, project, unwhiten
+from cgml.predictor import (
+    History,
+    Prediction,
+    centre_offsets,
+    project,
+    unwhiten,
+)
 from cgml.products import (
     Messages,
     Mlp,
@@ -137,7 +143,7 @@ class _Predictor:
         nodes = self._node_encoder(torch.cat(parts, dim=1))
 
         edges = latent.repeat(2, 1)
-        own = torch.stack((drift, *moves), dim=1)
+        own = _own(beads, present, (drift, *moves), module.length_scale)
         for turn, layer in zip(self._turns, self._layers, strict=True):
             if turn is not None:
                 nodes = turn(nodes, edges, along[0], own, layout)
@@ -202,6 +208,7 @@ class _Refiner:
     def __init__(self, module: Any, beads: Beads, kind: torch.dtype) -> None:
         conditioner, denoiser = module.conditioner, module.denoiser
         self._beads, self._frequencies = beads, denoiser.frequencies
+        self._length_scale = denoiser.length_scale
         self._scale = conditioner.displacement_scale
         self._radial = Radial(denoiser.radial, denoiser.length_scale)
         self._radial_ahead = Radial(conditioner.radial, conditioner.length_scale)
@@ -258,7 +265,8 @@ class _Refiner:
         latent, along = self._encode_pairs(step, candidate, unit)
         nodes = self._encode_nodes(step, unit, sigma)
         edges = add_to_both(step.edges, latent)
-        own = torch.stack((unit, step.drift, candidate - step.mean), dim=1)
+        moves = (unit, step.drift, candidate - step.mean)
+        own = _own(self._beads, candidate, moves, self._length_scale)
         for turn, layer in zip(self._turns, self._layers, strict=True):
             if turn is not None:
                 nodes = turn(nodes, edges, along[0], own, layout)
@@ -292,6 +300,20 @@ class _Refiner:
         inputs = step.nodes + self._phases[sigma]
         inputs.addcmul_(length_and_direction(unit)[0], self._length)
         return self._node_encoder.finish(inputs)
+
+
+def _own(
+    beads: Beads,
+    positions: torch.Tensor,
+    moves: tuple[torch.Tensor, ...],
+    length_scale: torch.Tensor,
+) -> torch.Tensor:
+    """Vectors of the nodes, (n_beads, n_vectors, 3)."""
+    vectors = torch.stack(moves, dim=1)
+    if not beads.centre_weights.size(1):
+        return vectors
+    centres = centre_offsets(beads, positions) / length_scale
+    return torch.cat((vectors, centres), dim=1)
 
 
 def _turns(module: Any) -> list[Turns | None]:

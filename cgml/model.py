@@ -24,15 +24,21 @@ class Embedding(nn.Module):
         n_bond_types: bond types.
         n_embedding: width of all features here.
         n_steps: rounds of messages, the reach in bonds.
+        n_places: numbers that tell an atom's place in its bead, 0 or 1.
     """
 
     def __init__(
-        self, n_types: int, n_bond_types: int, n_embedding: int, n_steps: int
+        self,
+        n_types: int,
+        n_bond_types: int,
+        n_embedding: int,
+        n_steps: int,
+        n_places: int,
     ) -> None:
         super().__init__()
         self.types = nn.Embedding(n_types, n_embedding)
         self.bond_types = nn.Embedding(n_bond_types, n_embedding)
-        self.encoder = MLP(n_embedding + 1, 2 * n_embedding, n_embedding)
+        self.encoder = MLP(n_embedding + 1 + n_places, 2 * n_embedding, n_embedding)
         self.messages = nn.ModuleList(
             [MLP(3 * n_embedding, 2 * n_embedding, n_embedding) for _ in range(n_steps)]
         )
@@ -45,7 +51,9 @@ class Embedding(nn.Module):
 
     def forward(self, atoms: Atoms) -> torch.Tensor:
         """Embed: (n_beads, n_embedding), the mean over the atoms of each bead."""
-        nodes = self.encoder(torch.cat((self.types(atoms.types), atoms.masses), dim=1))
+        nodes = self.encoder(
+            torch.cat((self.types(atoms.types), atoms.masses, atoms.depths), dim=1)
+        )
         bonds = self.bond_types(atoms.bond_types)
         for message, update in zip(self.messages, self.updates):  # noqa: B905 (TorchScript)
             sent = message(
@@ -123,29 +131,17 @@ class Model(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         sizes, scales = spec.network, spec.statistics
+        n_centres = len(spec.particle_types) if sizes.atom_places else 0
         self.embedding = Embedding(
             len(spec.particle_types),
             len(spec.bond_types),
             sizes.n_embedding,
             sizes.n_embedding_steps,
+            int(sizes.atom_places),
         )
-        self.predictor = Predictor(
-            sizes.n_embedding,
-            sizes.n_node,
-            sizes.n_edge,
-            sizes.n_predictor_layers,
-            spec.n_history,
-            sizes.n_vectors,
-            _radial(spec),
-        )
+        self.predictor = Predictor(sizes, spec.n_history, n_centres, _radial(spec))
         self.conditioner = Conditioner(sizes.n_edge, _radial(spec))
-        self.denoiser = Denoiser(
-            sizes.n_node,
-            sizes.n_edge,
-            sizes.n_refiner_layers,
-            sizes.n_vectors,
-            _radial(spec),
-        )
+        self.denoiser = Denoiser(sizes, n_centres, _radial(spec))
         self.radius_head = RadiusHead(sizes.n_node)
         self._set("length_scale", scales.length_scale)
         self._set("displacement_scale", scales.displacement_scale)

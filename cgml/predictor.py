@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from cgml.config import NetworkConfig
 from cgml.edges import N_STATIC, Edges, edge_vectors
 from cgml.graph import Beads
 from cgml.networks import (
@@ -64,12 +65,9 @@ class Predictor(nn.Module):
     the covariance is the Rouse one, scaled bead by bead by a learned spread.
 
     Args:
-        n_embedding: width of the bead embedding.
-        n_node: width of node features.
-        n_edge: width of edge features.
-        n_layers: rounds of messages.
+        sizes: widths and rounds of messages.
         n_history: displacements of earlier steps.
-        n_vectors: vectors of a bead, for angles between edges; 0: none.
+        n_centres: particle types whose centres in a bead are seen; 0: none.
         radial: functions of the distance.
     """
 
@@ -80,12 +78,9 @@ class Predictor(nn.Module):
 
     def __init__(
         self,
-        n_embedding: int,
-        n_node: int,
-        n_edge: int,
-        n_layers: int,
+        sizes: NetworkConfig,
         n_history: int,
-        n_vectors: int,
+        n_centres: int,
         radial: RadialBasis,
     ) -> None:
         super().__init__()
@@ -94,20 +89,21 @@ class Predictor(nn.Module):
         self.register_buffer("displacement_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))
         self.radial = radial
-        n_radial = radial.n_functions
+        n_node, n_edge, n_radial = sizes.n_node, sizes.n_edge, radial.n_functions
+        n_layers, n_given = sizes.n_predictor_layers, 1 + n_history + n_centres
         self.node_encoder = MLP(
-            n_embedding + 2 + 2 * n_history, n_node, n_node, normalise=True
+            sizes.n_embedding + 2 + 2 * n_history, n_node, n_node, normalise=True
         )
         self.edge_encoder = MLP(
             2 * n_radial + 1 + N_STATIC + 2 * n_history, n_edge, n_edge
         )
-        self.properties = nn.Linear(n_embedding, n_edge, bias=False)
+        self.properties = nn.Linear(sizes.n_embedding, n_edge, bias=False)
         self.filter = nn.Linear(n_radial, n_edge, bias=False)
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
-        self.directions = directions(n_layers, n_node, n_edge, n_vectors, 1 + n_history)
-        self.shift = VectorReadout(n_node, n_edge, 2, 1 + n_history)
+        self.directions = directions(n_layers, n_node, n_edge, sizes.n_vectors, n_given)
+        self.shift = VectorReadout(n_node, n_edge, 2, n_given)
         self.spread = ScalarReadout(n_node)
 
     def forward(
@@ -157,7 +153,8 @@ class Predictor(nn.Module):
         nodes = self.node_encoder(torch.cat(node_parts, dim=1))
         latent = self.edge_encoder(torch.cat(edge_parts, dim=1))
         latent = latent + self.filter(radial_now) * pairs
-        given = torch.stack(node_vectors, dim=1)
+        centres = centre_offsets(beads, present) / self.length_scale
+        given = torch.cat((torch.stack(node_vectors, dim=1), centres), dim=1)
         sender, receiver, degree = edges.sender, edges.receiver, self.mean_degree
         for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
             nodes, latent = turn(
@@ -178,6 +175,32 @@ class Predictor(nn.Module):
             nn.functional.softplus(to_lanes(raw)), raw
         )
         return Prediction(mean, spread, nodes, latent, pairs)
+
+
+def centre_offsets(beads: Beads, positions: torch.Tensor) -> torch.Tensor:
+    """Expected centres of the atoms of each type in a bead, relative to the bead.
+
+    Args:
+        beads: static description.
+        positions: (n_beads, 3) nm, molecules whole.
+
+    Returns:
+        (n_beads, n_types, 3) nm, summed in float64; no types where the model does not
+        look, zero where a bead has no such atoms.
+    """
+    weights, wide = beads.centre_weights, positions.to(beads.centre_weights.dtype)
+    gaps = wide.index_select(0, beads.centre_sender) - wide.index_select(
+        0, beads.centre_receiver
+    )
+    parts = weights.unsqueeze(2) * gaps.unsqueeze(1)  # (n, n_types, 3)
+    offsets = torch.zeros(
+        positions.size(0),
+        weights.size(1),
+        3,
+        dtype=parts.dtype,
+        device=positions.device,
+    ).index_add(0, beads.centre_receiver, parts)
+    return offsets.to(positions.dtype)
 
 
 def whiten(

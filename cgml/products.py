@@ -19,8 +19,9 @@ LEAST_ROWS = 4
 class Product:
     """x -> x W^T + b.
 
-    Fewer than four rows go to routines with another order of summation; they are
-    padded, so that a small system alone gets the bits that it gets in a batch.
+    Fewer than four rows, and columns beyond a multiple of four, go to routines with
+    another order of summation; both are padded, so that a small system alone gets the
+    bits that it gets in a batch.
 
     Args:
         weight: (n_output, n_input).
@@ -34,21 +35,25 @@ class Product:
         bias: torch.Tensor | None = None,
         kind: torch.dtype = torch.float32,
     ) -> None:
-        self.kind = kind
-        self._matrix = weight.T.to(kind).contiguous()
-        self._bias = None if bias is None else bias.to(kind)
+        self.kind, self._width = kind, len(weight)
+        pad = (0, -self._width % 4)
+        self._matrix = nn.functional.pad(weight.T, pad).to(kind).contiguous()
+        self._bias = None if bias is None else nn.functional.pad(bias, pad).to(kind)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Map (n, n_input) to (n, n_output)."""
         rows = _padded(values.to(self.kind))
         if self._bias is None:
-            return torch.mm(rows, self._matrix)[: len(values)]
-        return torch.addmm(self._bias, rows, self._matrix)[: len(values)]
+            product = torch.mm(rows, self._matrix)
+        else:
+            product = torch.addmm(self._bias, rows, self._matrix)
+        return product[: len(values), : self._width]
 
     def onto(self, output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Add x W^T to (n, n_output), of the same kind, which is used up."""
         rows = _padded(values.to(self.kind))
-        return _padded(output).addmm_(rows, self._matrix)[: len(values)]
+        matrix = self._matrix[:, : self._width]
+        return _padded(output).addmm_(rows, matrix)[: len(values)]
 
 
 def _padded(rows: torch.Tensor) -> torch.Tensor:

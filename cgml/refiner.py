@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.config import Refinement
+from cgml.config import NetworkConfig, Refinement
 from cgml.edges import Edges, edge_vectors
 from cgml.graph import Beads
 from cgml.networks import (
@@ -34,7 +34,7 @@ from cgml.networks import (
     length_and_direction,
     to_lanes,
 )
-from cgml.predictor import Prediction, project, unwhiten
+from cgml.predictor import Prediction, centre_offsets, project, unwhiten
 from cgml.rouse import apply_blocks
 
 
@@ -110,10 +110,8 @@ class Denoiser(nn.Module):
     """Expected noise-free white coordinates, given noisy ones.
 
     Args:
-        n_node: width of node features.
-        n_edge: width of edge features.
-        n_layers: rounds of messages.
-        n_vectors: vectors of a bead, for angles between edges; 0: none.
+        sizes: widths and rounds of messages.
+        n_centres: particle types whose centres in a bead are seen; 0: none.
         radial: functions of the distance.
     """
 
@@ -122,27 +120,23 @@ class Denoiser(nn.Module):
     frequencies: torch.Tensor
 
     def __init__(
-        self,
-        n_node: int,
-        n_edge: int,
-        n_layers: int,
-        n_vectors: int,
-        radial: RadialBasis,
+        self, sizes: NetworkConfig, n_centres: int, radial: RadialBasis
     ) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))
         self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0]))
         self.radial = radial
-        n_radial = radial.n_functions
+        n_node, n_edge, n_radial = sizes.n_node, sizes.n_edge, radial.n_functions
+        n_layers, n_given = sizes.n_refiner_layers, 3 + n_centres
         self.node_encoder = MLP(n_node + 9, n_node, n_node, normalise=True)
         self.edge_encoder = nn.Linear(n_radial + 5, n_edge)
         self.filter = nn.Linear(n_radial, n_edge, bias=False)
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
-        self.directions = directions(n_layers, n_node, n_edge, n_vectors, 3)
-        self.readout = VectorReadout(n_node, n_edge, 3, 3)
+        self.directions = directions(n_layers, n_node, n_edge, sizes.n_vectors, n_given)
+        self.readout = VectorReadout(n_node, n_edge, 3, n_given)
 
     def forward(
         self,
@@ -197,7 +191,9 @@ class Denoiser(nn.Module):
                 dim=1,
             )
         )
-        given = torch.stack((unit, condition.drift, candidate - condition.mean), dim=1)
+        moves = (unit, condition.drift, candidate - condition.mean)
+        centres = centre_offsets(beads, candidate) / self.length_scale
+        given = torch.cat((torch.stack(moves, dim=1), centres), dim=1)
         sender, receiver, degree = edges.sender, edges.receiver, self.mean_degree
         for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
             nodes, latent = turn(nodes, latent, along, given, sender, receiver, degree)

@@ -41,8 +41,9 @@ SPECS = pytest.mark.parametrize(
         small_spec(friction=None),
         small_spec(n_history=0),
         small_spec(network={"n_vectors": 4}),
+        small_spec(network={"n_vectors": 4, "atom_places": True}),
     ],
-    ids=["all pairs", "cutoff", "free centre", "no history", "angles"],
+    ids=["all pairs", "cutoff", "free centre", "no history", "angles", "places"],
 )
 
 

@@ -51,10 +51,12 @@ def path_of(model: LearnedModel) -> tuple[torch.Tensor, np.ndarray]:
     return torch.stack(frames), propagator.radius_of_gyration(state)
 
 
-@pytest.mark.parametrize("n_vectors", [0, 4])
-def test_eager_scripted_and_loaded_give_the_same_bits(n_vectors, tmp_path):
+@pytest.mark.parametrize(
+    "network", [{}, {"n_vectors": 4}, {"atom_places": True}], ids=str
+)
+def test_eager_scripted_and_loaded_give_the_same_bits(network, tmp_path):
     """Four steps: TorchScript changes its mind about fusing after two calls."""
-    eager = learned(small_spec(network={"n_vectors": n_vectors}))
+    eager = learned(small_spec(network=network))
     saved = tmp_path / "model.pt"
     save_model(saved, eager.spec, eager.module)
     frames, radii = path_of(eager)

@@ -448,6 +448,7 @@ def sample_system(
     atoms = Atoms(
         types=torch.tensor(types),
         masses=torch.tensor(masses[:, None]).float(),
+        depths=torch.zeros(len(masses), 0),
         sender=sender,
         receiver=receiver,
         bond_types=torch.tensor(sample["in_bond_types"]),

@@ -30,12 +30,14 @@ CASES: dict[str, dict[str, Any]] = {
     "free centre": {"cutoff": 1.0, "friction": None},
     "box": {"cutoff": 2.5, "periodic": True, "friction": None},
     "wide": {"network": WIDE},
+    "odd": {"network": {"n_node": 30, "n_edge": 22}},
     "angles": {"network": {"n_vectors": 4}},
+    "places": {"network": {"atom_places": True}},
     "angles in a box": {
         "cutoff": 2.5,
         "periodic": True,
         "friction": None,
-        "network": WIDE | {"n_vectors": 12},
+        "network": WIDE | {"n_vectors": 12, "atom_places": True},
     },
 }
 

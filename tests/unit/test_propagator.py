@@ -97,8 +97,14 @@ def test_the_global_stream_is_not_touched(model):
 
 @pytest.mark.parametrize(
     "network",
-    [{}, WIDE, {"n_vectors": 4}, WIDE | {"n_vectors": 12}],
-    ids=["small", "wide", "angles", "wide with angles"],
+    [
+        {},
+        WIDE,
+        {"n_vectors": 4},
+        WIDE | {"n_vectors": 12},
+        {"n_vectors": 4, "atom_places": True},
+    ],
+    ids=["small", "wide", "angles", "wide with angles", "places"],
 )
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 @pytest.mark.parametrize("mappings", [BY_FOUR, ANY_SIZE], ids=["by_four", "any_size"])
