@@ -290,6 +290,9 @@ def run(
     plain: Annotated[
         bool, typer.Option("--plain", help="As the equations stand: slow, to compare.")
     ] = False,
+    compiled: Annotated[
+        bool, typer.Option(help="Use what cgml compile made of the model, if anything.")
+    ] = True,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes, or tasks for --scheduler, that share it."),
@@ -333,7 +336,7 @@ def run(
         guard=guard,
         file_format=file_format,
         device=device,
-        execution=Execution(plain=plain, precision=precision),
+        execution=Execution(plain=plain, compiled=compiled, precision=precision),
     )
     n_paths = len(systems) * replicas
     n_frames, frame = n_paths * options.n_frames, stride * spec.time_step  # ps
@@ -479,6 +482,27 @@ def baseline(
         electrolyte_baselines.save(output, known)
         n_found = len(known)
     _out.print(f"{n_found} baselines written to {output}", soft_wrap=True)
+
+
+@app.command("compile", no_args_is_help=True)
+@_plain_errors()
+def compile_networks(model: Model) -> None:
+    """Compile a model for this machine: the same numbers to single precision, sooner.
+
+    It needs a C++ compiler and a minute or two. What comes out is kept in your cache
+    and used from then on, on the CPU and in single precision. Compiling again
+    replaces it; other weights, another version of cgml or torch, and another
+    processor need their own.
+
+    For example:
+        cgml compile polymer-electrolyte
+    """
+    from cgml.compiled import compile_model
+    from cgml.export import load_model
+
+    with _err.status("compiling"):
+        folder = compile_model(load_model(model))
+    _out.print(f"compiled networks in {folder}", soft_wrap=True)
 
 
 @app.command()

@@ -106,11 +106,14 @@ class Execution(_Section):
         plain: take the plain path everywhere: every list of neighbours searched anew,
             every product as the equations have it, nothing compiled. The reference
             that the fast path is tested against.
+        compiled: use networks that `cgml compile` made for this machine, where there
+            are any (CPU, float32).
         precision: of products inside the networks; sums over edges, normalisation
             and positions stay float32 or better.
     """
 
     plain: bool = False
+    compiled: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
 
 

@@ -8,6 +8,7 @@ good. The weights are those at the time of binding.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from cgml.predictor import (
     unwhiten,
 )
 from cgml.products import (
+    LEAST_ROWS,
     Messages,
     Mlp,
     Product,
@@ -39,6 +41,24 @@ from cgml.products import (
 from cgml.refiner import Denoise
 from cgml.rouse import apply_blocks
 
+Part = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
+"""Function of tensors alone: what can be compiled."""
+
+
+class Parts(NamedTuple):
+    """The parts of the networks that take most of the time.
+
+    Attributes:
+        predict: once per step.
+        evaluate: once per evaluation of the score network.
+    """
+
+    predict: Part
+    evaluate: Part
+
+
+N_BEADS, N_LAYOUT = len(Beads._fields), len(Layout._fields)
+
 
 class FastNetworks:
     """The networks of a model, bound to beads on the CPU; see plain.Networks.
@@ -51,6 +71,8 @@ class FastNetworks:
         embedding: (n_beads, n_embedding).
         search: of the pairs of these beads.
         kind: of the numbers that are multiplied at the edges.
+        compiled: what takes the place of the functions of `parts`; none of them
+            without.
     """
 
     def __init__(
@@ -60,17 +82,25 @@ class FastNetworks:
         embedding: torch.Tensor,
         search: PairSearch,
         kind: torch.dtype,
+        compiled: Parts | None = None,
     ) -> None:
         self.neighbours = search
         self._beads = beads
         self._last: tuple[Pairs, Layout] | None = None
         self._predictor = _Predictor(module.predictor, beads, embedding, kind)
         self._refiner = _Refiner(module, beads, kind)
+        self.parts = Parts(self._predictor.predict, self._refiner.evaluate)
+        if compiled is not None and len(beads.masses) >= LEAST_ROWS:
+            self._predictor.run, self._refiner.run = compiled
 
     def predict(self, neighbours: Pairs, history: History) -> Prediction:
         """Predict the next positions; see plain.Networks."""
         if self._last is None or self._last[0] is not neighbours:
-            layout = lay_out(neighbours, len(self._beads.molecules))
+            layout = lay_out(
+                neighbours,
+                len(self._beads.molecules),
+                is_periodic=self.neighbours.is_periodic,
+            )
             self._predictor.bind(neighbours, layout)
             self._last = neighbours, layout
         return self._predictor(history, self._last[1])
@@ -120,6 +150,7 @@ class _Predictor:
         self._shift = Readout(module.shift, module.mean_degree)
         self._spread = Scalar(module.spread)
         self._pairs = self._inputs = torch.empty(0)
+        self.run: Part = self.predict
 
     def bind(self, pairs: Pairs, layout: Layout) -> None:
         """Compute what stays as long as the pairs do."""
@@ -131,15 +162,31 @@ class _Predictor:
 
     def __call__(self, history: History, layout: Layout) -> Prediction:
         """Predict the next positions."""
-        beads, module = self._beads, self._module
-        present, scale = history.positions, module.displacement_scale
+        fixed = (self._node_inputs, self._inputs, self._pairs)
+        parts = self.run([*self._beads, *layout, *fixed, *history])
+        mean, spread, nodes, edges = parts
+        return Prediction(mean, spread, nodes, edges, self._pairs)
+
+    def predict(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """All of a Prediction but its pairs, from tensors alone.
+
+        Args:
+            inputs: all of Beads; of Layout; constant inputs of the nodes, constant
+                terms of the pairs, products of the two beads' properties; History.
+        """
+        beads, rest = Beads(*inputs[:N_BEADS]), inputs[N_BEADS:]
+        layout, rest = Layout(*rest[:N_LAYOUT]), rest[N_LAYOUT:]
+        node_inputs, constant, pairs, present, displacements, known = rest
+        module = self._module
+        scale = module.displacement_scale
         relaxed = apply_blocks(beads.mean_kernel, beads.slots, present)
         drift = (relaxed - present) / scale
-        moves = list(history.displacements / scale)  # n_history x (n_beads, 3)
-        latent, along = self._encode_pairs([present, relaxed, *moves], layout)
-        parts = [self._node_inputs, length_and_direction(drift)[0]]
-        for move, known in zip(moves, history.known, strict=True):
-            parts.extend([length_and_direction(move)[0], known])
+        moves = tuple(displacements / scale)  # n_history x (n_beads, 3)
+        values = [present, relaxed, *moves]
+        latent, along = self._encode_pairs(values, constant, pairs, layout)
+        parts = [node_inputs, length_and_direction(drift)[0]]
+        for age, move in enumerate(moves):
+            parts.extend([length_and_direction(move)[0], known[age]])
         nodes = self._node_encoder(torch.cat(parts, dim=1))
 
         edges = latent.repeat(2, 1)
@@ -154,15 +201,21 @@ class _Predictor:
         spread = module.min_spread + from_lanes(
             nn.functional.softplus(to_lanes(raw)), raw
         )
-        return Prediction(mean, spread, nodes, edges, self._pairs)
+        return mean, spread, nodes, edges
 
     def _encode_pairs(
-        self, values: list[torch.Tensor], layout: Layout
+        self,
+        values: list[torch.Tensor],
+        constant: torch.Tensor,
+        pairs: torch.Tensor,
+        layout: Layout,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """First latent of both edges of a pair, (n, n_edge), and its directions.
 
         Args:
             values: present and relaxed positions, moves; each (n_beads, 3).
+            constant: (n, n_edge) terms that stay as long as the pairs do.
+            pairs: (n, n_edge) products of the two beads' properties.
             layout: of the edges.
         """
         gaps = differences(torch.cat(values, dim=1), layout).view(len(values), 3, -1)
@@ -172,9 +225,9 @@ class _Predictor:
         turns = (gaps[2:, None] * along).sum(dim=2)  # (n_history, 2, n)
         n = gaps.size(2)
         features = torch.cat((radial.view(-1, n), cosine[None], turns.view(-1, n)))
-        hidden = self._moving.onto(self._inputs.clone(), features.T)
+        hidden = self._moving.onto(constant.clone(), features.T)
         latent = self._encoder.finish(hidden)
-        latent.addcmul_(self._filter(radial[0].T), self._pairs)
+        latent.addcmul_(self._filter(radial[0].T), pairs)
         return latent, along
 
 
@@ -200,6 +253,23 @@ class _Step(NamedTuple):
     nodes: torch.Tensor
     along: torch.Tensor
     drift: torch.Tensor
+
+
+N_STEP = len(_Step._fields)
+
+
+class _Level(NamedTuple):
+    """What the evaluations at one noise level share.
+
+    Attributes:
+        phase: (1, n_node) its term of the node encoder.
+        total: () sqrt(1 + sigma^2).
+        sigma: () the noise level.
+    """
+
+    phase: torch.Tensor
+    total: torch.Tensor
+    sigma: torch.Tensor
 
 
 class _Refiner:
@@ -232,7 +302,8 @@ class _Refiner:
         ]
         self._turns = _turns(denoiser)
         self._readout = Readout(denoiser.readout, denoiser.mean_degree)
-        self._phases: dict[float, torch.Tensor] = {}
+        self._levels: dict[float, _Level] = {}
+        self.run: Part = self.evaluate
 
     def prepare(
         self, positions: torch.Tensor, prediction: Prediction, layout: Layout
@@ -258,28 +329,44 @@ class _Refiner:
 
     def __call__(self, step: _Step, white: torch.Tensor, sigma: float) -> torch.Tensor:
         """Expected noise-free white coordinates; see refiner.Denoiser."""
-        layout = step.layout
-        total = math.sqrt(1.0 + sigma * sigma)
-        unit = white / total
-        candidate = unwhiten(unit, step.mean, step.spread, self._beads)
+        level = self._level(sigma)
+        (clean,) = self.run([*self._beads, *step.layout, *step[1:], *level, white])
+        return clean
+
+    def evaluate(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor]:
+        """Expected noise-free white coordinates, from tensors alone.
+
+        Args:
+            inputs: all of Beads; of Layout; of _Step but its layout; of _Level;
+                noisy white coordinates (n_beads, 3).
+        """
+        beads, rest = Beads(*inputs[:N_BEADS]), inputs[N_BEADS:]
+        layout, rest = Layout(*rest[:N_LAYOUT]), rest[N_LAYOUT:]
+        step = _Step(layout, *rest[: N_STEP - 1])
+        level, white = _Level(*rest[N_STEP - 1 : -1]), rest[-1]
+        unit = white / level.total
+        candidate = unwhiten(unit, step.mean, step.spread, beads)
         latent, along = self._encode_pairs(step, candidate, unit)
-        nodes = self._encode_nodes(step, unit, sigma)
+        nodes = step.nodes + level.phase
+        nodes.addcmul_(length_and_direction(unit)[0], self._length)
+        nodes = self._node_encoder.finish(nodes)
         edges = add_to_both(step.edges, latent)
         moves = (unit, step.drift, candidate - step.mean)
-        own = _own(self._beads, candidate, moves, self._length_scale)
+        own = _own(beads, candidate, moves, self._length_scale)
         for turn, layer in zip(self._turns, self._layers, strict=True):
             if turn is not None:
                 nodes = turn(nodes, edges, along[0], own, layout)
             nodes = layer(nodes, edges, layout)
         correction = self._readout(nodes, edges, along, own, layout)
-        return (white / total + sigma * correction) / total
+        return ((unit + level.sigma * correction) / level.total,)
 
     def _encode_pairs(
         self, step: _Step, candidate: torch.Tensor, unit: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the candidate adds to both edges of a pair, and directions (3, 3, n)."""
         both = torch.cat((candidate, unit), dim=1)
-        gaps, relative = differences(both, step.layout).view(2, 3, -1)
+        ends = differences(both, step.layout).view(2, 3, -1)
+        gaps, relative = ends[0], ends[1]
         length, own = lengths_and_directions(step.layout.add_shift(gaps))
         along = torch.cat((own[None], step.along))
         radial = self._radial(length)
@@ -289,17 +376,16 @@ class _Refiner:
         latent.addcmul_(self._filter(radial.T), step.pairs)
         return latent, along
 
-    def _encode_nodes(
-        self, step: _Step, unit: torch.Tensor, sigma: float
-    ) -> torch.Tensor:
-        """First latent of the nodes, (n_beads, n_node)."""
-        if sigma not in self._phases:
+    def _level(self, sigma: float) -> _Level:
+        """What evaluations at one noise level share."""
+        if sigma not in self._levels:
             phase = math.log(sigma) * self._frequencies[None]
             waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
-            self._phases[sigma] = self._phase(waves)
-        inputs = step.nodes + self._phases[sigma]
-        inputs.addcmul_(length_and_direction(unit)[0], self._length)
-        return self._node_encoder.finish(inputs)
+            total = math.sqrt(1.0 + sigma * sigma)
+            self._levels[sigma] = _Level(
+                self._phase(waves), torch.tensor(total), torch.tensor(sigma)
+            )
+        return self._levels[sigma]
 
 
 def _own(

@@ -54,6 +54,9 @@ class PairSearch:
         sizes: number of beads of each system.
         cutoff: nm, or None: all pairs of a molecule.
         boxes: (3, 3) nm of each system, or None for open boundaries.
+
+    Attributes:
+        is_periodic: whether there are boxes.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class PairSearch:
         cutoff: float | None,
         boxes: Sequence[torch.Tensor] | None,
     ) -> None:
+        self.is_periodic = boxes is not None
         self._n, self._sizes = len(beads.molecules), list(sizes)
         self._boxes = None if boxes is None else [box.double().cpu() for box in boxes]
         self._molecules, self._slots = beads.molecules, beads.slots
@@ -178,7 +182,7 @@ class Layout(NamedTuple):
     Attributes:
         receiver: (n,) int32, padded.
         sender: (n,) int32, padded.
-        shift: (3, n) nm, zero where padded; empty with open boundaries.
+        shift: (3, n) nm, zero where padded; (3, 0) with open boundaries.
         ends: (4 n,) int32, of each edge 2 * receiver and 2 * sender + 1.
         twos: (2 n,) int32, where the ends of an edge begin.
         arrivals: (2 n_pairs,) int32, edges in the order of the bead they arrive at,
@@ -199,12 +203,13 @@ class Layout(NamedTuple):
         return gaps.add_(self.shift) if self.shift.size(1) else gaps
 
 
-def lay_out(pairs: Pairs, n_beads: int) -> Layout:
+def lay_out(pairs: Pairs, n_beads: int, *, is_periodic: bool) -> Layout:
     """Prepare the sums and gathers of all layers.
 
     Args:
         pairs: in their order.
         n_beads: number of beads.
+        is_periodic: whether there are shifts to add.
     """
     n_pairs = len(pairs.receiver)
     n = max(LANES, -(-n_pairs // LANES) * LANES)
@@ -212,8 +217,8 @@ def lay_out(pairs: Pairs, n_beads: int) -> Layout:
     receiver = torch.nn.functional.pad(pairs.receiver.int(), pad)
     sender = torch.nn.functional.pad(pairs.sender.int(), pad)
     shift = pairs.shift[:0].T
-    if pairs.shift.any():
-        shift = torch.nn.functional.pad(pairs.shift.T, pad)
+    if is_periodic:
+        shift = torch.nn.functional.pad(pairs.shift.T, pad).contiguous()
     first = torch.stack((2 * receiver, 2 * sender + 1), dim=1)
     second = torch.stack((2 * sender, 2 * receiver + 1), dim=1)
     # senders below a bead come first: its arrivals are in ascending order of sender

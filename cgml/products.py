@@ -47,17 +47,17 @@ class Product:
             product = torch.mm(rows, self._matrix)
         else:
             product = torch.addmm(self._bias, rows, self._matrix)
-        return product[: len(values), : self._width]
+        return product[: values.size(0), : self._width]
 
     def onto(self, output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Add x W^T to (n, n_output), of the same kind, which is used up."""
         rows = _padded(values.to(self.kind))
         matrix = self._matrix[:, : self._width]
-        return _padded(output).addmm_(rows, matrix)[: len(values)]
+        return _padded(output).addmm_(rows, matrix)[: values.size(0)]
 
 
 def _padded(rows: torch.Tensor) -> torch.Tensor:
-    missing = LEAST_ROWS - len(rows)
+    missing = LEAST_ROWS - rows.size(0)
     return nn.functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
 
 
@@ -158,7 +158,7 @@ class Turns:
             node_vectors: (n_nodes, n_node_vectors, 3).
             layout: of the edges.
         """
-        n_nodes, n, width = len(nodes), along.size(1), self._width
+        n_nodes, n, width = nodes.size(0), along.size(1), self._width
         axes = along.T.unsqueeze(2)  # (n, 3, 1)
         weights = self._edge(edges).view(2, n, 1, width)
         parts = weights * torch.stack((axes, -axes))  # (2, n, 3, width)

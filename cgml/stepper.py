@@ -4,6 +4,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from cgml.compiled import compiled_parts
 from cgml.config import Execution, ModelSpec, PublishedSpec, Refinement
 from cgml.edges import EdgeSearch
 from cgml.graph import Atoms, Beads, build_system, join_beads
@@ -111,7 +112,7 @@ class LearnedStepper:
             }
             embedding = torch.cat([rows[key] for key in order])
             self._networks = _bind_networks(
-                self._module, self._beads, embedding, systems, spec.cutoff, execution
+                self._module, self._beads, embedding, systems, spec, execution
             )
 
     def view(self, positions: torch.Tensor) -> View:
@@ -262,22 +263,24 @@ def _bind_networks(
     beads: Beads,
     embedding: torch.Tensor,
     systems: Systems,
-    cutoff: float | None,
+    spec: ModelSpec,
     execution: Execution,
 ) -> Networks:
     """Choose the fast path where there is one: on the CPU, unless told otherwise."""
     boxes = None if systems.boxes is None else list(systems.boxes.cpu())
     kind = systems.device.type
     if kind == "cpu" and not execution.plain:
-        pairs = PairSearch(beads, systems.sizes, cutoff, boxes)
-        precision = _KINDS[execution.precision]
-        return FastNetworks(module, beads, embedding, pairs, precision)
+        pairs = PairSearch(beads, systems.sizes, spec.cutoff, boxes)
+        precision, parts = _KINDS[execution.precision], None
+        if execution.compiled and precision == torch.float32:
+            parts = compiled_parts(spec, module)
+        return FastNetworks(module, beads, embedding, pairs, precision, parts)
     if execution.precision != "float32":
         raise ValueError(
             f"precision {execution.precision!r} is for the fast path on the CPU, got "
             f"plain={execution.plain} on {kind!r}: leave the precision out"
         )
-    edges = EdgeSearch(beads, systems.sizes, cutoff, boxes)
+    edges = EdgeSearch(beads, systems.sizes, spec.cutoff, boxes)
     return PlainNetworks(module, beads, embedding, edges)
 
 

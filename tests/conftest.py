@@ -1,5 +1,6 @@
 """What all tests share: markers by folder and one tiny model."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,15 @@ MARKERS = {
     "adapters": pytest.mark.adapter,
     "workflows": pytest.mark.workflow,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what a user has compiled out of the tests, and theirs out of the cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        yield cache
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

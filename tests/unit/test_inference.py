@@ -183,7 +183,7 @@ def test_blocks_against_the_modules():
     mapping, degree = mixture(), torch.tensor(3.0)
     beads = build_system(mapping, small_spec()).beads
     search = PairSearch(beads, [7], 4.5, [torch.tensor(NARROW)])
-    layout = lay_out(search(torch.tensor(coil(mapping))), 7)
+    layout = lay_out(search(torch.tensor(coil(mapping))), 7, is_periodic=True)
     n = len(layout.receiver)
     nodes = torch.randn((7, 12), generator=stream)
     edges = torch.randn((2 * n, 8), generator=stream)

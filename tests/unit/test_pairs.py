@@ -89,7 +89,7 @@ def test_layout(cutoff):
     boxes = None if cutoff is None else [torch.tensor(NARROW)] * len(SYSTEMS)
     places = torch.tensor(np.concatenate([coil(item) for item in SYSTEMS]))
     pairs = PairSearch(beads, SIZES, cutoff, boxes)(places)
-    layout = lay_out(pairs, n_beads)
+    layout = lay_out(pairs, n_beads, is_periodic=boxes is not None)
     n, n_pairs = len(layout.receiver), len(pairs.receiver)
     assert n % LANES == 0
     assert 0 <= n - n_pairs < LANES
@@ -118,7 +118,7 @@ def test_a_lonely_bead_has_no_pairs():
     for cutoff in (None, 2.0):
         pairs = PairSearch(beads, [1], cutoff, None)(torch.zeros(1, 3))
         assert pairs.receiver.shape == (0,)
-        assert lay_out(pairs, 1).arrivals.shape == (0,)
+        assert lay_out(pairs, 1, is_periodic=False).arrivals.shape == (0,)
 
 
 def test_one_search_for_all_leaves_no_neighbour_out():

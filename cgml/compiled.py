@@ -1,0 +1,356 @@
+"""Networks compiled for this machine: a second kind of file beside the model's.
+
+`cgml compile` has torch's AOTInductor compile the parts of the fast path that take
+most of the time. What comes out is machine code. It is therefore never taken from
+where models come from: it lies in the user's own cache, under a fingerprint of the
+model, and is loaded only if it was built there, by this version, for this processor,
+and has not changed since. Anything else is refused, and the fast path goes on without.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import platformdirs
+import torch
+from torch import nn
+from torch.export import Dim
+
+from cgml.config import ModelSpec
+from cgml.files import replacing
+from cgml.graph import Beads, build_system
+from cgml.inference import N_BEADS, N_LAYOUT, FastNetworks, Part, Parts
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.pairs import LANES, Layout, PairSearch
+from cgml.predictor import History
+from cgml.products import LEAST_ROWS
+from cgml.topology import MolecularGraph
+
+LABEL = "built.json"
+"""Says by what and for what a package was built; written last."""
+_SOURCES = (
+    "inference",
+    "networks",
+    "pairs",
+    "predictor",
+    "products",
+    "rouse",
+)
+"""Modules whose code ends up in a package."""
+
+
+_N = (3, 5, 7)
+"""Sizes of the examples from which it is read which sizes are free."""
+
+
+class CompilationError(RuntimeError):
+    """The networks cannot be compiled on this machine."""
+
+
+def compile_model(model: LearnedModel) -> Path:
+    """Compile the networks of a model for this machine; it takes a minute or two.
+
+    From then on they are used wherever the model runs on the CPU in single
+    precision, unless `Execution(compiled=False)` or the plain path is asked for.
+    Results differ in the last bits from those of the fast path.
+
+    Args:
+        model: from `cgml.load_model`, on the CPU.
+
+    Returns:
+        The folder in the user's cache that holds the package.
+
+    Raises:
+        CompilationError: no C++ compiler that works.
+        ValueError: a published model.
+    """
+    spec = model.spec
+    if not isinstance(spec, ModelSpec):
+        raise ValueError(
+            f"a model trained by cgml is required, {spec.name!r} is a published one: "
+            "it runs without being compiled"
+        )
+    folder = _folder(_fingerprint(spec, model.module))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    networks, examples = zip(
+        *(_example(spec, model.module, n) for n in _N), strict=True
+    )
+    digests = {}
+    for name, part in networks[0].parts._asdict().items():
+        path = folder / f"{name}.pt2"
+        with replacing(path) as temporary:
+            _compile(part, [inputs[name] for inputs in examples], temporary)
+        digests[name] = _digest(path)
+    with replacing(folder / LABEL) as temporary:
+        temporary.write_text(json.dumps(_label() | {"files": digests}, indent=1))
+    find.cache_clear()
+    return folder
+
+
+def compiled_parts(spec: ModelSpec, module: nn.Module) -> Parts | None:
+    """Load what was compiled for a model on this machine, if there is such a thing.
+
+    A package that must not be used is refused with a warning that says why.
+
+    Args:
+        spec: of the model.
+        module: its networks.
+    """
+    return find(_folder(_fingerprint(spec, module)))
+
+
+@cache
+def find(folder: Path) -> Parts | None:
+    """Load the package in a folder, or say once why not."""
+    if not (folder / LABEL).is_file():
+        return None
+    reason = _objection(folder)
+    if reason is None:
+        try:
+            return Parts(*(_load(folder / f"{name}.pt2") for name in Parts._fields))
+        except RuntimeError as error:
+            reason = f"it cannot be loaded ({error})"
+    warnings.warn(
+        f"the compiled networks in {folder} are not used: {reason}; run cgml compile "
+        "again, or delete the folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _objection(folder: Path) -> str | None:
+    """Say why a package must not be loaded, or nothing."""
+    try:
+        label = json.loads((folder / LABEL).read_text())
+        digests = label.pop("files")
+        for key, value in _label().items():
+            if label[key] != value:
+                return f"built for another {key}: {label[key]}"
+        for name in Parts._fields:
+            if digests[name] != _digest(folder / f"{name}.pt2"):
+                return f"{name}.pt2 is not the file that was built"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"it is damaged ({error!r})"
+    return _stranger(folder)
+
+
+def _stranger(folder: Path) -> str | None:
+    """Say what in a folder others than the user could have written, or nothing."""
+    if hasattr(os, "getuid"):
+        for place in (folder, *folder.iterdir()):
+            status = place.stat()
+            if status.st_uid != os.getuid() or status.st_mode & 0o022:
+                return f"others than you own {place.name} or may write to it"
+    return None
+
+
+def _label() -> dict[str, str]:
+    """What a package must have been built by and for."""
+    code = hashlib.sha256()
+    for name in _SOURCES:
+        code.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return {
+        "processor": _processor(),
+        "torch": torch.__version__,
+        "version of cgml": code.hexdigest()[:16],
+    }
+
+
+def _processor() -> str:
+    """Name and instruction sets of this processor, as far as they are known."""
+    parts = [platform.system(), platform.machine(), platform.processor()]
+    parts.append(torch.backends.cpu.get_cpu_capability())
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        found = dict(line.split(":", 1) for line in lines if ":" in line)
+        fields = {key.strip(): value.strip() for key, value in found.items()}
+        flags = " ".join(sorted(fields.get("flags", "").split()))
+        parts.append(fields.get("model name", ""))
+        parts.append(hashlib.sha256(flags.encode()).hexdigest()[:8])
+    except OSError:
+        pass  # not Linux
+    return " ".join(part for part in parts if part)
+
+
+def _folder(fingerprint: str) -> Path:
+    return Path(platformdirs.user_cache_path("cgml")) / "compiled" / fingerprint
+
+
+def _fingerprint(spec: ModelSpec, module: nn.Module) -> str:
+    """Digest of networks and weights."""
+    digest = hashlib.sha256(spec.network.model_dump_json().encode())
+    digest.update(f"{spec.n_history} {spec.periodic}".encode())
+    for name, values in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(values.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _load(path: Path) -> Part:
+    part: Part = torch._inductor.aoti_load_package(str(path))
+    return part
+
+
+class _Traced(nn.Module):
+    """A part as torch.export takes it."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self._part = part
+
+    def forward(self, inputs: list[torch.Tensor]) -> Any:
+        """Call the part."""
+        return self._part(inputs)
+
+
+def _compile(part: Part, examples: list[list[torch.Tensor]], path: Path) -> None:
+    """Write one part to a package; what differs in size between the examples may."""
+    sizes = _free_sizes(examples)
+    options = {"freezing": True, "cpp.threads": 1}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            _Traced(part), (examples[0],), dynamic_shapes=(sizes,)
+        )
+        try:
+            torch._inductor.aoti_compile_and_package(
+                program, package_path=str(path), inductor_configs=options
+            )
+        except RuntimeError as error:
+            lines = [*str(error).strip().splitlines(), repr(error)]
+            raise CompilationError(
+                "compiling needs a C++ compiler that torch can use (g++ or clang++, "
+                f"or what CXX names), and it did not work: {lines[0]}; models run "
+                "without being compiled, only slower"
+            ) from error
+
+
+def _free_sizes(examples: list[list[torch.Tensor]]) -> list[dict[int, Any]]:
+    """Sizes that differ from system to system, as multiples of a few free ones."""
+    free = {
+        name: values
+        for name, *values in zip(
+            _Sizes._fields, *(_sizes(inputs) for inputs in examples), strict=True
+        )
+        if len(set(values)) > 1
+    }
+    symbols = {
+        name: Dim(name, min=LEAST_ROWS if name == "beads" else 2) for name in free
+    }
+
+    def multiple(found: list[int]) -> Any:
+        factors = {
+            name: found[0] // values[0]
+            for name, values in free.items()
+            if all(
+                n == found[0] // values[0] * v
+                for n, v in zip(found, values, strict=True)
+            )
+        }
+        if len(factors) != 1:
+            raise ValueError(f"one size must be behind {found}, got {list(factors)}")
+        ((name, factor),) = factors.items()
+        return symbols[name] if factor == 1 else factor * symbols[name]
+
+    return [
+        {
+            axis: multiple(list(sizes))
+            for axis, sizes in enumerate(
+                zip(*(each.shape for each in same), strict=True)
+            )
+            if len(set(sizes)) > 1
+        }
+        for same in zip(*examples, strict=True)
+    ]
+
+
+class _Sizes(NamedTuple):
+    """What a system is large in."""
+
+    beads: int
+    molecules: int
+    width: int
+    registers: int
+    arrivals: int
+    centres: int
+
+
+def _sizes(inputs: list[torch.Tensor]) -> _Sizes:
+    """Sizes of the system behind the inputs of a part."""
+    beads = Beads(*inputs[:N_BEADS])
+    layout = Layout(*inputs[N_BEADS : N_BEADS + N_LAYOUT])
+    return _Sizes(
+        beads=len(beads.masses),
+        molecules=len(beads.molecule_masses),
+        width=beads.separation.size(1),
+        registers=len(layout.receiver) // LANES,
+        arrivals=len(layout.arrivals),
+        centres=len(beads.centre_receiver),
+    )
+
+
+def _example(
+    spec: ModelSpec, module: Any, n: int
+) -> tuple[FastNetworks, dict[str, list[torch.Tensor]]]:
+    """Networks bound to n chains, and the inputs of their parts."""
+    mapping = _chains(spec, n)
+    system = build_system(mapping, spec)
+    boxes = None
+    if spec.periodic:
+        width = 2.5 * (spec.cutoff or spec.statistics.length_scale)
+        boxes = [width * torch.eye(3, dtype=torch.float64)]
+    stream = torch.Generator().manual_seed(n)
+    steps = torch.randn((mapping.n_beads, 3), generator=stream)
+    positions = 0.4 * spec.statistics.length_scale * torch.cumsum(steps, dim=0)
+    inputs: dict[str, list[torch.Tensor]] = {}
+
+    def noted(name: str, part: Part) -> Part:
+        def run(values: list[torch.Tensor]) -> Any:
+            inputs[name] = [value.clone() for value in values]
+            return part(values)
+
+        return run
+
+    with torch.no_grad():
+        embedding = module.embedding(system.atoms)
+        search = PairSearch(system.beads, [mapping.n_beads], spec.cutoff, boxes)
+        kind = torch.float32
+        plain = FastNetworks(module, system.beads, embedding, search, kind)
+        parts = Parts(*(noted(*item) for item in plain.parts._asdict().items()))
+        watched = FastNetworks(
+            module, system.beads, embedding, search, kind, compiled=parts
+        )
+        moves = torch.zeros(spec.n_history, len(positions), 3)
+        history = History(positions, moves, moves[:, :, :1])
+        pairs = search(positions)
+        prediction = watched.predict(pairs, history)
+        denoise = watched.denoiser(pairs, positions, prediction)
+        denoise(torch.randn(positions.shape, generator=stream), 0.5)
+    return plain, inputs
+
+
+def _chains(spec: ModelSpec, n: int) -> Mapping:
+    """N linear molecules of 4 n, 4 n - 1, ... beads of two atoms, all types in turn."""
+    ends = np.cumsum(8 * n + 2 - 2 * np.arange(n))
+    n_atoms, names, kinds = int(ends[-1]), list(spec.particle_types), spec.bond_types
+    types = [names[index % len(names)] for index in range(n_atoms)]
+    first = np.setdiff1d(np.arange(n_atoms), ends - 1)
+    graph = MolecularGraph.create(
+        types,
+        [spec.particle_types[name] for name in types],
+        np.stack((first, first + 1), axis=1),
+        [kinds[index % len(kinds)] for index in range(len(first))] if kinds else None,
+    )
+    return Mapping.from_labels(graph, np.arange(n_atoms) // 2)

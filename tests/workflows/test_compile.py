@@ -1,0 +1,155 @@
+"""cgml compile: the same numbers sooner, and nothing foreign is ever loaded."""
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from core_systems import chain, coil, learned, mixture, small_spec
+from workflow_tools import in_process
+
+from cgml import compiled
+from cgml.compiled import compiled_parts
+from cgml.config import Execution
+from cgml.export import save_model
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.propagator import Propagator
+from cgml.topology import MolecularGraph
+
+pytestmark = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler"
+)
+BOX = np.array([[4.0, 0.0, 0.0], [1.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])
+MAPPINGS = [chain(), mixture(), chain("ABCD" * 9), chain("ABCDABCD")]
+PERIODIC = small_spec(
+    cutoff=2.5, periodic=True, network={"n_vectors": 4, "atom_places": True}
+)
+OPEN = small_spec(friction=None)
+
+
+@pytest.fixture(scope="module", params=[PERIODIC, OPEN], ids=["periodic", "open"])
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> LearnedModel:
+    """A model that is compiled, from the command line."""
+    small = learned(request.param)
+    file = tmp_path_factory.mktemp("models") / "model.pt"
+    save_model(file, small.spec, small.module)
+    result = in_process("compile", file)
+    assert result.returncode == 0, result.stderr
+    assert str(folder_of(small)) in result.stdout
+    return small
+
+
+@pytest.fixture
+def package(model: LearnedModel, tmp_path: Path) -> Path:
+    """A copy of the package, to be spoilt."""
+    copy = tmp_path / "package"
+    shutil.copytree(folder_of(model), copy)
+    return copy
+
+
+def folder_of(model: LearnedModel) -> Path:
+    return compiled._folder(compiled._fingerprint(model.spec, model.module))
+
+
+def bound(model: LearnedModel, mappings: list[Mapping], **more: object) -> Propagator:
+    box = BOX if model.spec.periodic else None
+    return Propagator(model, mappings, seed=3, box=box, guard="record", **more)
+
+
+def path(propagator: Propagator, n_steps: int) -> np.ndarray:
+    beads = np.concatenate([coil(item) for item in propagator.mappings])
+    state, frames = propagator.start(beads), []
+    for _ in range(n_steps):
+        state = propagator.step(state)
+        frames.append(state.positions.numpy())
+    return np.stack(frames)
+
+
+def test_compiled_and_plain_go_the_same_way(model):
+    found = path(bound(model, MAPPINGS), 3)
+    expected = path(bound(model, MAPPINGS, execution=Execution(plain=True)), 3)
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+    assert np.abs(np.diff(found, axis=0)).max() > 0.1
+    fast = path(bound(model, MAPPINGS, execution=Execution(compiled=False)), 3)
+    assert (found != fast).any(), "the compiled networks were not used"
+
+
+def test_a_replica_alone_is_the_replica_in_a_batch(model):
+    batch = bound(model, MAPPINGS)
+    together = path(batch, 3)
+    for number, part in enumerate(batch.slices):
+        alone = bound(model, [MAPPINGS[number]], replica_ids=[number])
+        np.testing.assert_array_equal(path(alone, 3), together[:, part])
+
+
+def test_systems_of_any_size(model):
+    """One bead, fewer rows than a product takes, ions without pairs, many beads."""
+    ions = MolecularGraph.create("BDBDB", [2.0, 3.0, 2.0, 3.0, 2.0], [])
+    apart = Mapping.from_labels(ions, np.arange(5))
+    for mapping in (chain("AB"), chain("AABBA"), apart, chain("ABDC" * 20)):
+        found = path(bound(model, [mapping]), 1)
+        expected = path(bound(model, [mapping], execution=Execution(plain=True)), 1)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-5)
+
+
+def refused(folder: Path, text: str) -> None:
+    """Require that a package is refused, with a reason."""
+    with pytest.warns(RuntimeWarning, match=text):
+        assert compiled.find(folder) is None
+
+
+def test_a_package_is_loaded_where_it_was_built(package):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compiled.find(package) is not None
+
+
+@pytest.mark.parametrize("key", ["processor", "torch", "version of cgml"])
+def test_a_package_for_something_else_is_refused(package, key):
+    label = json.loads((package / "built.json").read_text())
+    label[key] = "another"
+    (package / "built.json").write_text(json.dumps(label))
+    refused(package, f"built for another {key}: another")
+
+
+def test_a_package_that_changed_is_refused(package):
+    whole = (package / "evaluate.pt2").read_bytes()
+    (package / "evaluate.pt2").write_bytes(whole[: len(whole) // 2])
+    refused(package, "evaluate.pt2 is not the file that was built")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 3}'])
+def test_a_damaged_label_is_refused(package, text):
+    (package / "built.json").write_text(text)
+    refused(package, "damaged")
+
+
+def test_a_package_that_others_may_write_to_is_refused(package):
+    (package / "predict.pt2").chmod(0o666)
+    refused(package, "others than you own predict.pt2 or may write to it")
+
+
+def test_nothing_is_loaded_from_beside_the_model(model, tmp_path):
+    """A foreign model that brings its own package does not run it."""
+    other = learned(model.spec, seed=1)
+    save_model(tmp_path / "model.pt", other.spec, other.module)
+    shutil.copytree(folder_of(model), tmp_path / "model")
+    shutil.copy(folder_of(model) / "evaluate.pt2", tmp_path / "model.pt2")
+    assert compiled_parts(other.spec, other.module) is None
+
+
+def test_without_a_compiler_the_error_says_what_is_needed(monkeypatch, tmp_path):
+    small = learned(small_spec(), seed=7)
+    save_model(tmp_path / "model.pt", small.spec, small.module)
+    monkeypatch.setenv("CXX", str(tmp_path / "missing"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    result = in_process("compile", tmp_path / "model.pt")
+    assert result.returncode == 1
+    assert "needs a C++ compiler" in result.stderr
+    assert not list(folder_of(small).iterdir()), "remains of a package"
