@@ -4,9 +4,9 @@
 
 Both move the same random copolymers on one thread, in turns, so that a change of the
 machine's speed meets both; medians of the rounds are printed with their range. Times
-are CPU times. The model runs in three ways (plain, float32, bfloat16), and once with
-each chain by itself. The last line is what `cgml evaluate --md-cost` takes for this
-number of chains.
+are CPU times. The model runs in four ways (plain, float32, compiled, bfloat16), and
+once with each chain by itself. The last line is what `cgml evaluate --md-cost` takes
+for this number of chains.
 """
 
 import argparse
@@ -21,9 +21,8 @@ import openmm
 import torch
 from numpy.typing import NDArray
 from openmm import unit
-from timing import in_turns, report
+from timing import EXECUTIONS, compile_if_needed, in_turns, report, report_rate
 
-from cgml.config import Execution
 from cgml.export import load_model
 from cgml.mapping import Mapping
 from cgml.memory import keep_freed_memory
@@ -39,11 +38,6 @@ from openmm_cgml.testsystems import (
 
 MD_STEPS, MODEL_STEPS = 500, 5  # of one round
 TIME_STEP = 0.01  # of MD, ps
-EXECUTIONS = {
-    "plain": Execution(plain=True),
-    "float32": Execution(),
-    "bfloat16": Execution(precision="bfloat16"),
-}
 
 
 def start_md(
@@ -98,7 +92,7 @@ def model_movers(
     for name, options in ways.items():
         bound = Propagator(model, mappings, guard="record", **options)
         movers[name] = partial(bound.step, run)
-    for name in ("plain", "float32"):
+    for name in ("plain", "float32", "compiled"):
         alone = Propagator(
             model, mappings[0], guard="record", execution=EXECUTIONS[name]
         )
@@ -121,6 +115,7 @@ def main() -> None:
     sequences = [random_sequence(100, "II", generator) for _ in range(n_chains)]
     packed = packed_chains(sequences)
     model = load_model(options.model)
+    compile_if_needed(model)
     context, integrator = start_md(packed, model.spec.temperature)
     propagator, run = start_model(model, packed, context)
 
@@ -144,6 +139,8 @@ def main() -> None:
         if name != "plain":
             report(f"plain / {name}", seconds["plain"] / seconds[name], "x")
     print_parts(model, n_edges_of(propagator), seconds, n_chains)
+    report_rate(movers["float32"], seconds["float32"], options.rounds)
+    print(f"{'copies to a device and back':>28}: none, all is done on the CPU")
     print(f"--md-cost {1.0 / np.median(md_speed):.4g}")
 
 
@@ -157,15 +154,15 @@ def print_parts(
 ) -> None:
     """Print the score evaluation, edges per second, and batch against single."""
     levels = model.spec.refinement.n_levels
-    evaluation = (seconds["twice the evaluations"] - seconds["float32"]) / levels
+    evaluation = (seconds["twice the evaluations"] - seconds["compiled"]) / levels
     layers = model.spec.network.n_refiner_layers
     report("one score evaluation", 1e3 * evaluation, "ms")
     report("10^6 edges and layers / s", 1e-6 * n_edges * layers / evaluation, "")
     print(f"{'neighbour search':>28}: none, all pairs of a chain are fixed")
-    for name in ("plain", "float32"):
+    for name in ("plain", "float32", "compiled"):
         alone = seconds[f"{name}, one chain"]
         report(f"{name}, one chain", 1e3 * alone, "ms")
-        report(f"{n} of them / batch", n * alone / seconds["float32"], "x")
+        report(f"{n} of them / batch", n * alone / seconds[name], "x")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,15 @@ import openmm
 import torch
 from numpy.typing import NDArray
 from openmm import app, unit
-from timing import cpu_time, in_turns, peak_memory, report
+from timing import (
+    EXECUTIONS,
+    compile_if_needed,
+    cpu_time,
+    in_turns,
+    peak_memory,
+    report,
+    report_rate,
+)
 
 from cgml.config import Execution
 from cgml.export import load_model
@@ -46,11 +54,6 @@ from openmm_cgml.testsystems import ElectrolyteSystem, polymer_electrolyte
 
 MD_TIME, MODEL_STEPS = 5.0, 5  # of one round: ps, steps
 SEQUENCE = "EEEXX" * 4
-EXECUTIONS = {
-    "plain": Execution(plain=True),
-    "float32": Execution(),
-    "bfloat16": Execution(precision="bfloat16"),
-}
 
 
 class Box(NamedTuple):
@@ -212,6 +215,7 @@ def main() -> None:
     keep_freed_memory()
 
     model, n = load_model(options.model), options.chains
+    compile_if_needed(model)
     melt = polymer_electrolyte(SEQUENCE, n_chains=n, n_ion_pairs=n)
     simulation = start_md(melt, options.pressing)
     box = start_model(model, melt, simulation)
@@ -228,6 +232,8 @@ def main() -> None:
         report(f"{name} / MD", model.spec.time_step / seconds[name] / md_speed, "x")
         if name != "plain":
             report(f"plain / {name}", seconds["plain"] / seconds[name], "x")
+    report_rate(movers["float32"][0], seconds["float32"], options.rounds)
+    print(f"{'copies to a device and back':>28}: none, all is done on the CPU")
     report_parts(model, box, options.rounds)
     large = repeat(box, (3, 2, 1))
     report_sizes(model, large, options.rounds)

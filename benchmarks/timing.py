@@ -8,8 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from cgml.compiled import compile_model, compiled_parts
+from cgml.config import Execution
+from cgml.model import LearnedModel
 
 MIB = 1 << 20
+EXECUTIONS = {
+    "plain": Execution(plain=True),
+    "float32": Execution(compiled=False),
+    "compiled": Execution(),
+    "bfloat16": Execution(precision="bfloat16"),
+}
+"""Ways to evaluate the networks of models trained here."""
 
 
 Work = Callable[[], object]
@@ -53,6 +65,38 @@ def matrix_product(size: int = 2048, dtype: torch.dtype = torch.float32) -> Work
     one, other = torch.rand(2, size, size, generator=stream).to(dtype)
     result = torch.empty_like(one)
     return lambda: torch.mm(one, other, out=result)
+
+
+def compile_if_needed(model: LearnedModel) -> None:
+    """Compile the networks for this machine, unless that was done before."""
+    if compiled_parts(model.spec, model.module) is None:
+        print("compiling, a minute or two")
+        compile_model(model)
+
+
+def report_rate(work: Work, seconds: NDArray[np.float64], rounds: int) -> None:
+    """Print how fast products of matrices are done, and how fast they could be.
+
+    Args:
+        work: what to count, on the fast path, not compiled.
+        seconds: what it takes, (rounds,) s.
+        rounds: how often a large product is timed.
+    """
+    # the counter knows addmm, and not that it may write to its first argument
+    known = {torch.ops.aten.addmm_.default: _addmm}
+    with FlopCounterMode(display=False, custom_mapping=known) as counter:
+        work()
+    count = 1e-9 * counter.get_total_flops()
+    large = in_turns({"product": (matrix_product(), 1)}, rounds)["product"]
+    rate = 2e-9 * 2048**3 / np.median(large)
+    report("products of a step", np.full(1, count), "GFLOP")
+    report("done at", count / seconds, "GFLOP/s")
+    report("share of a large product's", 100.0 * count / seconds / rate, "%")
+
+
+def _addmm(output: torch.Size, one: torch.Size, other: torch.Size, **_: object) -> int:
+    """Operations of output += one @ other."""
+    return 2 * one[0] * one[1] * other[1]
 
 
 def peak_memory(function: Work) -> float:

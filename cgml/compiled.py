@@ -25,17 +25,19 @@ from torch.export import Dim
 from cgml.config import ModelSpec
 from cgml.files import replacing
 from cgml.graph import Beads, build_system
-from cgml.inference import N_BEADS, N_LAYOUT, FastNetworks, Part, Parts
+from cgml.inference import FastNetworks, Parts
 from cgml.mapping import Mapping
 from cgml.model import LearnedModel
 from cgml.pairs import LANES, Layout, PairSearch
 from cgml.predictor import History
-from cgml.products import LEAST_ROWS
+from cgml.products import LEAST_ROWS, N_BEADS, N_LAYOUT, Part
 from cgml.topology import MolecularGraph
 
 LABEL = "built.json"
 """Says by what and for what a package was built; written last."""
 _SOURCES = (
+    "fast_predictor",
+    "fast_refiner",
     "inference",
     "networks",
     "pairs",

@@ -6,14 +6,21 @@ edges in the order of the beads they arrive at, and both edges of a pair share w
 the same for both. For evaluation only: nothing here has a gradient.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from cgml.graph import Beads
+from cgml.networks import Directions
 from cgml.pairs import Layout
+from cgml.predictor import centre_offsets
 
 LEAST_ROWS = 4
+N_BEADS, N_LAYOUT = len(Beads._fields), len(Layout._fields)
+Part = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
+"""Function of tensors alone: what can be compiled."""
 
 
 class Product:
@@ -251,6 +258,28 @@ class Radial:
         logs = torch.log1p(lengths / self._length_scale)
         steps: torch.Tensor = logs.unsqueeze(-2) - self._centres
         return steps.square_().mul_(self._factor).exp_()
+
+
+def own_vectors(
+    beads: Beads,
+    positions: torch.Tensor,
+    moves: tuple[torch.Tensor, ...],
+    length_scale: torch.Tensor,
+) -> torch.Tensor:
+    """Vectors of the nodes, (n_beads, n_vectors, 3)."""
+    vectors = torch.stack(moves, dim=1)
+    if not beads.centre_weights.size(1):
+        return vectors
+    centres = centre_offsets(beads, positions) / length_scale
+    return torch.cat((vectors, centres), dim=1)
+
+
+def turns_of(module: Any) -> list[Turns | None]:
+    """What precedes each round of messages of a Predictor or Denoiser."""
+    return [
+        Turns(item, module.mean_degree) if isinstance(item, Directions) else None
+        for item in module.directions
+    ]
 
 
 def lengths_and_directions(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
