@@ -293,6 +293,9 @@ def run(
     compiled: Annotated[
         bool, typer.Option(help="Use what cgml compile made of the model, if anything.")
     ] = True,
+    capture: Annotated[
+        bool, typer.Option("--capture", help="CUDA graphs; not yet tried on a GPU.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes, or tasks for --scheduler, that share it."),
@@ -336,7 +339,9 @@ def run(
         guard=guard,
         file_format=file_format,
         device=device,
-        execution=Execution(plain=plain, compiled=compiled, precision=precision),
+        execution=Execution(
+            plain=plain, compiled=compiled, capture=capture, precision=precision
+        ),
     )
     n_paths = len(systems) * replicas
     n_frames, frame = n_paths * options.n_frames, stride * spec.time_step  # ps

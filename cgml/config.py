@@ -108,13 +108,22 @@ class Execution(_Section):
             that the fast path is tested against.
         compiled: use networks that `cgml compile` made for this machine, where there
             are any (CPU, float32).
+        capture: record a step as a CUDA graph (capture.py); models trained here, on
+            CUDA only. Not yet run on a GPU, hence not the default.
         precision: of products inside the networks; sums over edges, normalisation
             and positions stay float32 or better.
     """
 
     plain: bool = False
     compiled: bool = True
+    capture: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.plain and self.capture:
+            raise ValueError("either plain or capture can be true, got both")
+        return self
 
 
 FAST = Execution()  # same answers as the plain path, sooner

@@ -5,11 +5,12 @@ from typing import Any, Protocol
 
 import torch
 
+from cgml.config import Refinement
 from cgml.edges import Edges, EdgeSearch
 from cgml.graph import Beads
 from cgml.pairs import Neighbours
-from cgml.predictor import History, Prediction, project
-from cgml.refiner import Denoise
+from cgml.predictor import History, Prediction, project, unwhiten
+from cgml.refiner import Denoise, sample
 
 
 class Networks(Protocol):
@@ -74,3 +75,31 @@ class PlainNetworks:
             return project(clean, spread, beads)
 
         return denoise
+
+
+def next_positions(
+    networks: Networks,
+    beads: Beads,
+    refinement: Refinement,
+    neighbours: Neighbours,
+    history: History,
+    draws: torch.Tensor,
+) -> torch.Tensor:
+    """Draw the next positions: predict, then refine.
+
+    Args:
+        networks: bound to the beads.
+        beads: of all systems.
+        refinement: how the score network is sampled.
+        neighbours: at the present positions.
+        history: present positions and earlier displacements.
+        draws: (n_draws, n_beads, 3) standard normals.
+
+    Returns:
+        (n_beads, 3) float32 nm, relative to the same point as the history.
+    """
+    prediction = networks.predict(neighbours, history)
+    spread = prediction.spread
+    start = torch.stack([project(draw, spread, beads) for draw in draws])
+    denoise = networks.denoiser(neighbours, history.positions, prediction)
+    return unwhiten(sample(denoise, start, refinement), prediction.mean, spread, beads)

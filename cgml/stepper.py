@@ -1,9 +1,12 @@
 """The networks bound to systems: one displacement, one score."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
 
+from cgml.capture import CapturedStep
 from cgml.compiled import compiled_parts
 from cgml.config import Execution, ModelSpec, PublishedSpec, Refinement
 from cgml.edges import EdgeSearch
@@ -12,15 +15,17 @@ from cgml.graphwm_adapter import PublishedAdapter
 from cgml.inference import FastNetworks
 from cgml.model import LearnedModel
 from cgml.pairs import Neighbours, PairSearch
-from cgml.plain import Networks, PlainNetworks
-from cgml.predictor import History, Prediction, project, unwhiten, whiten
-from cgml.refiner import n_draws, sample
+from cgml.plain import Networks, PlainNetworks, next_positions
+from cgml.predictor import History, Prediction, whiten
+from cgml.refiner import n_draws
 from cgml.rouse import apply_blocks
 from cgml.systems import Systems
 
 Parts = TypeVar("Parts", Atoms, Beads)
 View = tuple[torch.Tensor, Neighbours]
 """Positions near the origin, (n_beads, 3) float64 nm, and pairs in these images."""
+Next = Callable[[Any, History, torch.Tensor], torch.Tensor]
+"""Next positions from neighbours, history and noise; see plain.next_positions."""
 _KINDS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -114,6 +119,23 @@ class LearnedStepper:
             self._networks = _bind_networks(
                 self._module, self._beads, embedding, systems, spec, execution
             )
+            self._next: Next = partial(
+                next_positions, self._networks, self._beads, refinement
+            )
+            if execution.capture:
+                self._next = self._captured(embedding)
+
+    def _captured(self, embedding: torch.Tensor) -> Next:
+        """Step that is recorded as a CUDA graph."""
+        search = self._networks.neighbours
+        if self._systems.device.type != "cuda" or not isinstance(search, EdgeSearch):
+            raise ValueError(
+                "capture is for CUDA graphs, got a model on "
+                f"{self._systems.device.type!r}: use device='cuda', or leave it out"
+            )
+        return CapturedStep(
+            self._module, self._beads, embedding, search, self._refinement
+        )
 
     def view(self, positions: torch.Tensor) -> View:
         """Positions as the networks see them, and the pairs that exchange messages.
@@ -140,8 +162,8 @@ class LearnedStepper:
         Centres of mass that the model holds out stay where they are.
         """
         with torch.inference_mode():
-            history, near, prediction = self._predict(positions, displacements, n_known)
-            moved = self._refine(history, near, prediction, draws).double()
+            history, neighbours = self._look(positions, displacements, n_known)
+            moved = self._next(neighbours, history, draws).double()
             displacement = moved - history.positions.double()
             if self._holds_centre:
                 centre = self._systems.molecule_centre(displacement)
@@ -188,29 +210,23 @@ class LearnedStepper:
             inverse = self._beads.inverse_kernel.transpose(1, 2)
             return apply_blocks(inverse, self._beads.slots, slope.double())
 
+    def _look(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+    ) -> tuple[History, Neighbours]:
+        near, neighbours = self.view(positions)
+        return self._history(near, displacements, n_known), neighbours
+
     def _predict(
         self,
         positions: torch.Tensor,
         displacements: torch.Tensor,
         n_known: torch.Tensor,
     ) -> tuple[History, Neighbours, Prediction]:
-        near, neighbours = self.view(positions)
-        history = self._history(near, displacements, n_known)
+        history, neighbours = self._look(positions, displacements, n_known)
         return history, neighbours, self._networks.predict(neighbours, history)
-
-    def _refine(
-        self,
-        history: History,
-        neighbours: Neighbours,
-        prediction: Prediction,
-        draws: torch.Tensor,
-    ) -> torch.Tensor:
-        """Next positions (n_beads, 3) float32, relative as in `history`."""
-        beads, spread = self._beads, prediction.spread
-        start = torch.stack([project(draw, spread, beads) for draw in draws])
-        denoise = self._networks.denoiser(neighbours, history.positions, prediction)
-        white = sample(denoise, start, self._refinement)
-        return unwhiten(white, prediction.mean, spread, beads)
 
     def _history(
         self, near: torch.Tensor, moves: torch.Tensor, n_known: torch.Tensor
@@ -254,6 +270,11 @@ def bind(
         raise ValueError(
             f"the sampler of the published model {spec.name!r} is fixed: leave "
             "refinement out"
+        )
+    if execution.capture:
+        raise ValueError(
+            f"capture is for models trained by cgml, {spec.name!r} is a published one: "
+            "leave it out"
         )
     return PublishedAdapter(model.module, spec, systems, execution)
 

@@ -1,0 +1,100 @@
+"""Padded steps against plain ones; recorded ones where there is a GPU."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from core_systems import chain, coil, learned, mixture, small_spec
+
+from cgml.capture import CapturedStep
+from cgml.config import Execution
+from cgml.edges import EdgeSearch
+from cgml.mapping import Mapping
+from cgml.model import LearnedModel
+from cgml.propagator import Propagator
+
+CUBE = np.diag([6.0, 6.0, 6.0])
+MAPPINGS = [chain(), mixture(), chain("ABCD" * 9)]
+PLAIN = Execution(plain=True)
+CASES: dict[str, dict[str, Any]] = {
+    "all pairs": {},
+    "cutoff": {"cutoff": 3.0},
+    "box": {"cutoff": 2.5, "periodic": True, "friction": None},
+    "angles and places": {"network": {"n_vectors": 4, "atom_places": True}},
+}
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+def starts(mappings: list[Mapping], factor: float = 1.0) -> np.ndarray:
+    return np.concatenate([factor * coil(item) for item in mappings])
+
+
+def bound(model: LearnedModel, **more: Any) -> Propagator:
+    box = CUBE if model.spec.periodic else None
+    options = {"execution": PLAIN} | more
+    return Propagator(model, MAPPINGS, seed=3, box=box, guard="record", **options)
+
+
+def padded(propagator: Propagator, model: LearnedModel) -> CapturedStep:
+    """Put the padded step in the place of the plain one."""
+    stepper: Any = propagator._stepper
+    search = stepper._networks.neighbours
+    assert isinstance(search, EdgeSearch)
+    step = CapturedStep(
+        stepper._module,
+        stepper._beads,
+        stepper._networks._embedding,
+        search,
+        model.spec.refinement,
+    )
+    stepper._next = step
+    return step
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_padding_changes_nothing(case):
+    model = learned(small_spec(**case))
+    plain, other = bound(model), bound(model)
+    step = padded(other, model)
+    one, two = plain.start(starts(MAPPINGS)), other.start(starts(MAPPINGS))
+    for _ in range(3):
+        one, two = plain.step(one), other.step(two)
+        np.testing.assert_allclose(two.positions, one.positions, rtol=1e-6, atol=2e-5)
+    assert step.n_captures >= 1
+    assert (one.positions.numpy() - starts(MAPPINGS)).max() > 0.1
+
+
+def test_more_edges_than_there_is_room_for_make_more_room():
+    """From far apart, where only bonds are seen, to close together."""
+    model = learned(small_spec(cutoff=3.0))
+    plain, other = bound(model), bound(model)
+    step = padded(other, model)
+    for factor, n_captures in ((1.0, 1), (1.0, 1), (0.05, 2), (1.0, 2)):
+        expected = plain.step(plain.start(starts(MAPPINGS, factor)))
+        found = other.step(other.start(starts(MAPPINGS, factor)))
+        np.testing.assert_allclose(
+            found.positions, expected.positions, rtol=1e-6, atol=2e-5
+        )
+        assert step.n_captures == n_captures
+
+
+def test_capture_is_refused_without_a_gpu():
+    with pytest.raises(ValueError, match="capture is for CUDA graphs"):
+        bound(learned(small_spec()), execution=Execution(capture=True))
+    with pytest.raises(ValueError, match="either plain or capture"):
+        Execution(plain=True, capture=True)
+
+
+@needs_gpu
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_recorded_step_is_the_plain_step(case):
+    model = learned(small_spec(**case))
+    plain = bound(model, device="cuda")
+    recorded = bound(model, device="cuda", execution=Execution(capture=True))
+    one, two = plain.start(starts(MAPPINGS)), recorded.start(starts(MAPPINGS))
+    for _ in range(3):
+        one, two = plain.step(one), recorded.step(two)
+        np.testing.assert_allclose(
+            two.positions.cpu(), one.positions.cpu(), rtol=1e-5, atol=1e-4
+        )
