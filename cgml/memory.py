@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     By default glibc returns arrays of a megabyte to the system as soon as they are
     freed, and the next one is paid for again, page by page. Measured over training
     steps: page faults from 10,000-20,000 to about 1,000 a step, system time from 16 %
-    of user time to 1 %; a step of a box of 6,900 beads takes two thirds of the time.
+    of user time to 1 %; a step of a box of 6,900 beads takes 0.7-0.8 of the time.
     Programs call this once; libraries leave it to them. The environment variables
     MALLOC_TRIM_THRESHOLD_, MALLOC_TOP_PAD_ and MALLOC_MMAP_MAX_ do the same.
 
