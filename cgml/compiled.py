@@ -36,8 +36,10 @@ from cgml.topology import MolecularGraph
 LABEL = "built.json"
 """Says by what and for what a package was built; written last."""
 _SOURCES = (
+    "edges",
     "fast_predictor",
     "fast_refiner",
+    "graph",
     "inference",
     "networks",
     "pairs",
@@ -45,9 +47,7 @@ _SOURCES = (
     "products",
     "rouse",
 )
-"""Modules whose code ends up in a package."""
-
-
+"""Modules whose code ends up in a package, or says how it is called."""
 _N = (3, 5, 7)
 """Sizes of the examples from which it is read which sizes are free."""
 
@@ -344,7 +344,7 @@ def _example(
 
 
 def _chains(spec: ModelSpec, n: int) -> Mapping:
-    """N linear molecules of 4 n, 4 n - 1, ... beads of two atoms, all types in turn."""
+    """N chains of 4 n + 1, 4 n, ... beads of two atoms, all types in turn."""
     ends = np.cumsum(8 * n + 2 - 2 * np.arange(n))
     n_atoms, names, kinds = int(ends[-1]), list(spec.particle_types), spec.bond_types
     types = [names[index % len(names)] for index in range(n_atoms)]
