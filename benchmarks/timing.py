@@ -83,7 +83,7 @@ def report_rate(work: Work, seconds: NDArray[np.float64], rounds: int) -> None:
         rounds: how often a large product is timed.
     """
     # the counter knows addmm, and not that it may write to its first argument
-    known = {torch.ops.aten.addmm_.default: _addmm}
+    known = {torch.ops.aten.addmm_: _addmm}
     with FlopCounterMode(display=False, custom_mapping=known) as counter:
         work()
     count = 1e-9 * counter.get_total_flops()
