@@ -105,14 +105,13 @@ def compiled_parts(spec: ModelSpec, module: nn.Module) -> Parts | None:
         spec: of the model.
         module: its networks.
     """
-    return find(_folder(_fingerprint(spec, module)))
+    folder = _folder(_fingerprint(spec, module))
+    return find(folder) if (folder / LABEL).is_file() else None
 
 
 @cache
 def find(folder: Path) -> Parts | None:
     """Load the package in a folder, or say once why not."""
-    if not (folder / LABEL).is_file():
-        return None
     reason = _objection(folder)
     if reason is None:
         try:

@@ -37,6 +37,7 @@ def model(
 ) -> LearnedModel:
     """A model that is compiled, from the command line."""
     small = learned(request.param)
+    assert compiled_parts(small.spec, small.module) is None
     file = tmp_path_factory.mktemp("models") / "model.pt"
     save_model(file, small.spec, small.module)
     result = in_process("compile", file)
