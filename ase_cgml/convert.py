@@ -13,8 +13,8 @@ from ase.neighborlist import build_neighbor_list, natural_cutoffs
 from numpy.typing import NDArray
 
 from cgml.config import BaseSpec
-from cgml.mapping import Mapping
-from cgml.topology import BOND, MolecularGraph
+from cgml.molecules.graph import BOND, MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 NM: float = units.nm
 """One nanometre in ASE's unit of length (Å)."""

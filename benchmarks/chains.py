@@ -24,9 +24,9 @@ from openmm import unit
 from timing import EXECUTIONS, compile_if_needed, in_turns, report, report_rate
 
 from cgml.export import load_model
-from cgml.mapping import Mapping
 from cgml.memory import keep_freed_memory
 from cgml.model import LearnedModel
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator, State
 from openmm_cgml.convert import graph_from_topology
 from openmm_cgml.testsystems import (

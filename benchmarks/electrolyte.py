@@ -38,13 +38,13 @@ from timing import (
 
 from cgml.config import Execution
 from cgml.export import load_model
-from cgml.mapping import Mapping
 from cgml.memory import keep_freed_memory
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.systems import Systems
 from cgml.propagator import Propagator, State
 from cgml.stepper import bind
-from cgml.systems import Systems
-from cgml.topology import MolecularGraph
 from openmm_cgml.beads import bead_system, bead_topology
 from openmm_cgml.convert import graph_from_topology, periodic_box
 from openmm_cgml.electrolyte import ElectrolyteProtocol, electrolyte_simulation

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from cgml import observables, statistics
 from cgml.files import replacing
-from cgml.frames import BeadTrajectory
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.graph import MolecularGraph
 from cgml.regression import NetworkOptions, fit_graph_network, fit_sequence_network
 from cgml.statistics import (
     Estimate,
@@ -27,7 +28,6 @@ from cgml.statistics import (
     relative_error,
     spearman,
 )
-from cgml.topology import MolecularGraph
 
 Floats = NDArray[np.float64]
 

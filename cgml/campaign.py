@@ -26,8 +26,8 @@ import torch
 
 from cgml import simulation
 from cgml.export import load_model
-from cgml.frames import BeadTrajectory
 from cgml.memory import keep_freed_memory
+from cgml.molecules.frames import BeadTrajectory
 from cgml.plan import PLAN, RunOptions
 from cgml.simulation import PARTS, Job, Outcome
 from cgml.trajectory import read_beads, write_beads

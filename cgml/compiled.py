@@ -26,12 +26,12 @@ from cgml.config import ModelSpec
 from cgml.files import replacing
 from cgml.graph import Beads, build_system
 from cgml.inference import FastNetworks, Parts
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.pairs import LANES, Layout, PairSearch
 from cgml.predictor import History
 from cgml.products import LEAST_ROWS, N_BEADS, N_LAYOUT, Part
-from cgml.topology import MolecularGraph
 
 LABEL = "built.json"
 """Says by what and for what a package was built; written last."""

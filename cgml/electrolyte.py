@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml import conductivity, residence, statistics, transport
-from cgml.box import Box, check_box
 from cgml.conductivity import Carrier, Conditions
+from cgml.molecules.box import Box, check_box
 from cgml.residence import Residence
 from cgml.statistics import Estimate
 from cgml.transport import Diffusivity, Displacement

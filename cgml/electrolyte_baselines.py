@@ -17,9 +17,9 @@ from sklearn.preprocessing import PolynomialFeatures
 from cgml import regression, transport
 from cgml.electrolyte import BoxRun, Electrolyte, displacements
 from cgml.files import replacing
+from cgml.molecules.graph import MolecularGraph
 from cgml.regression import NetworkOptions
 from cgml.statistics import Estimate, log10_error
-from cgml.topology import MolecularGraph
 from cgml.transport import Window
 
 Floats = NDArray[np.float64]

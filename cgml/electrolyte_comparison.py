@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml import statistics, structure, transport
-from cgml.box import widths
 from cgml.electrolyte import (
     BoxRun,
     Electrolyte,
@@ -24,6 +23,7 @@ from cgml.electrolyte import (
     contacts,
     displacements,
 )
+from cgml.molecules.box import widths
 from cgml.residence import Residence
 from cgml.statistics import Estimate
 from cgml.structure import RadialDistribution

@@ -27,10 +27,10 @@ from cgml.electrolyte_baselines import (
 )
 from cgml.electrolyte_comparison import Comparison, ComparisonOptions
 from cgml.evaluation import Cost, EvaluationOptions, Paths, check_mappings, run
-from cgml.frames import BeadTrajectory
 from cgml.model import LearnedModel
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.graph import MolecularGraph
 from cgml.statistics import Estimate, as_json
-from cgml.topology import MolecularGraph
 from cgml.transport import Window
 
 Floats = NDArray[np.float64]

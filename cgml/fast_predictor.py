@@ -10,6 +10,7 @@ from torch import nn
 
 from cgml.edges import N_STATIC
 from cgml.graph import Beads
+from cgml.molecules.rouse import apply_blocks
 from cgml.networks import from_lanes, length_and_direction, to_lanes
 from cgml.pairs import Layout, Pairs
 from cgml.predictor import History, Prediction
@@ -28,7 +29,6 @@ from cgml.products import (
     own_vectors,
     turns_of,
 )
-from cgml.rouse import apply_blocks
 
 
 class FastPredictor:

@@ -7,7 +7,7 @@ import torch
 from cgml.config import Execution, PublishedSpec
 from cgml.graphwm_model import build_published_system
 from cgml.graphwm_stepper import PublishedStepper
-from cgml.systems import Systems
+from cgml.molecules.systems import Systems
 
 
 class PublishedAdapter:

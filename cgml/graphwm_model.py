@@ -17,8 +17,8 @@ from cgml.graphwm_networks import (
     PublishedHead,
     PublishedScore,
 )
-from cgml.mapping import Mapping
-from cgml.topology import bond_type_index, type_index
+from cgml.molecules.graph import bond_type_index, type_index
+from cgml.molecules.mapping import Mapping
 
 _ATOMIC_WEIGHTS = """
 H 1.008  He 4.002602  Li 6.94  Be 9.0121831  B 10.81  C 12.011  N 14.007  O 15.999

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
-from cgml.frames import BeadTrajectory
-from cgml.mapping import Mapping
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.mapping import Mapping
 
 VERSION = 1
 """Version of the group /cgml."""

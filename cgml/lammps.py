@@ -19,7 +19,7 @@ import numpy as np
 from mdtraj.core.element import Element
 from numpy.typing import NDArray
 
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
 from cgml.units import ANGSTROM, FEMTOSECOND
 
 MASS_TOLERANCE = 0.015

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cgml.config import ModelSpec, TrainingConfig
 from cgml.dataset import Batch
-from cgml.frames import BeadTrajectory, boxes_of
 from cgml.model import LearnedModel, Model
+from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.noise import generator
 from cgml.observables import bond_lengths, squared_radius_of_gyration
 from cgml.predictor import gaussian_loss, project, whiten

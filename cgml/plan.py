@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cgml.config import FAST, Execution
 from cgml.files import replacing
-from cgml.frames import BeadTrajectory
+from cgml.molecules.frames import BeadTrajectory
 
 PLAN = "run.json"
 

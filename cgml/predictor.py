@@ -8,6 +8,7 @@ from torch import nn
 from cgml.config import NetworkConfig
 from cgml.edges import N_STATIC, Edges, edge_vectors
 from cgml.graph import Beads
+from cgml.molecules.rouse import apply_blocks
 from cgml.networks import (
     MLP,
     Interaction,
@@ -20,7 +21,6 @@ from cgml.networks import (
     length_and_direction,
     to_lanes,
 )
-from cgml.rouse import apply_blocks
 
 
 class History(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal, Self
 
 from cgml.config import BaseSpec
-from cgml.mapping import Mapping
-from cgml.topology import BOND, MolecularGraph
+from cgml.molecules.graph import BOND, MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.trajectory import (
     BeadTrajectory,
     LammpsOptions,

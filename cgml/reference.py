@@ -9,9 +9,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.frames import BeadTrajectory
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 _CHAINS = ("x", "types", "rg2", "x0", "meta")
 _BOX = ("x", "kind", "chain", "seq", "box", "meta")

@@ -23,6 +23,7 @@ from torch import nn
 from cgml.config import NetworkConfig, Refinement
 from cgml.edges import Edges, edge_vectors
 from cgml.graph import Beads
+from cgml.molecules.rouse import apply_blocks
 from cgml.networks import (
     MLP,
     Interaction,
@@ -35,7 +36,6 @@ from cgml.networks import (
     to_lanes,
 )
 from cgml.predictor import Prediction, centre_offsets, project, unwhiten
-from cgml.rouse import apply_blocks
 
 
 class Condition(NamedTuple):

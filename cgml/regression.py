@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 from torch import nn
 
-from cgml.topology import MolecularGraph, type_index
+from cgml.molecules.graph import MolecularGraph, type_index
 
 Floats = NDArray[np.float64]
 Data = tuple[Sequence[MolecularGraph], Floats]

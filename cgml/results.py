@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
-from cgml.frames import BeadTrajectory
 from cgml.guards import GUARDS
+from cgml.molecules.frames import BeadTrajectory
 from cgml.observables import bond_lengths, squared_radius_of_gyration
 from cgml.parts import Part
 from cgml.trajectory import TrajectoryWriter, write_topology

@@ -14,12 +14,12 @@ from cgml.graph import Atoms, Beads, build_system, join_beads
 from cgml.graphwm_adapter import PublishedAdapter
 from cgml.inference import FastNetworks
 from cgml.model import LearnedModel
+from cgml.molecules.rouse import apply_blocks
+from cgml.molecules.systems import Systems
 from cgml.pairs import Neighbours, PairSearch
 from cgml.plain import Networks, PlainNetworks, next_positions
 from cgml.predictor import History, Prediction, whiten
 from cgml.refiner import n_draws
-from cgml.rouse import apply_blocks
-from cgml.systems import Systems
 
 Parts = TypeVar("Parts", Atoms, Beads)
 View = tuple[torch.Tensor, Neighbours]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import uniform_filter1d
 
-from cgml.box import Box, check_box, widths
+from cgml.molecules.box import Box, check_box, widths
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]

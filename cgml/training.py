@@ -26,7 +26,7 @@ from cgml.dataset import Batch, WindowDataset, check_disjoint
 from cgml.export import save_model
 from cgml.files import replacing
 from cgml.learner import Learner
-from cgml.mapping import Mapping
+from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, read_systems
 from cgml.scales import fit_prior, measure
 from cgml.trajectory import BeadTrajectory

@@ -14,20 +14,20 @@ from mdtraj.utils import lengths_and_angles_to_box_vectors
 from numpy.typing import NDArray
 
 from cgml import dcd
-from cgml.box import Box, reduce
 from cgml.dcd import Frames
-from cgml.frames import (
+from cgml.h5md import read_beads, write_beads
+from cgml.lammps import LammpsOptions, molecular_graph, read_data
+from cgml.lammps_dump import read_dump
+from cgml.molecules.box import Box, reduce
+from cgml.molecules.frames import (
     BeadTrajectory,
     Trajectory,
     coarsen,
     whole_paths,
     whole_start,
 )
-from cgml.h5md import read_beads, write_beads
-from cgml.lammps import LammpsOptions, molecular_graph, read_data
-from cgml.lammps_dump import read_dump
+from cgml.molecules.graph import MolecularGraph, from_mdtraj
 from cgml.reference import read_reference
-from cgml.topology import MolecularGraph, from_mdtraj
 from cgml.writer import TrajectoryWriter, write_topology
 
 _HDF5 = (".h5", ".hdf5")
@@ -117,7 +117,7 @@ def read_topology(
 
     Args:
         path: PDB (with CONECT records), mmCIF, PRMTOP, PSF, GRO, HDF5, LAMMPS data, ...
-        masses: particle type -> mass, Da; see `cgml.topology.from_mdtraj`.
+        masses: particle type -> mass, Da; see `cgml.molecules.graph.from_mdtraj`.
         lammps: what LAMMPS files do not say of themselves.
 
     Raises:

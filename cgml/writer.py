@@ -10,10 +10,10 @@ from mdtraj.formats import XTCTrajectoryFile
 from numpy.typing import NDArray
 
 from cgml import dcd, h5md
-from cgml.box import Box, check_box
 from cgml.files import replacing
-from cgml.frames import spacing
-from cgml.mapping import Mapping
+from cgml.molecules.box import Box, check_box
+from cgml.molecules.frames import spacing
+from cgml.molecules.mapping import Mapping
 from cgml.units import ANGSTROM
 
 _PDB_LARGEST = 999.0  # Angstrom: eight columns with three decimals and a sign
@@ -39,7 +39,7 @@ class TrajectoryWriter:
 
     Example:
         >>> import tempfile
-        >>> from cgml.topology import MolecularGraph
+        >>> from cgml.molecules.graph import MolecularGraph
         >>> graph = MolecularGraph.create("AA", [1.0, 1.0], [[0, 1]])
         >>> path = Path(tempfile.mkdtemp()) / "a.dcd"
         >>> with TrajectoryWriter(path, Mapping.from_labels(graph, [0, 1])) as writer:

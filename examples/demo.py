@@ -18,7 +18,7 @@ import numpy as np
 from openmm import app, unit
 
 from cgml.export import load_model
-from cgml.mapping import Mapping
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator
 from cgml.statistics import autocorrelation, mean_estimate
 from openmm_cgml import LearnedCGIntegrator

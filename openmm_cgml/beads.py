@@ -8,10 +8,10 @@ import openmm
 from numpy.typing import ArrayLike
 from openmm import app, unit
 
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import GuardPolicy
-from cgml.topology import MolecularGraph
 from openmm_cgml.convert import in_nanometers
 from openmm_cgml.integrator import LearnedCGIntegrator
 

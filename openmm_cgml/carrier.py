@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.frames import whole_beads
-from cgml.mapping import Mapping
+from cgml.molecules.frames import whole_beads
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator, State
 
 

@@ -12,10 +12,10 @@ from openmm import app, unit
 
 from cgml.config import FAST, Execution
 from cgml.export import load_model
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import GuardPolicy, Propagator
-from cgml.topology import MolecularGraph
 from openmm_cgml import convert
 from openmm_cgml.carrier import Carrier
 from openmm_cgml.history import ARMED, History

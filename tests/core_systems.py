@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from cgml.config import ModelSpec
 from cgml.graph import Beads, SystemGraph
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel, Model
-from cgml.rouse import gained_variance, laplacian_modes, retention
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.rouse import gained_variance, laplacian_modes, retention
 from cgml.trajectory import BeadTrajectory
 
 MASSES = {"A": 1.0, "B": 2.0, "C": 1.5, "D": 3.0}

@@ -10,7 +10,7 @@ from openmm import app, unit
 from openmm_systems import positions_of
 
 from ase_cgml.calculator import CGMLDynamics
-from cgml.box import wrap
+from cgml.molecules.box import wrap
 from cgml.propagator import Propagator
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.beads import bead_topology

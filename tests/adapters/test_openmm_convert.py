@@ -4,8 +4,8 @@ import pytest
 from openmm import app, unit
 from openmm_systems import chain, loaded, positions_of
 
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from openmm_cgml import bead_simulation, convert
 from openmm_cgml.beads import bead_system, bead_topology
 

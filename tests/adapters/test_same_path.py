@@ -18,7 +18,7 @@ from openmm import unit
 
 from ase_cgml import CGMLDynamics
 from cgml.export import load_model
-from cgml.mapping import Mapping
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator
 from openmm_cgml.integrator import LearnedCGIntegrator
 

@@ -18,11 +18,11 @@ from core_systems import (
 from cgml.config import ModelSpec
 from cgml.edges import find_edges
 from cgml.graph import build_system
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.predictor import History, Prediction
 from cgml.propagator import Propagator, State
-from cgml.topology import MolecularGraph
 
 MAPPING = mixture()
 N = MAPPING.n_beads

@@ -7,10 +7,10 @@ from core_systems import chain, coil, learned, mixture, rouse_only, small_spec
 
 from cgml import units
 from cgml.config import ModelSpec, Refinement
-from cgml.mapping import Mapping
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.rouse import laplacian_modes
 from cgml.propagator import Propagator
 from cgml.refiner import sample
-from cgml.rouse import laplacian_modes
 
 N_REPLICAS = 300
 PLAIN = Refinement(sampler="none")

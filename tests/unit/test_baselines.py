@@ -5,10 +5,10 @@ import pytest
 
 from cgml import baselines, regression
 from cgml.baselines import Labelled, Prediction
-from cgml.frames import BeadTrajectory
-from cgml.mapping import Mapping
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.regression import NetworkOptions
-from cgml.topology import MolecularGraph
 
 SMALL = NetworkOptions(width=8, n_rounds=2, n_members=1, n_epochs=20, patience=20)
 

@@ -4,7 +4,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cgml.box import check_box, images, minimum_image, reduce, unwrap, widths, wrap
+from cgml.molecules.box import (
+    check_box,
+    images,
+    minimum_image,
+    reduce,
+    unwrap,
+    widths,
+    wrap,
+)
 
 CUBE = np.diag([3.0, 3.0, 3.0])
 BRICK = np.diag([2.0, 3.0, 5.0])
@@ -98,7 +106,10 @@ def test_reduced_boxes_stay() -> None:
         (np.diag([1.0, 1.0, 0.0]), "reduced form"),
         (np.diag([1.0, -1.0, 1.0]), "reduced form"),
         (SKEW.T, "reduced form"),
-        ([[3, 0, 0], [1.6, 3, 0], [0, 0, 3]], "reduced form .* cgml.box.reduce"),
+        (
+            [[3, 0, 0], [1.6, 3, 0], [0, 0, 3]],
+            "reduced form .* cgml.molecules.box.reduce",
+        ),
         ([[3, 0, 0], [0, 3, 0], [0, -1.6, 3]], "tilts at most half"),
     ],
 )

@@ -10,8 +10,8 @@ from core_systems import chain, coil, learned, mixture, small_spec
 from cgml.capture import CapturedStep
 from cgml.config import Execution
 from cgml.edges import EdgeSearch
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator
 
 CUBE = np.diag([6.0, 6.0, 6.0])

@@ -14,9 +14,9 @@ from core_systems import (
 
 from cgml.config import AugmentationConfig, ModelSpec
 from cgml.dataset import Batch, WindowDataset, check_disjoint
-from cgml.mapping import Mapping
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.scales import centred, fit_prior, measure, stride_of
-from cgml.topology import MolecularGraph
 from cgml.trajectory import BeadTrajectory
 
 CHAIN = chain()

@@ -9,7 +9,7 @@ import pytest
 from openmm import app, unit
 
 from cgml import dcd
-from cgml.box import reduce
+from cgml.molecules.box import reduce
 
 BRICK = np.diag([2.0, 3.0, 5.0])
 SKEW = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])

@@ -8,8 +8,8 @@ from cgml import electrolyte_baselines as baselines
 from cgml import regression
 from cgml.electrolyte import BoxRun
 from cgml.electrolyte_baselines import Labelled, Prediction
+from cgml.molecules.graph import MolecularGraph
 from cgml.regression import NetworkOptions
-from cgml.topology import MolecularGraph
 
 SPECIES = ["cation", "anion"]
 WINDOW = (4.0, 32.0)

@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cgml.box import wrap
-from cgml.frames import (
+from cgml.molecules.box import wrap
+from cgml.molecules.frames import (
     BeadTrajectory,
     Trajectory,
     coarsen,
@@ -13,8 +13,8 @@ from cgml.frames import (
     whole_paths,
     whole_start,
 )
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 

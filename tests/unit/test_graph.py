@@ -17,9 +17,9 @@ from cgml.graph import (
     join_atoms,
     join_beads,
 )
-from cgml.mapping import Mapping
-from cgml.rouse import kernels
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.rouse import kernels
 
 MEAN_MASS = np.mean(list(MASSES.values()))
 

@@ -17,10 +17,10 @@ from cgml.graphwm_import import Origin, import_checkpoint
 from cgml.graphwm_model import build_published_system
 from cgml.graphwm_stepper import PublishedStepper
 from cgml.guards import GuardError
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator
-from cgml.topology import MolecularGraph
 
 UNIT = units.ANGSTROM
 BOX = np.array([[1.6, 0.0, 0.0], [0.3, 1.5, 0.0], [-0.4, 0.2, 1.7]])

@@ -35,8 +35,8 @@ from cgml.graphwm_model import (
 from cgml.graphwm_neighbours import NeighbourList
 from cgml.graphwm_networks import PublishedEdges
 from cgml.graphwm_stepper import PublishedStepper, noise_levels
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 SAMPLES = Path(
     os.environ.get(

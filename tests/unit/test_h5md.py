@@ -6,10 +6,10 @@ import MDAnalysis
 import numpy as np
 import pytest
 
-from cgml.frames import BeadTrajectory
 from cgml.h5md import read_beads, write_beads
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.writer import write_topology
 
 SKEW = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])

@@ -10,13 +10,13 @@ from core_systems import chain, coil, learned, mixture, small_spec
 from cgml.config import Execution
 from cgml.export import bundled_models, load_model
 from cgml.graph import build_system
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.networks import Interaction, VectorReadout
 from cgml.pairs import PairSearch, lay_out
 from cgml.products import Messages, Readout
 from cgml.propagator import Propagator, State
-from cgml.topology import MolecularGraph
 
 PLAIN, SHORT = Execution(plain=True), Execution(precision="bfloat16")
 CUBE = np.diag([6.0, 6.0, 6.0])

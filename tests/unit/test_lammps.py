@@ -24,9 +24,9 @@ from lammps_files import (
     write,
 )
 
-from cgml.box import reduce
 from cgml.lammps import LammpsOptions, molecular_graph, read_data
 from cgml.lammps_dump import read_dump
+from cgml.molecules.box import reduce
 from cgml.trajectory import read, read_topology
 
 BOXES = {"brick": BRICK, "skew": SKEW, "left": LEFT}

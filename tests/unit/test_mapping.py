@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 
 def branched() -> Mapping:

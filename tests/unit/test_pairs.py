@@ -7,7 +7,7 @@ from core_systems import chain, coil, mixture, small_spec
 
 from cgml.edges import Edges, find_edges
 from cgml.graph import Beads, build_system, join_beads
-from cgml.mapping import Mapping
+from cgml.molecules.mapping import Mapping
 from cgml.pairs import LANES, Layout, Pairs, PairSearch, lay_out
 
 CUBE = np.diag([6.0, 6.0, 6.0])

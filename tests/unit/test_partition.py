@@ -4,10 +4,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from cgml import partition as module
-from cgml.mapping import Mapping
-from cgml.partition import partition
-from cgml.topology import MolecularGraph, components
+from cgml.molecules import partition as module
+from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.partition import partition
 
 Edges = list[tuple[int, int]]
 METHODS: list[Literal["recursive", "kway"]] = ["recursive", "kway"]

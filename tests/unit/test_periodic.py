@@ -7,16 +7,16 @@ import pytest
 import torch
 from core_systems import chain, learned, mixture, small_spec
 
-from cgml.box import wrap
 from cgml.dataset import WindowDataset
 from cgml.edges import edge_vectors, find_edges
-from cgml.frames import BeadTrajectory
 from cgml.graph import build_system, join_beads
 from cgml.guards import GuardError
-from cgml.mapping import Mapping
+from cgml.molecules.box import wrap
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator, State
 from cgml.scales import measure, near_origin
-from cgml.topology import MolecularGraph
 
 CUBE = np.diag([6.0, 6.0, 6.0])
 SKEWED = np.array([[6.0, 0.0, 0.0], [2.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])

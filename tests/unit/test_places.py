@@ -7,11 +7,11 @@ from core_systems import learned, small_spec
 from scipy.optimize import minimize
 
 from cgml.graph import build_system, join_beads
-from cgml.mapping import Mapping
-from cgml.places import depths, type_centres
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.places import depths, type_centres
 from cgml.predictor import centre_offsets
 from cgml.propagator import Propagator
-from cgml.topology import MolecularGraph
 
 RNG = np.random.default_rng(5)
 

@@ -13,10 +13,10 @@ from core_systems import (
 )
 
 from cgml.guards import GuardError
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator, State
-from cgml.topology import MolecularGraph
 
 CHAIN, MIXTURE, LONG = chain(), mixture(), chain("ABCD" * 9)
 ANY_SIZE = [CHAIN, LONG, MIXTURE, chain("AB"), LONG, CHAIN, CHAIN]

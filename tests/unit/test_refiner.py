@@ -16,8 +16,8 @@ from core_systems import (
 from cgml.config import Refinement
 from cgml.edges import find_edges
 from cgml.graph import Beads, build_system, join_beads
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.mapping import Mapping
 from cgml.predictor import History, project, unwhiten
 from cgml.refiner import denoising_loss, n_draws, noise_levels, sample
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cgml import residence
-from cgml.box import minimum_image
+from cgml.molecules.box import minimum_image
 from cgml.residence import Contacts
 
 BOX = 3.0 * np.eye(3)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cgml.config import RousePrior
-from cgml.rouse import (
+from cgml.molecules.rouse import (
     apply_blocks,
     gained_variance,
     kernels,

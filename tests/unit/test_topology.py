@@ -4,7 +4,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgml.topology import (
+from cgml.molecules.graph import (
     MolecularGraph,
     bond_type_index,
     breadth_first_levels,

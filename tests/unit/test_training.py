@@ -6,8 +6,8 @@ from core_systems import chain, coil, frames_of, rouse_frames, small_spec
 from cgml.config import ModelSpec, TrainingConfig
 from cgml.dataset import Batch, WindowDataset
 from cgml.learner import Learner
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.training import (
     WholeFileCheckpoints,
     WindowModule,

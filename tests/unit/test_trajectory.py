@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cgml import trajectory as public
-from cgml.box import wrap
-from cgml.topology import MolecularGraph, from_mdtraj
+from cgml.molecules.box import wrap
+from cgml.molecules.graph import MolecularGraph, from_mdtraj
 from cgml.trajectory import read, read_topology
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])

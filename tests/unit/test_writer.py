@@ -10,8 +10,8 @@ from openmm import app, unit
 
 from cgml import writer as module
 from cgml.h5md import read_beads
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.trajectory import read
 from cgml.writer import TrajectoryWriter, write_topology
 

@@ -18,8 +18,8 @@ from core_systems import idle_model
 
 from cgml import campaign, simulation
 from cgml.export import load_model, save_model
-from cgml.frames import BeadTrajectory
 from cgml.guards import GuardError
+from cgml.molecules.frames import BeadTrajectory
 from cgml.observables import squared_radius_of_gyration
 from cgml.plan import RunOptions, divide
 from cgml.propagator import Propagator

@@ -15,10 +15,10 @@ from cgml import compiled
 from cgml.compiled import compiled_parts
 from cgml.config import Execution
 from cgml.export import save_model
-from cgml.mapping import Mapping
 from cgml.model import LearnedModel
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator
-from cgml.topology import MolecularGraph
 
 pytestmark = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler"

@@ -12,10 +12,10 @@ from openmm import app, unit
 
 from ase_cgml import CGMLDynamics, bead_atoms
 from cgml.export import load_model, read_spec
-from cgml.mapping import Mapping
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, read_systems
 from cgml.propagator import Propagator
-from cgml.topology import MolecularGraph
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.beads import bead_system, bead_topology
 

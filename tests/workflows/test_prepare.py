@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cgml.export import read_spec
-from cgml.mapping import Mapping
+from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, parse_type_names, parse_values
 from cgml.trajectory import read_beads, read_reference
 

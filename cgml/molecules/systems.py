@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgml.box import check_box
-from cgml.mapping import Mapping
+from cgml.molecules.box import check_box
+from cgml.molecules.mapping import Mapping
 
 
 class Systems:

@@ -15,7 +15,7 @@ import numpy as np
 import pymetis
 from numpy.typing import NDArray
 
-from cgml.topology import MolecularGraph, components
+from cgml.molecules.graph import MolecularGraph, components
 
 Labels: TypeAlias = NDArray[np.int64]
 Neighbours: TypeAlias = list[list[int]]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.sparse import block_array, coo_array, csr_array
 from scipy.sparse.linalg import splu
 
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 LEAST_WEIGHT = 1e-3  # of a bead in the expected position of an atom; others are left
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.box import Box, check_box, images, unwrap
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph, breadth_first_levels
+from cgml.molecules.box import Box, check_box, images, unwrap
+from cgml.molecules.graph import MolecularGraph, breadth_first_levels
+from cgml.molecules.mapping import Mapping
 
 _CHUNK = 1 << 20  # coordinates worked on at once
 

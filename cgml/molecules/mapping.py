@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 
 from cgml.config import BaseSpec
 from cgml.files import replacing
-from cgml.partition import partition
-from cgml.topology import MolecularGraph, components
+from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.partition import partition
 
 FORMAT = "cgml mapping"
 VERSION = 1

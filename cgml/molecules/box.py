@@ -43,7 +43,7 @@ def check_box(box: ArrayLike, cutoff: float | None = None) -> Box:
     ):
         raise ValueError(
             "a box must be in reduced form (a along x, b in the xy plane, positive "
-            "diagonal, tilts at most half), use cgml.box.reduce, got "
+            "diagonal, tilts at most half), use cgml.molecules.box.reduce, got "
             f"{vectors.tolist()}"
         )
     if cutoff is not None and widths(vectors).min() < 2.0 * cutoff:
