@@ -34,6 +34,7 @@ from cgml.config import (
     RousePrior,
     Statistics,
 )
+from cgml.formats.trajectory import BeadTrajectory
 from cgml.graphwm import HyperParameters, NetworkSizes
 from cgml.graphwm_fast import evaluator
 from cgml.graphwm_model import (
@@ -48,7 +49,6 @@ from cgml.memory import keep_freed_memory
 from cgml.model import LearnedModel, Model
 from cgml.preparation import Coarsening, read_systems
 from cgml.propagator import Propagator
-from cgml.trajectory import BeadTrajectory
 
 PUBLISHED_GRAPH, PUBLISHED_NETWORK = 1.37, 0.22  # s of one evaluation, one thread
 PUBLISHED_STEP = 318.0  # s

@@ -130,7 +130,7 @@ def prepare(
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
     """
     from cgml import preparation
-    from cgml.trajectory import LammpsOptions
+    from cgml.formats.trajectory import LammpsOptions
 
     written = preparation.prepare(
         trajectories,

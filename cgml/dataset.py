@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from cgml.config import AugmentationConfig, ModelSpec
 from cgml.edges import Edges, find_edges
+from cgml.formats.trajectory import BeadTrajectory
 from cgml.graph import (
     Atoms,
     Beads,
@@ -20,7 +21,6 @@ from cgml.graph import (
 )
 from cgml.predictor import History
 from cgml.scales import centred, near_origin, stride_of
-from cgml.trajectory import BeadTrajectory
 
 
 class Share(NamedTuple):

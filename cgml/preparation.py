@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from cgml.config import BaseSpec
-from cgml.molecules.graph import BOND, MolecularGraph
-from cgml.molecules.mapping import Mapping
-from cgml.trajectory import (
+from cgml.formats.trajectory import (
     BeadTrajectory,
     LammpsOptions,
     coarsen,
@@ -21,6 +19,8 @@ from cgml.trajectory import (
     read_topology,
     write_beads,
 )
+from cgml.molecules.graph import BOND, MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 ARRAYS = ".npz"
 BEADS = ".h5md"

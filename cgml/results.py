@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
+from cgml.formats.trajectory import TrajectoryWriter, write_topology
 from cgml.guards import GUARDS
 from cgml.molecules.frames import BeadTrajectory
 from cgml.observables import bond_lengths, squared_radius_of_gyration
 from cgml.parts import Part
-from cgml.trajectory import TrajectoryWriter, write_topology
 
 RADII = "radius_of_gyration.csv"
 RESULTS = "results.csv"

@@ -17,10 +17,10 @@ from openmm import app, unit
 
 from cgml.config import TrainingConfig
 from cgml.export import load_model
+from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
 from cgml.preparation import Coarsening, prepare
 from cgml.propagator import Propagator
 from cgml.training import fit
-from cgml.trajectory import TrajectoryWriter, read_beads, write_topology
 
 FOLDER = Path("oligomer")
 CONFIG = """

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from cgml.formats.trajectory import read_reference
 from cgml.progress import progress
-from cgml.trajectory import read_reference
 from openmm_cgml.electrolyte import ElectrolyteProtocol, simulate_boxes
 from openmm_cgml.testsystems import electrolyte_sequence
 

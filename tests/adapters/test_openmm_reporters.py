@@ -10,7 +10,7 @@ from MDAnalysis.coordinates.XTC import XTCReader
 from openmm import app, unit
 from openmm_systems import LEVELS, PLATFORMS, positions_of, simulate
 
-from cgml import trajectory
+from cgml.formats import trajectory
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)
 

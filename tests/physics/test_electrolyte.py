@@ -6,8 +6,8 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from cgml.reference import read_reference
-from cgml.trajectory import read_topology
+from cgml.formats.arrays import read_reference
+from cgml.formats.trajectory import read_topology
 from openmm_cgml import electrolyte as reference_md
 from openmm_cgml.convert import graph_from_topology
 from openmm_cgml.electrolyte import ElectrolyteProtocol

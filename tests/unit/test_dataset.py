@@ -14,10 +14,10 @@ from core_systems import (
 
 from cgml.config import AugmentationConfig, ModelSpec
 from cgml.dataset import Batch, WindowDataset, check_disjoint
+from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.scales import centred, fit_prior, measure, stride_of
-from cgml.trajectory import BeadTrajectory
 
 CHAIN = chain()
 BASE = coil(CHAIN)

@@ -8,7 +8,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from cgml import dcd
+from cgml.formats import dcd
 from cgml.molecules.box import reduce
 
 BRICK = np.diag([2.0, 3.0, 5.0])

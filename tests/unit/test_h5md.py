@@ -6,11 +6,11 @@ import MDAnalysis
 import numpy as np
 import pytest
 
-from cgml.h5md import read_beads, write_beads
+from cgml.formats.h5md import read_beads, write_beads
+from cgml.formats.writer import write_topology
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.writer import write_topology
 
 SKEW = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 

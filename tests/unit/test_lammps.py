@@ -24,10 +24,10 @@ from lammps_files import (
     write,
 )
 
-from cgml.lammps import LammpsOptions, molecular_graph, read_data
-from cgml.lammps_dump import read_dump
+from cgml.formats.lammps import LammpsOptions, molecular_graph, read_data
+from cgml.formats.lammps_dump import read_dump
+from cgml.formats.trajectory import read, read_topology
 from cgml.molecules.box import reduce
-from cgml.trajectory import read, read_topology
 
 BOXES = {"brick": BRICK, "skew": SKEW, "left": LEFT}
 STEP = LammpsOptions(md_step=2.0)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cgml.reference import read_reference
+from cgml.formats.arrays import read_reference
 
 
 def write(path: Path, *, group: int, **changes: Any) -> dict[str, np.ndarray]:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cgml.formats.arrays import read_reference
+from cgml.formats.trajectory import read_beads
 from cgml.preparation import Coarsening, prepare, read_systems
-from cgml.reference import read_reference
-from cgml.trajectory import read_beads
 
 N_CHAINS, SEQUENCE, IONS, EDGE = 3, "EXXEEXEEEX", "++--", 6.5
 

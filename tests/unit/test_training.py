@@ -5,6 +5,7 @@ from core_systems import chain, coil, frames_of, rouse_frames, small_spec
 
 from cgml.config import ModelSpec, TrainingConfig
 from cgml.dataset import Batch, WindowDataset
+from cgml.formats.trajectory import BeadTrajectory
 from cgml.learner import Learner
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -14,7 +15,6 @@ from cgml.training import (
     load_frames,
     make_spec,
 )
-from cgml.trajectory import BeadTrajectory
 
 MOLECULES = [chain("AABBCCDD"), chain("ABCDABCD"), chain("DDCCBBAADD")]
 

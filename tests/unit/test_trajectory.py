@@ -5,10 +5,10 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgml import trajectory as public
+from cgml.formats import trajectory as public
+from cgml.formats.trajectory import read, read_topology
 from cgml.molecules.box import wrap
 from cgml.molecules.graph import MolecularGraph, from_mdtraj
-from cgml.trajectory import read, read_topology
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
-from cgml import writer as module
-from cgml.h5md import read_beads
+from cgml.formats import writer as module
+from cgml.formats.h5md import read_beads
+from cgml.formats.trajectory import read
+from cgml.formats.writer import TrajectoryWriter, write_topology
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.trajectory import read
-from cgml.writer import TrajectoryWriter, write_topology
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 SUFFIXES = [".dcd", ".xtc", ".h5md"]

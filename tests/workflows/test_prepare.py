@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cgml.export import read_spec
+from cgml.formats.trajectory import read_beads, read_reference
 from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, parse_type_names, parse_values
-from cgml.trajectory import read_beads, read_reference
 
 N_ATOMS = 20
 

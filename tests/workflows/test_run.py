@@ -19,11 +19,11 @@ from workflow_tools import command, environment
 
 from cgml import simulation
 from cgml.export import load_model, save_model
+from cgml.formats.trajectory import read_beads, read_reference
 from cgml.guards import GuardError
 from cgml.parts import find_parts
 from cgml.plan import RunOptions
 from cgml.propagator import Propagator
-from cgml.trajectory import read_beads, read_reference
 
 STEP = 20.0  # ps, of the tiny model
 GROUP = Path("parts", "0000")  # of a run in one process

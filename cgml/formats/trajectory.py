@@ -13,11 +13,13 @@ from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
 from mdtraj.utils import lengths_and_angles_to_box_vectors
 from numpy.typing import NDArray
 
-from cgml import dcd
-from cgml.dcd import Frames
-from cgml.h5md import read_beads, write_beads
-from cgml.lammps import LammpsOptions, molecular_graph, read_data
-from cgml.lammps_dump import read_dump
+from cgml.formats import dcd
+from cgml.formats.arrays import read_reference
+from cgml.formats.dcd import Frames
+from cgml.formats.h5md import read_beads, write_beads
+from cgml.formats.lammps import LammpsOptions, molecular_graph, read_data
+from cgml.formats.lammps_dump import read_dump
+from cgml.formats.writer import TrajectoryWriter, write_topology
 from cgml.molecules.box import Box, reduce
 from cgml.molecules.frames import (
     BeadTrajectory,
@@ -27,8 +29,6 @@ from cgml.molecules.frames import (
     whole_start,
 )
 from cgml.molecules.graph import MolecularGraph, from_mdtraj
-from cgml.reference import read_reference
-from cgml.writer import TrajectoryWriter, write_topology
 
 _HDF5 = (".h5", ".hdf5")
 _DATA = (".data", ".lmp", ".lammps")  # these and dumps may be compressed (.gz)

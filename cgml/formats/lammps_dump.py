@@ -1,4 +1,4 @@
-"""LAMMPS text dumps, frame by frame; see `cgml.lammps` for why this is own code.
+"""LAMMPS text dumps, frame by frame; see `cgml.formats.lammps` for why this is own code.
 
 | columns | positions |
 |---|---|
@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.lammps import BROKEN, TIME_UNITS, LammpsOptions, open_text
+from cgml.formats.lammps import BROKEN, TIME_UNITS, LammpsOptions, open_text
 from cgml.units import ANGSTROM
 
 _FLAGS = ("ix", "iy", "iz")

@@ -9,8 +9,8 @@ import numpy as np
 from mdtraj.formats import XTCTrajectoryFile
 from numpy.typing import NDArray
 
-from cgml import dcd, h5md
 from cgml.files import replacing
+from cgml.formats import dcd, h5md
 from cgml.molecules.box import Box, check_box
 from cgml.molecules.frames import spacing
 from cgml.molecules.mapping import Mapping
