@@ -25,8 +25,8 @@ from timing import EXECUTIONS, compile_if_needed, in_turns, report, report_rate
 
 from cgml.export import load_model
 from cgml.memory import keep_freed_memory
-from cgml.model import LearnedModel
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator, State
 from openmm_cgml.convert import graph_from_topology
 from openmm_cgml.testsystems import (

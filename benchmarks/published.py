@@ -46,7 +46,7 @@ from cgml.graphwm_model import (
 from cgml.graphwm_neighbours import NeighbourList
 from cgml.graphwm_stepper import SKIN, noise_levels
 from cgml.memory import keep_freed_memory
-from cgml.model import LearnedModel, Model
+from cgml.network.model import LearnedModel, Model
 from cgml.preparation import Coarsening, read_systems
 from cgml.propagator import Propagator
 

@@ -502,8 +502,8 @@ def compile_networks(model: Model) -> None:
     For example:
         cgml compile polymer-electrolyte
     """
-    from cgml.compiled import compile_model
     from cgml.export import load_model
+    from cgml.network.compiled import compile_model
 
     with _err.status("compiling"):
         folder = compile_model(load_model(model))

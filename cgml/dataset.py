@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import Dataset
 
 from cgml.config import AugmentationConfig, ModelSpec
-from cgml.edges import Edges, find_edges
 from cgml.formats.trajectory import BeadTrajectory
-from cgml.graph import (
+from cgml.network.edges import Edges, find_edges
+from cgml.network.inputs import (
     Atoms,
     Beads,
     SystemGraph,
@@ -19,7 +19,7 @@ from cgml.graph import (
     join_atoms,
     join_beads,
 )
-from cgml.predictor import History
+from cgml.network.predictor import History
 from cgml.scales import centred, near_origin, stride_of
 
 

@@ -27,9 +27,9 @@ from cgml.electrolyte_baselines import (
 )
 from cgml.electrolyte_comparison import Comparison, ComparisonOptions
 from cgml.evaluation import Cost, EvaluationOptions, Paths, check_mappings, run
-from cgml.model import LearnedModel
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
+from cgml.network.model import LearnedModel
 from cgml.statistics import Estimate, as_json
 from cgml.transport import Window
 

@@ -19,7 +19,7 @@ from torch import nn
 from cgml.config import BaseSpec, ModelSpec, PublishedSpec
 from cgml.files import replacing
 from cgml.graphwm_model import PublishedModel
-from cgml.model import LearnedModel, Model
+from cgml.network.model import LearnedModel, Model
 
 FORMAT = 1
 SPEC_FILE = "spec.json"

@@ -11,7 +11,7 @@ from cgml.molecules.systems import Systems
 
 
 class PublishedAdapter:
-    """A published model as a `cgml.stepper.Stepper`.
+    """A published model as a `cgml.network.stepper.Stepper`.
 
     Args:
         module: networks.
@@ -54,7 +54,7 @@ class PublishedAdapter:
         n_known: torch.Tensor,
         draws: torch.Tensor,
     ) -> torch.Tensor:
-        """Displacement of one step; see `cgml.stepper.Stepper`.
+        """Displacement of one step; see `cgml.network.stepper.Stepper`.
 
         Earlier displacements that are not known count as zero, as if the beads had
         been at rest.
@@ -68,7 +68,7 @@ class PublishedAdapter:
         displacements: torch.Tensor,
         n_known: torch.Tensor,
     ) -> torch.Tensor:
-        """Radius of gyration of each molecule; see `cgml.stepper.Stepper`.
+        """Radius of gyration of each molecule; see `cgml.network.stepper.Stepper`.
 
         Raises:
             ValueError: A replica has several molecules, or there is no such head.

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from cgml.config import FAST, Execution
-from cgml.graph import Atoms
 from cgml.graphwm import HyperParameters
 from cgml.graphwm_fast import evaluator
 from cgml.graphwm_model import PublishedSystem
 from cgml.graphwm_neighbours import NeighbourList
 from cgml.graphwm_networks import Acceleration, PublishedEdges
+from cgml.network.inputs import Atoms
 
 SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
 

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 
 from cgml.config import Statistics
-from cgml.pairs import Neighbours
+from cgml.network.pairs import Neighbours
 
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
 BOND_MARGIN = 1.3  # of the longest bond in the training data

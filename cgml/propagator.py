@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from cgml import noise, units
 from cgml.config import FAST, Execution, ModelSpec, PublishedSpec, Refinement
 from cgml.guards import GUARDS, GuardError, Guards
-from cgml.model import LearnedModel
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems
-from cgml.stepper import bind
+from cgml.network.model import LearnedModel
+from cgml.network.stepper import bind
 
 GuardPolicy = Literal["raise", "redraw", "record"]
 MAX_REDRAWS = 10

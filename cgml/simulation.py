@@ -20,8 +20,8 @@ import numpy as np
 from cgml.config import BaseSpec
 from cgml.export import find_model, load_model, read_spec
 from cgml.guards import GuardError
-from cgml.model import LearnedModel
 from cgml.molecules.frames import BeadTrajectory, boxes_of
+from cgml.network.model import LearnedModel
 from cgml.parts import PartWriter, count_frames, find_parts, release
 from cgml.plan import RunOptions, claim, describe, divide, record
 from cgml.propagator import Propagator, State

@@ -12,9 +12,9 @@ from openmm import app, unit
 
 from cgml.config import FAST, Execution
 from cgml.export import load_model
-from cgml.model import LearnedModel
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 from cgml.propagator import GuardPolicy, Propagator
 from openmm_cgml import convert
 from openmm_cgml.carrier import Carrier

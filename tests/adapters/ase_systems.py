@@ -8,7 +8,7 @@ from ase.io import read
 
 from ase_cgml import LearnedCGMD, bead_atoms
 from ase_cgml.calculator import CGMLDynamics
-from cgml.model import LearnedModel
+from cgml.network.model import LearnedModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA_FILE = EXAMPLES / "data" / "copolymer.data"

@@ -8,8 +8,8 @@ import openmm
 from openmm import app, unit
 
 from cgml.export import load_model
-from cgml.model import LearnedModel
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 from openmm_cgml.beads import bead_system, bead_topology
 from openmm_cgml.integrator import LearnedCGIntegrator
 from openmm_cgml.testsystems import ChainSystem, copolymer_chain

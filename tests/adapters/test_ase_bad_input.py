@@ -7,7 +7,7 @@ from ase_systems import N_ATOMS, NAMES, make_dynamics, read_chain
 
 from ase_cgml import CGMLDynamics
 from cgml.export import load_model
-from cgml.model import LearnedModel
+from cgml.network.model import LearnedModel
 
 
 def changed(tiny_model, **update):

@@ -11,7 +11,7 @@ from openmm_systems import LEVELS, PLATFORMS, chain, loaded, positions_of, simul
 
 from cgml.config import ModelSpec
 from cgml.export import load_model
-from cgml.model import LearnedModel
+from cgml.network.model import LearnedModel
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)

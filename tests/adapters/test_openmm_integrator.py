@@ -16,7 +16,7 @@ from openmm_systems import (
 
 from cgml.config import ModelSpec
 from cgml.guards import DISPLACEMENT_MARGIN, GuardError
-from cgml.model import LearnedModel
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator
 from openmm_cgml.integrator import LearnedCGIntegrator
 

@@ -16,12 +16,12 @@ from core_systems import (
 )
 
 from cgml.config import ModelSpec
-from cgml.edges import find_edges
-from cgml.graph import build_system
-from cgml.model import LearnedModel
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.predictor import History, Prediction
+from cgml.network.edges import find_edges
+from cgml.network.inputs import build_system
+from cgml.network.model import LearnedModel
+from cgml.network.predictor import History, Prediction
 from cgml.propagator import Propagator, State
 
 MAPPING = mixture()

@@ -9,8 +9,8 @@ from cgml import units
 from cgml.config import ModelSpec, Refinement
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.rouse import laplacian_modes
+from cgml.network.refiner import sample
 from cgml.propagator import Propagator
-from cgml.refiner import sample
 
 N_REPLICAS = 300
 PLAIN = Refinement(sampler="none")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cgml.config import Refinement
-from cgml.refiner import Denoise, n_draws, noise_levels, sample
+from cgml.network.refiner import Denoise, n_draws, noise_levels, sample
 
 N = 2000  # beads: three independent draws each
 FINE = {

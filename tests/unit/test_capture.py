@@ -7,11 +7,11 @@ import pytest
 import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 
-from cgml.capture import CapturedStep
 from cgml.config import Execution
-from cgml.edges import EdgeSearch
-from cgml.model import LearnedModel
 from cgml.molecules.mapping import Mapping
+from cgml.network.capture import CapturedStep
+from cgml.network.edges import EdgeSearch
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator
 
 CUBE = np.diag([6.0, 6.0, 6.0])

@@ -9,10 +9,10 @@ from core_systems import idle_model, small_spec
 from cgml import electrolyte_baselines, electrolyte_evaluation, report
 from cgml.electrolyte_evaluation import ABLATED, describe, evaluate, measure_baselines
 from cgml.evaluation import EvaluationOptions
-from cgml.model import LearnedModel
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 
 CHARGES = {"C": 1.0, "D": -1.0}
 EDGE = 6.0

@@ -13,10 +13,10 @@ from cgml import observables, report
 from cgml.baselines import Prediction
 from cgml.evaluation import Evaluation, EvaluationOptions, count_steps, evaluate
 from cgml.export import load_model
-from cgml.model import LearnedModel
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator
 
 N_FRAMES = 120

@@ -21,7 +21,7 @@ from cgml.export import (
     save_model,
     script,
 )
-from cgml.model import LearnedModel
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator
 
 ROOT = Path(__file__).parents[2]

@@ -10,16 +10,16 @@ from core_systems import (
     whole_kernel,
 )
 
-from cgml.edges import N_STATIC, Edges, find_edges
-from cgml.graph import (
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.rouse import kernels
+from cgml.network.edges import N_STATIC, Edges, find_edges
+from cgml.network.inputs import (
     Beads,
     build_system,
     join_atoms,
     join_beads,
 )
-from cgml.molecules.graph import MolecularGraph
-from cgml.molecules.mapping import Mapping
-from cgml.molecules.rouse import kernels
 
 MEAN_MASS = np.mean(list(MASSES.values()))
 

@@ -17,9 +17,9 @@ from cgml.graphwm_import import Origin, import_checkpoint
 from cgml.graphwm_model import build_published_system
 from cgml.graphwm_stepper import PublishedStepper
 from cgml.guards import GuardError
-from cgml.model import LearnedModel
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator
 
 UNIT = units.ANGSTROM

@@ -21,7 +21,6 @@ from graphwm_files import (
 )
 
 from cgml.config import FAST, Execution
-from cgml.graph import Atoms
 from cgml.graphwm import Checkpoint, HyperParameters, read_checkpoint
 from cgml.graphwm_model import (
     ATOMIC_WEIGHTS,
@@ -37,6 +36,7 @@ from cgml.graphwm_networks import PublishedEdges
 from cgml.graphwm_stepper import PublishedStepper, noise_levels
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.inputs import Atoms
 
 SAMPLES = Path(
     os.environ.get(

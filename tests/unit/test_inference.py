@@ -9,13 +9,13 @@ from core_systems import chain, coil, learned, mixture, small_spec
 
 from cgml.config import Execution
 from cgml.export import bundled_models, load_model
-from cgml.graph import build_system
-from cgml.model import LearnedModel
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.networks import Interaction, VectorReadout
-from cgml.pairs import PairSearch, lay_out
-from cgml.products import Messages, Readout
+from cgml.network.blocks import Interaction, VectorReadout
+from cgml.network.inputs import build_system
+from cgml.network.model import LearnedModel
+from cgml.network.pairs import PairSearch, lay_out
+from cgml.network.products import Messages, Readout
 from cgml.propagator import Propagator, State
 
 PLAIN, SHORT = Execution(plain=True), Execution(precision="bfloat16")

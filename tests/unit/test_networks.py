@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgml.networks import (
+from cgml.network.blocks import (
     MLP,
     Directions,
     Interaction,

@@ -5,10 +5,10 @@ import pytest
 import torch
 from core_systems import chain, coil, mixture, small_spec
 
-from cgml.edges import Edges, find_edges
-from cgml.graph import Beads, build_system, join_beads
 from cgml.molecules.mapping import Mapping
-from cgml.pairs import LANES, Layout, Pairs, PairSearch, lay_out
+from cgml.network.edges import Edges, find_edges
+from cgml.network.inputs import Beads, build_system, join_beads
+from cgml.network.pairs import LANES, Layout, Pairs, PairSearch, lay_out
 
 CUBE = np.diag([6.0, 6.0, 6.0])
 SKEWED = np.array([[6.0, 0.0, 0.0], [2.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])

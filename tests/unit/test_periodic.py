@@ -8,13 +8,13 @@ import torch
 from core_systems import chain, learned, mixture, small_spec
 
 from cgml.dataset import WindowDataset
-from cgml.edges import edge_vectors, find_edges
-from cgml.graph import build_system, join_beads
 from cgml.guards import GuardError
 from cgml.molecules.box import wrap
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.edges import edge_vectors, find_edges
+from cgml.network.inputs import build_system, join_beads
 from cgml.propagator import Propagator, State
 from cgml.scales import measure, near_origin
 

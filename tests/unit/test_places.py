@@ -6,11 +6,11 @@ import torch
 from core_systems import learned, small_spec
 from scipy.optimize import minimize
 
-from cgml.graph import build_system, join_beads
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.places import depths, type_centres
-from cgml.predictor import centre_offsets
+from cgml.network.inputs import build_system, join_beads
+from cgml.network.predictor import centre_offsets
 from cgml.propagator import Propagator
 
 RNG = np.random.default_rng(5)

@@ -14,11 +14,11 @@ from core_systems import (
 )
 
 from cgml.config import ModelSpec
-from cgml.edges import find_edges
-from cgml.graph import Beads, build_system
-from cgml.model import LearnedModel
 from cgml.molecules.mapping import Mapping
-from cgml.predictor import (
+from cgml.network.edges import find_edges
+from cgml.network.inputs import Beads, build_system
+from cgml.network.model import LearnedModel
+from cgml.network.predictor import (
     History,
     Prediction,
     gaussian_loss,

@@ -13,9 +13,9 @@ from core_systems import (
 )
 
 from cgml.guards import GuardError
-from cgml.model import LearnedModel
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator, State
 
 CHAIN, MIXTURE, LONG = chain(), mixture(), chain("ABCD" * 9)

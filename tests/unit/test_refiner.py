@@ -14,12 +14,12 @@ from core_systems import (
 )
 
 from cgml.config import Refinement
-from cgml.edges import find_edges
-from cgml.graph import Beads, build_system, join_beads
-from cgml.model import LearnedModel
 from cgml.molecules.mapping import Mapping
-from cgml.predictor import History, project, unwhiten
-from cgml.refiner import denoising_loss, n_draws, noise_levels, sample
+from cgml.network.edges import find_edges
+from cgml.network.inputs import Beads, build_system, join_beads
+from cgml.network.model import LearnedModel
+from cgml.network.predictor import History, project, unwhiten
+from cgml.network.refiner import denoising_loss, n_draws, noise_levels, sample
 
 SAMPLERS = ["multistep", "heun", "ancestral"]
 

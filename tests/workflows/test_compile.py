@@ -11,13 +11,13 @@ import pytest
 from core_systems import chain, coil, learned, mixture, small_spec
 from workflow_tools import in_process
 
-from cgml import compiled
-from cgml.compiled import compiled_parts
 from cgml.config import Execution
 from cgml.export import save_model
-from cgml.model import LearnedModel
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network import compiled
+from cgml.network.compiled import compiled_parts
+from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator
 
 pytestmark = pytest.mark.skipif(

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from vesin_torch import NeighborList
 
-from cgml.edges import Edges, bond_features, bond_keys, molecule_keys
-from cgml.graph import Beads, starts
+from cgml.network.edges import Edges, bond_features, bond_keys, molecule_keys
+from cgml.network.inputs import Beads, starts
 
 try:  # the extra "cluster"
     from torch_cluster import radius_graph

@@ -24,14 +24,14 @@ from torch.export import Dim
 
 from cgml.config import ModelSpec
 from cgml.files import replacing
-from cgml.graph import Beads, build_system
-from cgml.inference import FastNetworks, Parts
-from cgml.model import LearnedModel
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.pairs import LANES, Layout, PairSearch
-from cgml.predictor import History
-from cgml.products import LEAST_ROWS, N_BEADS, N_LAYOUT, Part
+from cgml.network.inference import FastNetworks, Parts
+from cgml.network.inputs import Beads, build_system
+from cgml.network.model import LearnedModel
+from cgml.network.pairs import LANES, Layout, PairSearch
+from cgml.network.predictor import History
+from cgml.network.products import LEAST_ROWS, N_BEADS, N_LAYOUT, Part
 
 LABEL = "built.json"
 """Says by what and for what a package was built; written last."""

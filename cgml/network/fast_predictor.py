@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from cgml.edges import N_STATIC
-from cgml.graph import Beads
 from cgml.molecules.rouse import apply_blocks
-from cgml.networks import from_lanes, length_and_direction, to_lanes
-from cgml.pairs import Layout, Pairs
-from cgml.predictor import History, Prediction
-from cgml.products import (
+from cgml.network.blocks import from_lanes, length_and_direction, to_lanes
+from cgml.network.edges import N_STATIC
+from cgml.network.inputs import Beads
+from cgml.network.pairs import Layout, Pairs
+from cgml.network.predictor import History, Prediction
+from cgml.network.products import (
     N_BEADS,
     N_LAYOUT,
     Messages,

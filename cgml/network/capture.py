@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 
 from cgml.config import Refinement
-from cgml.edges import Edges, EdgeSearch
-from cgml.graph import Beads, join_beads
-from cgml.plain import PlainNetworks, next_positions
-from cgml.predictor import History
+from cgml.network.edges import Edges, EdgeSearch
+from cgml.network.inputs import Beads, join_beads
+from cgml.network.plain import PlainNetworks, next_positions
+from cgml.network.predictor import History
 
 ROOM = 1.25  # capacity over the edges of the frame that asked for it
 _BLOCK = 256  # edges by which the capacity grows

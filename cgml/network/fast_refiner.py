@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cgml.graph import Beads
-from cgml.networks import length_and_direction
-from cgml.pairs import Layout
-from cgml.predictor import Prediction, unwhiten
-from cgml.products import (
+from cgml.network.blocks import length_and_direction
+from cgml.network.inputs import Beads
+from cgml.network.pairs import Layout
+from cgml.network.predictor import Prediction, unwhiten
+from cgml.network.products import (
     N_BEADS,
     N_LAYOUT,
     Messages,

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 import torch
 
 from cgml.config import Refinement
-from cgml.edges import Edges, EdgeSearch
-from cgml.graph import Beads
-from cgml.pairs import Neighbours
-from cgml.predictor import History, Prediction, project, unwhiten
-from cgml.refiner import Denoise, sample
+from cgml.network.edges import Edges, EdgeSearch
+from cgml.network.inputs import Beads
+from cgml.network.pairs import Neighbours
+from cgml.network.predictor import History, Prediction, project, unwhiten
+from cgml.network.refiner import Denoise, sample
 
 
 class Networks(Protocol):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from vesin_torch import NeighborList
 
-from cgml.graph import Beads, starts
+from cgml.network.inputs import Beads, starts
 
 N_STATIC = 6  # columns of Edges.static
 

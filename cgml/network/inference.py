@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cgml.fast_predictor import FastPredictor
-from cgml.fast_refiner import FastRefiner
-from cgml.graph import Beads
-from cgml.pairs import Layout, Pairs, PairSearch, lay_out
-from cgml.predictor import History, Prediction, project
-from cgml.products import LEAST_ROWS, Part
-from cgml.refiner import Denoise
+from cgml.network.fast_predictor import FastPredictor
+from cgml.network.fast_refiner import FastRefiner
+from cgml.network.inputs import Beads
+from cgml.network.pairs import Layout, Pairs, PairSearch, lay_out
+from cgml.network.predictor import History, Prediction, project
+from cgml.network.products import LEAST_ROWS, Part
+from cgml.network.refiner import Denoise
 
 
 class Parts(NamedTuple):

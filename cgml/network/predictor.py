@@ -6,10 +6,8 @@ import torch
 from torch import nn
 
 from cgml.config import NetworkConfig
-from cgml.edges import N_STATIC, Edges, edge_vectors
-from cgml.graph import Beads
 from cgml.molecules.rouse import apply_blocks
-from cgml.networks import (
+from cgml.network.blocks import (
     MLP,
     Interaction,
     RadialBasis,
@@ -21,6 +19,8 @@ from cgml.networks import (
     length_and_direction,
     to_lanes,
 )
+from cgml.network.edges import N_STATIC, Edges, edge_vectors
+from cgml.network.inputs import Beads
 
 
 class History(NamedTuple):

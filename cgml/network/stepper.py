@@ -6,20 +6,20 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from cgml.capture import CapturedStep
-from cgml.compiled import compiled_parts
 from cgml.config import Execution, ModelSpec, PublishedSpec, Refinement
-from cgml.edges import EdgeSearch
-from cgml.graph import Atoms, Beads, build_system, join_beads
 from cgml.graphwm_adapter import PublishedAdapter
-from cgml.inference import FastNetworks
-from cgml.model import LearnedModel
 from cgml.molecules.rouse import apply_blocks
 from cgml.molecules.systems import Systems
-from cgml.pairs import Neighbours, PairSearch
-from cgml.plain import Networks, PlainNetworks, next_positions
-from cgml.predictor import History, Prediction, whiten
-from cgml.refiner import n_draws
+from cgml.network.capture import CapturedStep
+from cgml.network.compiled import compiled_parts
+from cgml.network.edges import EdgeSearch
+from cgml.network.inference import FastNetworks
+from cgml.network.inputs import Atoms, Beads, build_system, join_beads
+from cgml.network.model import LearnedModel
+from cgml.network.pairs import Neighbours, PairSearch
+from cgml.network.plain import Networks, PlainNetworks, next_positions
+from cgml.network.predictor import History, Prediction, whiten
+from cgml.network.refiner import n_draws
 
 Parts = TypeVar("Parts", Atoms, Beads)
 View = tuple[torch.Tensor, Neighbours]

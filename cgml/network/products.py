@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from cgml.graph import Beads
-from cgml.networks import Directions
-from cgml.pairs import Layout
-from cgml.predictor import centre_offsets
+from cgml.network.blocks import Directions
+from cgml.network.inputs import Beads
+from cgml.network.pairs import Layout
+from cgml.network.predictor import centre_offsets
 
 LEAST_ROWS = 4
 N_BEADS, N_LAYOUT = len(Beads._fields), len(Layout._fields)

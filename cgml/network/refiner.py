@@ -21,10 +21,8 @@ import torch
 from torch import nn
 
 from cgml.config import NetworkConfig, Refinement
-from cgml.edges import Edges, edge_vectors
-from cgml.graph import Beads
 from cgml.molecules.rouse import apply_blocks
-from cgml.networks import (
+from cgml.network.blocks import (
     MLP,
     Interaction,
     RadialBasis,
@@ -35,7 +33,9 @@ from cgml.networks import (
     length_and_direction,
     to_lanes,
 )
-from cgml.predictor import Prediction, centre_offsets, project, unwhiten
+from cgml.network.edges import Edges, edge_vectors
+from cgml.network.inputs import Beads
+from cgml.network.predictor import Prediction, centre_offsets, project, unwhiten
 
 
 class Condition(NamedTuple):
