@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from timing import cpu_time, in_turns, matrix_product, peak_memory
 
-import cgml.graphwm_fast
+import cgml.published.fast
 from cgml import units
 from cgml.config import (
     FAST,
@@ -35,20 +35,20 @@ from cgml.config import (
     Statistics,
 )
 from cgml.formats.trajectory import BeadTrajectory
-from cgml.graphwm import HyperParameters, NetworkSizes
-from cgml.graphwm_fast import evaluator
-from cgml.graphwm_model import (
+from cgml.memory import keep_freed_memory
+from cgml.network.model import LearnedModel, Model
+from cgml.preparation import Coarsening, read_systems
+from cgml.propagator import Propagator
+from cgml.published.fast import evaluator
+from cgml.published.model import (
     PublishedModel,
     bond_types,
     build_published_system,
     particle_types,
 )
-from cgml.graphwm_neighbours import NeighbourList
-from cgml.graphwm_stepper import SKIN, noise_levels
-from cgml.memory import keep_freed_memory
-from cgml.network.model import LearnedModel, Model
-from cgml.preparation import Coarsening, read_systems
-from cgml.propagator import Propagator
+from cgml.published.neighbours import NeighbourList
+from cgml.published.spec import HyperParameters, NetworkSizes
+from cgml.published.stepper import SKIN, noise_levels
 
 PUBLISHED_GRAPH, PUBLISHED_NETWORK = 1.37, 0.22  # s of one evaluation, one thread
 PUBLISHED_STEP = 318.0  # s
@@ -229,11 +229,11 @@ def whole(function: Callable[[], Any]) -> Callable[[], Any]:
     """The function with all edges in one block."""
 
     def run() -> Any:
-        kept, cgml.graphwm_fast.BLOCK = cgml.graphwm_fast.BLOCK, 1 << 40
+        kept, cgml.published.fast.BLOCK = cgml.published.fast.BLOCK, 1 << 40
         try:
             return function()
         finally:
-            cgml.graphwm_fast.BLOCK = kept
+            cgml.published.fast.BLOCK = kept
 
     return run
 

@@ -240,7 +240,7 @@ def import_model(
     For example:
         cgml import graphwm electrolyte.ckpt -o electrolyte.pt
     """
-    from cgml.graphwm_import import Origin, import_checkpoint
+    from cgml.published.conversion import Origin, import_checkpoint
 
     del layout  # there is but one
     origin = Origin(

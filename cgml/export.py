@@ -18,8 +18,8 @@ from torch import nn
 
 from cgml.config import BaseSpec, ModelSpec, PublishedSpec
 from cgml.files import replacing
-from cgml.graphwm_model import PublishedModel
 from cgml.network.model import LearnedModel, Model
+from cgml.published.model import PublishedModel
 
 FORMAT = 1
 SPEC_FILE = "spec.json"

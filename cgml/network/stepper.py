@@ -7,7 +7,6 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from cgml.config import Execution, ModelSpec, PublishedSpec, Refinement
-from cgml.graphwm_adapter import PublishedAdapter
 from cgml.molecules.rouse import apply_blocks
 from cgml.molecules.systems import Systems
 from cgml.network.capture import CapturedStep
@@ -20,6 +19,7 @@ from cgml.network.pairs import Neighbours, PairSearch
 from cgml.network.plain import Networks, PlainNetworks, next_positions
 from cgml.network.predictor import History, Prediction, whiten
 from cgml.network.refiner import n_draws
+from cgml.published.adapter import PublishedAdapter
 
 Parts = TypeVar("Parts", Atoms, Beads)
 View = tuple[torch.Tensor, Neighbours]

@@ -14,9 +14,9 @@ import pytest
 import torch
 from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
 
-from cgml.graphwm import read_checkpoint
-from cgml.graphwm_archive import CheckpointError
-from cgml.graphwm_model import build_model
+from cgml.published.archive import CheckpointError
+from cgml.published.model import build_model
+from cgml.published.spec import read_checkpoint
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
 from cgml import units
 from cgml.config import BaseSpec, ModelSpec, PublishedSpec, Refinement
 from cgml.export import ModelFileError, load_model, read_spec
-from cgml.graphwm_archive import CheckpointError
-from cgml.graphwm_import import Origin, import_checkpoint
-from cgml.graphwm_model import build_published_system
-from cgml.graphwm_stepper import PublishedStepper
 from cgml.guards import GuardError
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 from cgml.propagator import Propagator
+from cgml.published.archive import CheckpointError
+from cgml.published.conversion import Origin, import_checkpoint
+from cgml.published.model import build_published_system
+from cgml.published.stepper import PublishedStepper
 
 UNIT = units.ANGSTROM
 BOX = np.array([[1.6, 0.0, 0.0], [0.3, 1.5, 0.0], [-0.4, 0.2, 1.7]])

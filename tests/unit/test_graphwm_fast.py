@@ -6,12 +6,12 @@ import pytest
 import torch
 from graphwm_files import CHAIN, MELT, OPTIONS, random_weights
 
-import cgml.graphwm_fast
+import cgml.published.fast
 from cgml.config import FAST, Execution
-from cgml.graphwm import Checkpoint, HyperParameters
-from cgml.graphwm_fast import evaluator
-from cgml.graphwm_model import PublishedModel, build_model
-from cgml.graphwm_networks import PublishedEdges
+from cgml.published.fast import evaluator
+from cgml.published.model import PublishedModel, build_model
+from cgml.published.networks import PublishedEdges
+from cgml.published.spec import Checkpoint, HyperParameters
 
 PLAIN, COARSE = Execution(plain=True), Execution(precision="bfloat16")
 WIDE = {"latent_dim": 32, "units": 48, "layers": 2, "mp_steps": 4}
@@ -50,7 +50,7 @@ def outputs(part: Any, execution: Execution) -> tuple[torch.Tensor, torch.Tensor
 @pytest.fixture(params=[None, 100, 7], ids=["one block", "blocks", "tiny blocks"])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param is not None:
-        monkeypatch.setattr(cgml.graphwm_fast, "BLOCK", request.param)
+        monkeypatch.setattr(cgml.published.fast, "BLOCK", request.param)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -92,7 +92,7 @@ def test_blocks_do_not_change_a_bit(precision, monkeypatch):
     part = model(MELT | sizes).score
     execution = Execution(precision=precision)
     whole = outputs(part, execution)
-    monkeypatch.setattr(cgml.graphwm_fast, "BLOCK", 100)
+    monkeypatch.setattr(cgml.published.fast, "BLOCK", 100)
     for one, other in zip(outputs(part, execution), whole, strict=True):
         assert torch.equal(one, other)
 

@@ -21,8 +21,10 @@ from graphwm_files import (
 )
 
 from cgml.config import FAST, Execution
-from cgml.graphwm import Checkpoint, HyperParameters, read_checkpoint
-from cgml.graphwm_model import (
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.network.inputs import Atoms
+from cgml.published.model import (
     ATOMIC_WEIGHTS,
     PublishedModel,
     PublishedSystem,
@@ -31,12 +33,10 @@ from cgml.graphwm_model import (
     build_published_system,
     particle_types,
 )
-from cgml.graphwm_neighbours import NeighbourList
-from cgml.graphwm_networks import PublishedEdges
-from cgml.graphwm_stepper import PublishedStepper, noise_levels
-from cgml.molecules.graph import MolecularGraph
-from cgml.molecules.mapping import Mapping
-from cgml.network.inputs import Atoms
+from cgml.published.neighbours import NeighbourList
+from cgml.published.networks import PublishedEdges
+from cgml.published.spec import Checkpoint, HyperParameters, read_checkpoint
+from cgml.published.stepper import PublishedStepper, noise_levels
 
 SAMPLES = Path(
     os.environ.get(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgml.graphwm_neighbours import NeighbourList
+from cgml.published.neighbours import NeighbourList
 
 CPU = torch.device("cpu")
 CUTOFF, SKIN, N = 3.0, 0.6, 150

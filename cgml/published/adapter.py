@@ -5,9 +5,9 @@ from typing import Any
 import torch
 
 from cgml.config import Execution, PublishedSpec
-from cgml.graphwm_model import build_published_system
-from cgml.graphwm_stepper import PublishedStepper
 from cgml.molecules.systems import Systems
+from cgml.published.model import build_published_system
+from cgml.published.stepper import PublishedStepper
 
 
 class PublishedAdapter:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from vesin_torch import NeighborList
 
-from cgml.graphwm_networks import PublishedEdges
 from cgml.molecules.box import images, widths, wrap
+from cgml.published.networks import PublishedEdges
 
 SLACK = 1.0e-4  # of the cutoff: the search finds more, the float32 distance decides
 

@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cgml.graphwm import Checkpoint, HyperParameters
-from cgml.graphwm_archive import CheckpointError
-from cgml.graphwm_networks import (
+from cgml.molecules.graph import bond_type_index, type_index
+from cgml.molecules.mapping import Mapping
+from cgml.network.inputs import MASS_TOLERANCE, Atoms
+from cgml.published.archive import CheckpointError
+from cgml.published.networks import (
     PublishedDynamics,
     PublishedEmbedding,
     PublishedHead,
     PublishedScore,
 )
-from cgml.molecules.graph import bond_type_index, type_index
-from cgml.molecules.mapping import Mapping
-from cgml.network.inputs import MASS_TOLERANCE, Atoms
+from cgml.published.spec import Checkpoint, HyperParameters
 
 _ATOMIC_WEIGHTS = """
 H 1.008  He 4.002602  Li 6.94  Be 9.0121831  B 10.81  C 12.011  N 14.007  O 15.999

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from cgml.graphwm_archive import CheckpointError, content, kind, load_archive, plain
+from cgml.published.archive import CheckpointError, content, kind, load_archive, plain
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from cgml.config import FAST, Execution
-from cgml.graphwm import HyperParameters
-from cgml.graphwm_fast import evaluator
-from cgml.graphwm_model import PublishedSystem
-from cgml.graphwm_neighbours import NeighbourList
-from cgml.graphwm_networks import Acceleration, PublishedEdges
 from cgml.network.inputs import Atoms
+from cgml.published.fast import evaluator
+from cgml.published.model import PublishedSystem
+from cgml.published.neighbours import NeighbourList
+from cgml.published.networks import Acceleration, PublishedEdges
+from cgml.published.spec import HyperParameters
 
 SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
 

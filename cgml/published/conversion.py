@@ -7,8 +7,8 @@ from pathlib import Path
 from cgml import units
 from cgml.config import PublishedSpec
 from cgml.export import save_model
-from cgml.graphwm import HyperParameters, read_checkpoint
-from cgml.graphwm_model import bond_types, build_model, particle_types
+from cgml.published.model import bond_types, build_model, particle_types
+from cgml.published.spec import HyperParameters, read_checkpoint
 
 
 @dataclass(frozen=True)

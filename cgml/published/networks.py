@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.graphwm import HyperParameters, NetworkSizes
 from cgml.network.blocks import from_lanes, to_lanes
 from cgml.network.inputs import Atoms
+from cgml.published.spec import HyperParameters, NetworkSizes
 
 
 class PublishedEdges(NamedTuple):
