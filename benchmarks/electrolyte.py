@@ -37,8 +37,8 @@ from timing import (
 )
 
 from cgml.config import Execution
-from cgml.export import load_model
 from cgml.memory import keep_freed_memory
+from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems

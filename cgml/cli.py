@@ -322,7 +322,7 @@ def run(
     """
     from cgml import campaign, simulation
     from cgml.config import Execution
-    from cgml.export import find_model, read_spec
+    from cgml.models.file import find_model, read_spec
     from cgml.plan import RunOptions
     from cgml.preparation import Coarsening, read_systems
 
@@ -399,7 +399,7 @@ def evaluate(
     """
     from cgml import baselines as chain_baselines
     from cgml import electrolyte_baselines, electrolyte_evaluation, evaluation, report
-    from cgml.export import load_model
+    from cgml.models.file import load_model
     from cgml.preparation import Coarsening, parse_values, read_systems
 
     learned = load_model(model, device)
@@ -502,7 +502,7 @@ def compile_networks(model: Model) -> None:
     For example:
         cgml compile polymer-electrolyte
     """
-    from cgml.export import load_model
+    from cgml.models.file import load_model
     from cgml.network.compiled import compile_model
 
     with _err.status("compiling"):
@@ -523,7 +523,7 @@ def models(
     For example:
         cgml models copolymer-chain
     """
-    from cgml.export import bundled_models, read_spec
+    from cgml.models.file import bundled_models, read_spec
 
     bundled = bundled_models()
     if name is not None:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from cgml.config import BaseSpec
-from cgml.export import find_model, load_model, read_spec
 from cgml.guards import GuardError
+from cgml.models.file import find_model, load_model, read_spec
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.network.model import LearnedModel
 from cgml.parts import PartWriter, count_frames, find_parts, release

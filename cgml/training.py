@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader
 
 from cgml.config import ModelSpec, TrainingConfig
 from cgml.dataset import Batch, WindowDataset, check_disjoint
-from cgml.export import save_model
 from cgml.files import replacing
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.learner import Learner
+from cgml.models.file import save_model
 from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, read_systems
 from cgml.scales import fit_prior, measure

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cgml.config import DataConfig, NetworkConfig, OptimiserConfig, TrainingConfig
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.preparation import Coarsening, prepare
 from cgml.training import fit
 from openmm_cgml import reference, testsystems

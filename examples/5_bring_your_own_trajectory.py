@@ -16,8 +16,8 @@ import openmm
 from openmm import app, unit
 
 from cgml.config import TrainingConfig
-from cgml.export import load_model
 from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
+from cgml.models.file import load_model
 from cgml.preparation import Coarsening, prepare
 from cgml.propagator import Propagator
 from cgml.training import fit

@@ -15,7 +15,7 @@ import openmm
 from openmm import app, unit
 
 from cgml.config import DataConfig, NetworkConfig, OptimiserConfig, TrainingConfig
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.training import fit
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.electrolyte import ElectrolyteProtocol, simulate_boxes

@@ -17,7 +17,7 @@ import mdtraj
 import numpy as np
 from openmm import app, unit
 
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.molecules.mapping import Mapping
 from cgml.propagator import Propagator
 from cgml.statistics import autocorrelation, mean_estimate

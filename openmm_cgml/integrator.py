@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from cgml.config import FAST, Execution
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel

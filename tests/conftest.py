@@ -13,7 +13,7 @@ from cgml.config import (
     RousePrior,
     Statistics,
 )
-from cgml.export import save_model
+from cgml.models.file import save_model
 
 MARKERS = {
     "unit": pytest.mark.unit,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cgml import units
 from cgml.config import PublishedSpec
-from cgml.export import save_model
+from cgml.models.file import save_model
 from cgml.published.model import bond_types, build_model, particle_types
 from cgml.published.spec import HyperParameters, read_checkpoint
 

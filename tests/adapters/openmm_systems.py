@@ -7,7 +7,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 from openmm_cgml.beads import bead_system, bead_topology

@@ -6,7 +6,7 @@ from ase.constraints import FixAtoms
 from ase_systems import N_ATOMS, NAMES, make_dynamics, read_chain
 
 from ase_cgml import CGMLDynamics
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
 
 

@@ -12,7 +12,7 @@ from ase_cgml.convert import (
     particle_types,
 )
 from ase_cgml.dynamics import pack_mapping, unpack_mapping
-from cgml.export import load_model
+from cgml.models.file import load_model
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from ase_systems import (
 )
 
 from ase_cgml import CGMLDynamics
-from cgml.export import load_model
 from cgml.guards import GuardError
+from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
 
 PS = 1000 * units.fs

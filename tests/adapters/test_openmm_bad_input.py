@@ -10,7 +10,7 @@ from openmm import app, unit
 from openmm_systems import LEVELS, PLATFORMS, chain, loaded, positions_of, simulate
 
 from cgml.config import ModelSpec
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
 from openmm_cgml.integrator import LearnedCGIntegrator
 

@@ -10,7 +10,7 @@ from openmm import app
 from openmm_systems import positions_of
 
 from ase_cgml import CGMLDynamics, bead_atoms
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel

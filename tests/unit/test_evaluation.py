@@ -12,7 +12,7 @@ import pytest
 from cgml import observables, report
 from cgml.baselines import Prediction
 from cgml.evaluation import Evaluation, EvaluationOptions, count_steps, evaluate
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping

@@ -13,7 +13,7 @@ import pytest
 import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 
-from cgml.export import (
+from cgml.models.file import (
     ModelFileError,
     bundled_models,
     load_model,
@@ -101,7 +101,7 @@ def test_running_needs_no_training_code(saved):
     """In a process of its own: load, and look at what was imported."""
     code = """
 import sys
-from cgml.export import load_model
+from cgml.models.file import load_model
 from cgml.propagator import Propagator
 model = load_model(sys.argv[1])
 heavy = ("lightning", "cgml.training", "cgml.dataset", "openmm", "ase", "matplotlib")
@@ -146,7 +146,7 @@ def test_a_missing_file(model):
 
 
 def test_bundled_models_are_found_by_name(saved, monkeypatch):
-    monkeypatch.setattr("cgml.export.bundled_models", lambda: {"nice": saved})
+    monkeypatch.setattr("cgml.models.file.bundled_models", lambda: {"nice": saved})
     assert load_model("nice").spec.name == "small"
     with pytest.raises(ModelFileError, match=r"\(bundled: nice\)"):
         load_model("other")

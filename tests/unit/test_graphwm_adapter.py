@@ -11,8 +11,8 @@ from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
 
 from cgml import units
 from cgml.config import BaseSpec, ModelSpec, PublishedSpec, Refinement
-from cgml.export import ModelFileError, load_model, read_spec
 from cgml.guards import GuardError
+from cgml.models.file import ModelFileError, load_model, read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
@@ -87,7 +87,7 @@ def test_the_spec_names_its_kind_and_comes_back(melt, tmp_path):
 
 
 def test_a_kind_of_the_future_is_refused(melt, tmp_path, monkeypatch):
-    monkeypatch.setattr("cgml.export.SPECS", {"cgml": ModelSpec})
+    monkeypatch.setattr("cgml.models.file.SPECS", {"cgml": ModelSpec})
     with pytest.raises(ModelFileError, match="kind 'graphwm', this version of cgml kn"):
         load_model(tmp_path / "model.pt")
 

@@ -8,7 +8,7 @@ import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 
 from cgml.config import Execution
-from cgml.export import bundled_models, load_model
+from cgml.models.file import bundled_models, load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.blocks import Interaction, VectorReadout

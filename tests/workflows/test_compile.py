@@ -12,7 +12,7 @@ from core_systems import chain, coil, learned, mixture, small_spec
 from workflow_tools import in_process
 
 from cgml.config import Execution
-from cgml.export import save_model
+from cgml.models.file import save_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network import compiled

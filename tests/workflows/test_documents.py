@@ -12,7 +12,7 @@ import pytest
 from workflow_tools import ROOT, environment
 
 from cgml.config import TrainingConfig
-from cgml.export import bundled_models
+from cgml.models.file import bundled_models
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]_*.py"))

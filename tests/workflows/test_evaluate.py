@@ -7,7 +7,7 @@ import pytest
 from workflow_tools import write_chains
 
 from cgml import baselines
-from cgml.export import bundled_models
+from cgml.models.file import bundled_models
 
 
 @pytest.fixture(scope="module")

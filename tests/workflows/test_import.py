@@ -11,7 +11,7 @@ from lammps_files import data_text
 from openmm import app, unit
 
 from ase_cgml import CGMLDynamics, bead_atoms
-from cgml.export import load_model, read_spec
+from cgml.models.file import load_model, read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, read_systems

@@ -8,8 +8,8 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgml.export import read_spec
 from cgml.formats.trajectory import read_beads, read_reference
+from cgml.models.file import read_spec
 from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, parse_type_names, parse_values
 

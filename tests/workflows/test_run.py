@@ -18,9 +18,9 @@ from core_systems import idle_model
 from workflow_tools import command, environment
 
 from cgml import simulation
-from cgml.export import load_model, save_model
 from cgml.formats.trajectory import read_beads, read_reference
 from cgml.guards import GuardError
+from cgml.models.file import load_model, save_model
 from cgml.parts import find_parts
 from cgml.plan import RunOptions
 from cgml.propagator import Propagator

@@ -10,7 +10,7 @@ import pytest
 import torch
 from workflow_tools import command, environment, in_process, write_chains
 
-from cgml.export import load_model
+from cgml.models.file import load_model
 
 CONFIG = """
 name = "small"
