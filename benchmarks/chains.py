@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from openmm import unit
 from timing import EXECUTIONS, compile_if_needed, in_turns, report, report_rate
 
+from cgml.dynamics.propagator import Propagator, State
 from cgml.memory import keep_freed_memory
 from cgml.models.file import load_model
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.propagator import Propagator, State
 from openmm_cgml.convert import graph_from_topology
 from openmm_cgml.testsystems import (
     ChainSystem,

@@ -34,11 +34,11 @@ from cgml.config import (
     RousePrior,
     Statistics,
 )
+from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.memory import keep_freed_memory
 from cgml.network.model import LearnedModel, Model
 from cgml.preparation import Coarsening, read_systems
-from cgml.propagator import Propagator
 from cgml.published.fast import evaluator
 from cgml.published.model import (
     PublishedModel,

@@ -18,11 +18,11 @@ from cgml import comparison
 from cgml.baselines import Prediction, squared_radius
 from cgml.comparison import Comparison, Molecule, Run
 from cgml.config import BaseSpec, Refinement
+from cgml.dynamics.propagator import Propagator
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 from cgml.observables import squared_radius_of_gyration
-from cgml.propagator import Propagator
 from cgml.statistics import Estimate, as_json
 
 MIN_STEPS = 20

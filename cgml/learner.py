@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from cgml.config import ModelSpec, TrainingConfig
 from cgml.dataset import Batch
+from cgml.dynamics.noise import generator
+from cgml.dynamics.propagator import Propagator
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.network.model import LearnedModel, Model
 from cgml.network.predictor import gaussian_loss, project, whiten
 from cgml.network.refiner import denoising_loss
-from cgml.noise import generator
 from cgml.observables import bond_lengths, squared_radius_of_gyration
-from cgml.propagator import Propagator
 from cgml.scales import stride_of
 
 LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = -0.9, 1.2  # noise levels seen in training

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cgml.dynamics.propagator import State
 from cgml.files import replacing
-from cgml.propagator import State
 
 OWNER = "owner"
 

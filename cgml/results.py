@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.dynamics.guards import GUARDS
 from cgml.files import replacing
 from cgml.formats.trajectory import TrajectoryWriter, write_topology
-from cgml.guards import GUARDS
 from cgml.molecules.frames import BeadTrajectory
 from cgml.observables import bond_lengths, squared_radius_of_gyration
 from cgml.parts import Part

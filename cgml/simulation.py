@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from cgml.config import BaseSpec
-from cgml.guards import GuardError
+from cgml.dynamics.guards import GuardError
+from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import find_model, load_model, read_spec
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.network.model import LearnedModel
 from cgml.parts import PartWriter, count_frames, find_parts, release
 from cgml.plan import RunOptions, claim, describe, divide, record
-from cgml.propagator import Propagator, State
 from cgml.results import RESULTS, Group, Replica, assemble
 
 PARTS = "parts"

@@ -16,10 +16,10 @@ import openmm
 from openmm import app, unit
 
 from cgml.config import TrainingConfig
+from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
 from cgml.models.file import load_model
 from cgml.preparation import Coarsening, prepare
-from cgml.propagator import Propagator
 from cgml.training import fit
 
 FOLDER = Path("oligomer")

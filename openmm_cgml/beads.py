@@ -8,10 +8,10 @@ import openmm
 from numpy.typing import ArrayLike
 from openmm import app, unit
 
+from cgml.dynamics.propagator import GuardPolicy
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.propagator import GuardPolicy
 from openmm_cgml.convert import in_nanometers
 from openmm_cgml.integrator import LearnedCGIntegrator
 

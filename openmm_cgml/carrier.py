@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.frames import whole_beads
 from cgml.molecules.mapping import Mapping
-from cgml.propagator import Propagator, State
 
 
 @dataclass(frozen=True)

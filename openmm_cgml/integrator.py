@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from cgml.config import FAST, Execution
+from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.propagator import GuardPolicy, Propagator
 from openmm_cgml import convert
 from openmm_cgml.carrier import Carrier
 from openmm_cgml.history import ARMED, History

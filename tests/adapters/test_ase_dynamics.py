@@ -24,7 +24,7 @@ from ase_systems import (
 )
 
 from ase_cgml import CGMLDynamics
-from cgml.guards import GuardError
+from cgml.dynamics.guards import GuardError
 from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
 

@@ -10,8 +10,8 @@ from openmm import app, unit
 from openmm_systems import positions_of
 
 from ase_cgml.calculator import CGMLDynamics
+from cgml.dynamics.propagator import Propagator
 from cgml.molecules.box import wrap
-from cgml.propagator import Propagator
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.beads import bead_topology
 

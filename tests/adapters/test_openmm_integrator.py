@@ -15,9 +15,9 @@ from openmm_systems import (
 )
 
 from cgml.config import ModelSpec
-from cgml.guards import DISPLACEMENT_MARGIN, GuardError
+from cgml.dynamics.guards import DISPLACEMENT_MARGIN, GuardError
+from cgml.dynamics.propagator import Propagator
 from cgml.network.model import LearnedModel
-from cgml.propagator import Propagator
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)

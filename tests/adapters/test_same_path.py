@@ -17,9 +17,9 @@ from ase_systems import NAMES, read_chain
 from openmm import unit
 
 from ase_cgml import CGMLDynamics
+from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model
 from cgml.molecules.mapping import Mapping
-from cgml.propagator import Propagator
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 SEED, STEPS = 11, 6

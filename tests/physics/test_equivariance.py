@@ -16,13 +16,13 @@ from core_systems import (
 )
 
 from cgml.config import ModelSpec
+from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.edges import find_edges
 from cgml.network.inputs import build_system
 from cgml.network.model import LearnedModel
 from cgml.network.predictor import History, Prediction
-from cgml.propagator import Propagator, State
 
 MAPPING = mixture()
 N = MAPPING.n_beads

@@ -11,13 +11,13 @@ import pytest
 
 from cgml import observables, report
 from cgml.baselines import Prediction
+from cgml.dynamics.propagator import Propagator
 from cgml.evaluation import Evaluation, EvaluationOptions, count_steps, evaluate
 from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.propagator import Propagator
 
 N_FRAMES = 120
 OPTIONS = EvaluationOptions(length=600.0, n_replicas=2, seed=3, md_seconds_per_ps=9.0)

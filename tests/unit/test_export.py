@@ -13,6 +13,7 @@ import pytest
 import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 
+from cgml.dynamics.propagator import Propagator
 from cgml.models.file import (
     ModelFileError,
     bundled_models,
@@ -22,7 +23,6 @@ from cgml.models.file import (
     script,
 )
 from cgml.network.model import LearnedModel
-from cgml.propagator import Propagator
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +102,7 @@ def test_running_needs_no_training_code(saved):
     code = """
 import sys
 from cgml.models.file import load_model
-from cgml.propagator import Propagator
+from cgml.dynamics.propagator import Propagator
 model = load_model(sys.argv[1])
 heavy = ("lightning", "cgml.training", "cgml.dataset", "openmm", "ase", "matplotlib")
 print(model.spec.name, [name for name in heavy if name in sys.modules])

@@ -11,12 +11,12 @@ from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
 
 from cgml import units
 from cgml.config import BaseSpec, ModelSpec, PublishedSpec, Refinement
-from cgml.guards import GuardError
+from cgml.dynamics.guards import GuardError
+from cgml.dynamics.propagator import Propagator
 from cgml.models.file import ModelFileError, load_model, read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.propagator import Propagator
 from cgml.published.archive import CheckpointError
 from cgml.published.conversion import Origin, import_checkpoint
 from cgml.published.model import build_published_system

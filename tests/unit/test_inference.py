@@ -8,6 +8,7 @@ import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 
 from cgml.config import Execution
+from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import bundled_models, load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -16,7 +17,6 @@ from cgml.network.inputs import build_system
 from cgml.network.model import LearnedModel
 from cgml.network.pairs import PairSearch, lay_out
 from cgml.network.products import Messages, Readout
-from cgml.propagator import Propagator, State
 
 PLAIN, SHORT = Execution(plain=True), Execution(precision="bfloat16")
 CUBE = np.diag([6.0, 6.0, 6.0])

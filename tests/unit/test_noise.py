@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgml.noise import generator
+from cgml.dynamics.noise import generator
 
 N = 20_000
 ARGUMENTS = (3, 1, 4, 1)

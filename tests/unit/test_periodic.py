@@ -8,14 +8,14 @@ import torch
 from core_systems import chain, learned, mixture, small_spec
 
 from cgml.dataset import WindowDataset
-from cgml.guards import GuardError
+from cgml.dynamics.guards import GuardError
+from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.box import wrap
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.edges import edge_vectors, find_edges
 from cgml.network.inputs import build_system, join_beads
-from cgml.propagator import Propagator, State
 from cgml.scales import measure, near_origin
 
 CUBE = np.diag([6.0, 6.0, 6.0])

@@ -6,12 +6,12 @@ import torch
 from core_systems import learned, small_spec
 from scipy.optimize import minimize
 
+from cgml.dynamics.propagator import Propagator
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.places import depths, type_centres
 from cgml.network.inputs import build_system, join_beads
 from cgml.network.predictor import centre_offsets
-from cgml.propagator import Propagator
 
 RNG = np.random.default_rng(5)
 

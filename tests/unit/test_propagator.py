@@ -12,11 +12,11 @@ from core_systems import (
     small_spec,
 )
 
-from cgml.guards import GuardError
+from cgml.dynamics.guards import GuardError
+from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.propagator import Propagator, State
 
 CHAIN, MIXTURE, LONG = chain(), mixture(), chain("ABCD" * 9)
 ANY_SIZE = [CHAIN, LONG, MIXTURE, chain("AB"), LONG, CHAIN, CHAIN]

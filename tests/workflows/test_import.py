@@ -11,11 +11,11 @@ from lammps_files import data_text
 from openmm import app, unit
 
 from ase_cgml import CGMLDynamics, bead_atoms
+from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model, read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.preparation import Coarsening, read_systems
-from cgml.propagator import Propagator
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.beads import bead_system, bead_topology
 

@@ -18,12 +18,12 @@ from core_systems import idle_model
 from workflow_tools import command, environment
 
 from cgml import simulation
+from cgml.dynamics.guards import GuardError
+from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_beads, read_reference
-from cgml.guards import GuardError
 from cgml.models.file import load_model, save_model
 from cgml.parts import find_parts
 from cgml.plan import RunOptions
-from cgml.propagator import Propagator
 
 STEP = 20.0  # ps, of the tiny model
 GROUP = Path("parts", "0000")  # of a run in one process

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cgml import noise, units
+from cgml import units
 from cgml.config import FAST, Execution, ModelSpec, PublishedSpec, Refinement
-from cgml.guards import GUARDS, GuardError, Guards
+from cgml.dynamics import noise
+from cgml.dynamics.guards import GUARDS, GuardError, Guards
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel
