@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml import observables, statistics
 from cgml.files import replacing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
-from cgml.regression import NetworkOptions, fit_graph_network, fit_sequence_network
-from cgml.statistics import (
+from cgml.observables import chains as observables
+from cgml.observables import statistics
+from cgml.observables.statistics import (
     Estimate,
     log10_error,
     median_factor,
@@ -28,6 +28,7 @@ from cgml.statistics import (
     relative_error,
     spearman,
 )
+from cgml.regression import NetworkOptions, fit_graph_network, fit_sequence_network
 
 Floats = NDArray[np.float64]
 

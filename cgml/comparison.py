@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml import observables, statistics
-from cgml.observables import Surface
-from cgml.statistics import Estimate
+from cgml.observables import chains as observables
+from cgml.observables import statistics
+from cgml.observables.chains import Surface
+from cgml.observables.statistics import Estimate
 
 QUANTILES = (0.01, 0.50, 0.99)
 """Quantiles of the bond lengths that are watched."""

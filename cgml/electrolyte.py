@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml import conductivity, residence, statistics, transport
-from cgml.conductivity import Carrier, Conditions
 from cgml.molecules.box import Box, check_box
-from cgml.residence import Residence
-from cgml.statistics import Estimate
-from cgml.transport import Diffusivity, Displacement
+from cgml.observables import conductivity, residence, statistics, transport
+from cgml.observables.conductivity import Carrier, Conditions
+from cgml.observables.residence import Residence
+from cgml.observables.statistics import Estimate
+from cgml.observables.transport import Diffusivity, Displacement
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import PolynomialFeatures
 
-from cgml import regression, transport
+from cgml import regression
 from cgml.electrolyte import BoxRun, Electrolyte, displacements
 from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph
+from cgml.observables import transport
+from cgml.observables.statistics import Estimate, log10_error
+from cgml.observables.transport import Window
 from cgml.regression import NetworkOptions
-from cgml.statistics import Estimate, log10_error
-from cgml.transport import Window
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml import statistics, structure, transport
 from cgml.electrolyte import (
     BoxRun,
     Electrolyte,
@@ -24,10 +23,11 @@ from cgml.electrolyte import (
     displacements,
 )
 from cgml.molecules.box import widths
-from cgml.residence import Residence
-from cgml.statistics import Estimate
-from cgml.structure import RadialDistribution
-from cgml.transport import Diffusivity, Displacement, Window
+from cgml.observables import statistics, structure, transport
+from cgml.observables.residence import Residence
+from cgml.observables.statistics import Estimate
+from cgml.observables.structure import RadialDistribution
+from cgml.observables.transport import Diffusivity, Displacement, Window
 
 N_SEGMENTS = 10
 """Pieces of a run in which collisions are followed."""

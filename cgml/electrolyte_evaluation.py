@@ -30,8 +30,8 @@ from cgml.evaluation import Cost, EvaluationOptions, Paths, check_mappings, run
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.network.model import LearnedModel
-from cgml.statistics import Estimate, as_json
-from cgml.transport import Window
+from cgml.observables.statistics import Estimate, as_json
+from cgml.observables.transport import Window
 
 Floats = NDArray[np.float64]
 ABLATED = "without score network"

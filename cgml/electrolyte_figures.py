@@ -14,7 +14,7 @@ from cgml.electrolyte import Pair
 from cgml.electrolyte_baselines import Prediction
 from cgml.electrolyte_comparison import N_SEGMENTS, Comparison
 from cgml.figures import BASELINE, LEARNED, REFERENCE, panel_row, panels
-from cgml.statistics import Estimate
+from cgml.observables.statistics import Estimate
 
 COLOURS = (REFERENCE, LEARNED)
 MAX_BOXES = 4

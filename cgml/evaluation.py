@@ -22,8 +22,8 @@ from cgml.dynamics.propagator import Propagator
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.observables import squared_radius_of_gyration
-from cgml.statistics import Estimate, as_json
+from cgml.observables.chains import squared_radius_of_gyration
+from cgml.observables.statistics import Estimate, as_json
 
 MIN_STEPS = 20
 

@@ -15,8 +15,8 @@ from scipy.stats import gaussian_kde
 from cgml.baselines import Prediction
 from cgml.comparison import QUANTILES, Comparison
 from cgml.evaluation import Cost
-from cgml.observables import free_energy
-from cgml.statistics import median_factor, relative_error
+from cgml.observables.chains import free_energy
+from cgml.observables.statistics import median_factor, relative_error
 
 REFERENCE = "#4d4d4d"
 LEARNED = "#0072b2"  # Okabe and Ito: told apart by everyone

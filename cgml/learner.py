@@ -16,7 +16,7 @@ from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.network.model import LearnedModel, Model
 from cgml.network.predictor import gaussian_loss, project, whiten
 from cgml.network.refiner import denoising_loss
-from cgml.observables import bond_lengths, squared_radius_of_gyration
+from cgml.observables.chains import bond_lengths, squared_radius_of_gyration
 from cgml.scales import stride_of
 
 LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = -0.9, 1.2  # noise levels seen in training

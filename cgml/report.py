@@ -17,7 +17,7 @@ from cgml import electrolyte_figures, figures
 from cgml.electrolyte_evaluation import BoxEvaluation
 from cgml.evaluation import Evaluation
 from cgml.files import replacing
-from cgml.statistics import Estimate
+from cgml.observables.statistics import Estimate
 
 JSON = "figures.json"
 PAGE = "report.html"

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cgml import observables, statistics
-from cgml.observables import Surface
+from cgml.observables import chains as observables
+from cgml.observables import statistics
+from cgml.observables.chains import Surface
 
 
 @pytest.fixture(scope="module")

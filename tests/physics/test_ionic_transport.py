@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from cgml import conductivity, residence, structure, transport
-from cgml.conductivity import Carrier, Conditions
-from cgml.residence import Contacts
-from cgml.transport import Diffusivity
+from cgml.observables import conductivity, residence, structure, transport
+from cgml.observables.conductivity import Carrier, Conditions
+from cgml.observables.residence import Contacts
+from cgml.observables.transport import Diffusivity
 
 D = 0.02  # nm^2/ps
 STEP = 2.0  # ps

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cgml import statistics
+from cgml.observables import statistics
 
 
 def autoregressive(rho: float, shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cgml import conductivity
-from cgml.conductivity import Carrier, Conditions
-from cgml.statistics import Estimate
+from cgml.observables import conductivity
+from cgml.observables.conductivity import Carrier, Conditions
+from cgml.observables.statistics import Estimate
 from cgml.units import SIEMENS_PER_METRE, thermal_energy
 
 CONDITIONS = Conditions(volume=100.0, temperature=300.0)

@@ -7,9 +7,9 @@ import pytest
 from electrolyte_systems import BOX, N_BEADS, electrolyte, walk
 
 from cgml import electrolyte_comparison as comparison
-from cgml import structure, transport
 from cgml.electrolyte import BoxRun, conduction, contacts, displacements
 from cgml.electrolyte_comparison import Comparison, ComparisonOptions
+from cgml.observables import structure, transport
 from cgml.units import SIEMENS_PER_METRE
 
 OPTIONS = ComparisonOptions(shortest=2.0, longest=60.0, quantile=0.02)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgml import observables, report
+from cgml import report
 from cgml.baselines import Prediction
 from cgml.dynamics.propagator import Propagator
 from cgml.evaluation import Evaluation, EvaluationOptions, count_steps, evaluate
@@ -18,6 +18,7 @@ from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
+from cgml.observables import chains as observables
 
 N_FRAMES = 120
 OPTIONS = EvaluationOptions(length=600.0, n_replicas=2, seed=3, md_seconds_per_ps=9.0)

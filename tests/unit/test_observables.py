@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cgml import observables
-from cgml.observables import Surface
+from cgml.observables import chains as observables
+from cgml.observables.chains import Surface
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cgml import residence
 from cgml.molecules.box import minimum_image
-from cgml.residence import Contacts
+from cgml.observables import residence
+from cgml.observables.residence import Contacts
 
 BOX = 3.0 * np.eye(3)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cgml import statistics
-from cgml.statistics import Estimate
+from cgml.observables import statistics
+from cgml.observables.statistics import Estimate
 
 
 @pytest.fixture

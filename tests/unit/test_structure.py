@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cgml import structure
 from cgml.molecules.box import minimum_image
-from cgml.structure import RadialDistribution
+from cgml.observables import structure
+from cgml.observables.structure import RadialDistribution
 
 BOX = np.array([[4.0, 0, 0], [1.5, 4.0, 0], [-1.0, 1.0, 4.0]])
 

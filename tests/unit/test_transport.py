@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cgml import transport
-from cgml.transport import Displacement
+from cgml.observables import transport
+from cgml.observables.transport import Displacement
 
 
 @pytest.fixture(scope="module")

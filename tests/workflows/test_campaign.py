@@ -22,7 +22,7 @@ from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_reference
 from cgml.models.file import load_model, save_model
 from cgml.molecules.frames import BeadTrajectory
-from cgml.observables import squared_radius_of_gyration
+from cgml.observables.chains import squared_radius_of_gyration
 from cgml.plan import RunOptions, divide
 
 dask = pytest.importorskip("dask")

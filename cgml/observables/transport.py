@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from cgml.statistics import Estimate
-from cgml.structure import check_runs
+from cgml.observables.statistics import Estimate
+from cgml.observables.structure import check_runs
 
 CHUNK = 256  # paths transformed at once
 

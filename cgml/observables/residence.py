@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from cgml import statistics
-from cgml.statistics import Estimate
-from cgml.structure import Groups, check_groups, check_runs, neighbours
+from cgml.observables import statistics
+from cgml.observables.statistics import Estimate
+from cgml.observables.structure import Groups, check_groups, check_runs, neighbours
 
 CHUNK = 4096  # pairs transformed at once
 

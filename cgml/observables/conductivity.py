@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cgml.statistics import Estimate
-from cgml.transport import (
+from cgml.observables.statistics import Estimate
+from cgml.observables.transport import (
     Displacement,
     Window,
     diffusive_window,
