@@ -38,7 +38,6 @@ from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.memory import keep_freed_memory
 from cgml.network.model import LearnedModel, Model
-from cgml.preparation import Coarsening, read_systems
 from cgml.published.fast import evaluator
 from cgml.published.model import (
     PublishedModel,
@@ -49,6 +48,7 @@ from cgml.published.model import (
 from cgml.published.neighbours import NeighbourList
 from cgml.published.spec import HyperParameters, NetworkSizes
 from cgml.published.stepper import SKIN, noise_levels
+from cgml.training.preparation import Coarsening, read_systems
 
 PUBLISHED_GRAPH, PUBLISHED_NETWORK = 1.37, 0.22  # s of one evaluation, one thread
 PUBLISHED_STEP = 318.0  # s

@@ -129,8 +129,8 @@ def prepare(
         cgml prepare run1.xtc run2.xtc --topology chain.pdb --output beads
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
     """
-    from cgml import preparation
     from cgml.formats.trajectory import LammpsOptions
+    from cgml.training import preparation
 
     written = preparation.prepare(
         trajectories,
@@ -171,7 +171,7 @@ def train(
         cgml train chain.toml
     """
     from cgml.config import TrainingConfig
-    from cgml.training import fit
+    from cgml.training.fit import fit
 
     path = fit(TrainingConfig.from_toml(config), resume=resume)
     _out.print(f"model written to {path}", soft_wrap=True)
@@ -194,8 +194,8 @@ def export(
 
         cgml export chain.toml --checkpoint runs/chain/checkpoints/last.ckpt
     """
-    from cgml import training
     from cgml.config import TrainingConfig
+    from cgml.training import fit as training
 
     settings = TrainingConfig.from_toml(config)
     path = training.export_checkpoint(settings, checkpoint)
@@ -324,7 +324,7 @@ def run(
     from cgml.config import Execution
     from cgml.models.file import find_model, read_spec
     from cgml.plan import RunOptions
-    from cgml.preparation import Coarsening, read_systems
+    from cgml.training.preparation import Coarsening, read_systems
 
     spec = read_spec(find_model(model))
     # of the starts the first frame counts: any time between frames will do
@@ -400,7 +400,7 @@ def evaluate(
     from cgml import baselines as chain_baselines
     from cgml import electrolyte_baselines, electrolyte_evaluation, evaluation, report
     from cgml.models.file import load_model
-    from cgml.preparation import Coarsening, parse_values, read_systems
+    from cgml.training.preparation import Coarsening, parse_values, read_systems
 
     learned = load_model(model, device)
     coarsening = Coarsening.from_spec(learned.spec)
@@ -465,7 +465,7 @@ def baseline(
         --reference chain_devtest.npz --charge C=1 --charge D=-1 --output baselines.json
     """
     from cgml import baselines, electrolyte_baselines, electrolyte_evaluation
-    from cgml.preparation import Coarsening, parse_values, read_systems
+    from cgml.training.preparation import Coarsening, parse_values, read_systems
 
     parts = [
         list(read_systems(paths, None, Coarsening()))

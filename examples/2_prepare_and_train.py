@@ -14,8 +14,8 @@ import numpy as np
 
 from cgml.config import DataConfig, NetworkConfig, OptimiserConfig, TrainingConfig
 from cgml.models.file import load_model
-from cgml.preparation import Coarsening, prepare
-from cgml.training import fit
+from cgml.training.fit import fit
+from cgml.training.preparation import Coarsening, prepare
 from openmm_cgml import reference, testsystems
 
 FOLDER = Path("copolymer")

@@ -19,8 +19,8 @@ from cgml.config import TrainingConfig
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
 from cgml.models.file import load_model
-from cgml.preparation import Coarsening, prepare
-from cgml.training import fit
+from cgml.training.fit import fit
+from cgml.training.preparation import Coarsening, prepare
 
 FOLDER = Path("oligomer")
 CONFIG = """

@@ -16,7 +16,7 @@ from openmm import app, unit
 
 from cgml.config import DataConfig, NetworkConfig, OptimiserConfig, TrainingConfig
 from cgml.models.file import load_model
-from cgml.training import fit
+from cgml.training.fit import fit
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.electrolyte import ElectrolyteProtocol, simulate_boxes
 from openmm_cgml.testsystems import TEMPERATURE, polymer_electrolyte

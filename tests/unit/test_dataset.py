@@ -13,11 +13,11 @@ from core_systems import (
 )
 
 from cgml.config import AugmentationConfig, ModelSpec
-from cgml.dataset import Batch, WindowDataset, check_disjoint
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.scales import centred, fit_prior, measure, stride_of
+from cgml.training.scales import centred, fit_prior, measure, stride_of
+from cgml.training.windows import Batch, WindowDataset, check_disjoint
 
 CHAIN = chain()
 BASE = coil(CHAIN)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from core_systems import chain, learned, mixture, small_spec
 
-from cgml.dataset import WindowDataset
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.box import wrap
@@ -16,7 +15,8 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.edges import edge_vectors, find_edges
 from cgml.network.inputs import build_system, join_beads
-from cgml.scales import measure, near_origin
+from cgml.training.scales import measure, near_origin
+from cgml.training.windows import WindowDataset
 
 CUBE = np.diag([6.0, 6.0, 6.0])
 SKEWED = np.array([[6.0, 0.0, 0.0], [2.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])

@@ -7,7 +7,7 @@ import pytest
 
 from cgml.formats.arrays import read_reference
 from cgml.formats.trajectory import read_beads
-from cgml.preparation import Coarsening, prepare, read_systems
+from cgml.training.preparation import Coarsening, prepare, read_systems
 
 N_CHAINS, SEQUENCE, IONS, EDGE = 3, "EXXEEXEEEX", "++--", 6.5
 

@@ -4,17 +4,17 @@ import torch
 from core_systems import chain, coil, frames_of, rouse_frames, small_spec
 
 from cgml.config import ModelSpec, TrainingConfig
-from cgml.dataset import Batch, WindowDataset
 from cgml.formats.trajectory import BeadTrajectory
-from cgml.learner import Learner
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.training import (
+from cgml.training.fit import (
     WholeFileCheckpoints,
     WindowModule,
     load_frames,
     make_spec,
 )
+from cgml.training.learner import Learner
+from cgml.training.windows import Batch, WindowDataset
 
 MOLECULES = [chain("AABBCCDD"), chain("ABCDABCD"), chain("DDCCBBAADD")]
 

@@ -15,7 +15,7 @@ from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model, read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.preparation import Coarsening, read_systems
+from cgml.training.preparation import Coarsening, read_systems
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.beads import bead_system, bead_topology
 

@@ -11,7 +11,7 @@ import pytest
 from cgml.formats.trajectory import read_beads, read_reference
 from cgml.models.file import read_spec
 from cgml.molecules.mapping import Mapping
-from cgml.preparation import Coarsening, parse_type_names, parse_values
+from cgml.training.preparation import Coarsening, parse_type_names, parse_values
 
 N_ATOMS = 20
 

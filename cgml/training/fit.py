@@ -22,14 +22,14 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from cgml.config import ModelSpec, TrainingConfig
-from cgml.dataset import Batch, WindowDataset, check_disjoint
 from cgml.files import replacing
 from cgml.formats.trajectory import BeadTrajectory
-from cgml.learner import Learner
 from cgml.models.file import save_model
 from cgml.molecules.mapping import Mapping
-from cgml.preparation import Coarsening, read_systems
-from cgml.scales import fit_prior, measure
+from cgml.training.learner import Learner
+from cgml.training.preparation import Coarsening, read_systems
+from cgml.training.scales import fit_prior, measure
+from cgml.training.windows import Batch, WindowDataset, check_disjoint
 
 N_VALIDATION_BATCHES = 20
 

@@ -20,7 +20,7 @@ from cgml.network.inputs import (
     join_beads,
 )
 from cgml.network.predictor import History
-from cgml.scales import centred, near_origin, stride_of
+from cgml.training.scales import centred, near_origin, stride_of
 
 
 class Share(NamedTuple):

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from cgml.config import ModelSpec, TrainingConfig
-from cgml.dataset import Batch
 from cgml.dynamics.noise import generator
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.frames import BeadTrajectory, boxes_of
@@ -17,7 +16,8 @@ from cgml.network.model import LearnedModel, Model
 from cgml.network.predictor import gaussian_loss, project, whiten
 from cgml.network.refiner import denoising_loss
 from cgml.observables.chains import bond_lengths, squared_radius_of_gyration
-from cgml.scales import stride_of
+from cgml.training.scales import stride_of
+from cgml.training.windows import Batch
 
 LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = -0.9, 1.2  # noise levels seen in training
 PROPERTY_WEIGHT = 10.0
