@@ -320,10 +320,10 @@ def run(
     For example:
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
-    from cgml import campaign, simulation
     from cgml.config import Execution
     from cgml.models.file import find_model, read_spec
-    from cgml.plan import RunOptions
+    from cgml.runs import campaign, simulation
+    from cgml.runs.plan import RunOptions
     from cgml.training.preparation import Coarsening, read_systems
 
     spec = read_spec(find_model(model))

@@ -16,14 +16,14 @@ import pytest
 import torch
 from core_systems import idle_model
 
-from cgml import campaign, simulation
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_reference
 from cgml.models.file import load_model, save_model
 from cgml.molecules.frames import BeadTrajectory
 from cgml.observables.chains import squared_radius_of_gyration
-from cgml.plan import RunOptions, divide
+from cgml.runs import campaign, simulation
+from cgml.runs.plan import RunOptions, divide
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")

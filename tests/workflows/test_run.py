@@ -17,13 +17,13 @@ import pytest
 from core_systems import idle_model
 from workflow_tools import command, environment
 
-from cgml import simulation
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_beads, read_reference
 from cgml.models.file import load_model, save_model
-from cgml.parts import find_parts
-from cgml.plan import RunOptions
+from cgml.runs import simulation
+from cgml.runs.parts import find_parts
+from cgml.runs.plan import RunOptions
 
 STEP = 20.0  # ps, of the tiny model
 GROUP = Path("parts", "0000")  # of a run in one process

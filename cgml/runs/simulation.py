@@ -23,9 +23,9 @@ from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import find_model, load_model, read_spec
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.network.model import LearnedModel
-from cgml.parts import PartWriter, count_frames, find_parts, release
-from cgml.plan import RunOptions, claim, describe, divide, record
-from cgml.results import RESULTS, Group, Replica, assemble
+from cgml.runs.parts import PartWriter, count_frames, find_parts, release
+from cgml.runs.plan import RunOptions, claim, describe, divide, record
+from cgml.runs.results import RESULTS, Group, Replica, assemble
 
 PARTS = "parts"
 

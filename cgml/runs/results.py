@@ -14,7 +14,7 @@ from cgml.files import replacing
 from cgml.formats.trajectory import TrajectoryWriter, write_topology
 from cgml.molecules.frames import BeadTrajectory
 from cgml.observables.chains import bond_lengths, squared_radius_of_gyration
-from cgml.parts import Part
+from cgml.runs.parts import Part
 
 RADII = "radius_of_gyration.csv"
 RESULTS = "results.csv"
