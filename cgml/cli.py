@@ -397,8 +397,10 @@ def evaluate(
 
         cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged
     """
-    from cgml import baselines as chain_baselines
-    from cgml import electrolyte_baselines, electrolyte_evaluation, evaluation, report
+    from cgml.evaluation import baselines as chain_baselines
+    from cgml.evaluation import box_baselines as electrolyte_baselines
+    from cgml.evaluation import box_evaluation as electrolyte_evaluation
+    from cgml.evaluation import evaluation, report
     from cgml.models.file import load_model
     from cgml.training.preparation import Coarsening, parse_values, read_systems
 
@@ -464,7 +466,9 @@ def baseline(
         cgml baseline --train chain_train.npz --validation chain_val.npz
         --reference chain_devtest.npz --charge C=1 --charge D=-1 --output baselines.json
     """
-    from cgml import baselines, electrolyte_baselines, electrolyte_evaluation
+    from cgml.evaluation import baselines
+    from cgml.evaluation import box_baselines as electrolyte_baselines
+    from cgml.evaluation import box_evaluation as electrolyte_evaluation
     from cgml.training.preparation import Coarsening, parse_values, read_systems
 
     parts = [

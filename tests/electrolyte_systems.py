@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cgml.electrolyte import BoxRun, Electrolyte
+from cgml.evaluation.boxes import BoxRun, Electrolyte
 from cgml.units import BOLTZMANN
 
 BOX = np.array([[3.0, 0.0, 0.0], [0.4, 3.0, 0.0], [-0.3, 0.5, 3.0]])

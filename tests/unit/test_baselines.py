@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from cgml import baselines, regression
-from cgml.baselines import Labelled, Prediction
+from cgml.evaluation import baselines, regression
+from cgml.evaluation.baselines import Labelled, Prediction
+from cgml.evaluation.regression import NetworkOptions
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.regression import NetworkOptions
 
 SMALL = NetworkOptions(width=8, n_rounds=2, n_members=1, n_epochs=20, patience=20)
 

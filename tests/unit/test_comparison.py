@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cgml import comparison
-from cgml.comparison import Comparison, Molecule, Run
+from cgml.evaluation import comparison
+from cgml.evaluation.comparison import Comparison, Molecule, Run
 from cgml.observables import chains as observables
 
 BONDS = np.array([[0, 1], [1, 2], [2, 3]])

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from electrolyte_systems import electrolyte, walk
 
-from cgml import electrolyte_baselines as baselines
-from cgml import regression
-from cgml.electrolyte import BoxRun
-from cgml.electrolyte_baselines import Labelled, Prediction
+from cgml.evaluation import box_baselines as baselines
+from cgml.evaluation import regression
+from cgml.evaluation.box_baselines import Labelled, Prediction
+from cgml.evaluation.boxes import BoxRun
+from cgml.evaluation.regression import NetworkOptions
 from cgml.molecules.graph import MolecularGraph
-from cgml.regression import NetworkOptions
 
 SPECIES = ["cation", "anion"]
 WINDOW = (4.0, 32.0)

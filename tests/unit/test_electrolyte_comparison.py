@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from electrolyte_systems import BOX, N_BEADS, electrolyte, walk
 
-from cgml import electrolyte_comparison as comparison
-from cgml.electrolyte import BoxRun, conduction, contacts, displacements
-from cgml.electrolyte_comparison import Comparison, ComparisonOptions
+from cgml.evaluation import box_comparison as comparison
+from cgml.evaluation.box_comparison import Comparison, ComparisonOptions
+from cgml.evaluation.boxes import BoxRun, conduction, contacts, displacements
 from cgml.observables import structure, transport
 from cgml.units import SIEMENS_PER_METRE
 

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from core_systems import idle_model, small_spec
 
-from cgml import electrolyte_baselines, electrolyte_evaluation, report
-from cgml.electrolyte_evaluation import ABLATED, describe, evaluate, measure_baselines
-from cgml.evaluation import EvaluationOptions
+from cgml.evaluation import box_baselines as electrolyte_baselines
+from cgml.evaluation import box_evaluation as electrolyte_evaluation
+from cgml.evaluation import report
+from cgml.evaluation.box_evaluation import (
+    ABLATED,
+    describe,
+    evaluate,
+    measure_baselines,
+)
+from cgml.evaluation.evaluation import EvaluationOptions
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping

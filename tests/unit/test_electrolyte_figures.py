@@ -7,10 +7,10 @@ import pytest
 from electrolyte_systems import electrolyte, walk
 from matplotlib.figure import Figure
 
-from cgml import electrolyte_comparison as comparison
-from cgml import electrolyte_figures as figures
-from cgml.electrolyte_baselines import Prediction
-from cgml.electrolyte_comparison import Comparison, ComparisonOptions
+from cgml.evaluation import box_comparison as comparison
+from cgml.evaluation import box_figures as figures
+from cgml.evaluation.box_baselines import Prediction
+from cgml.evaluation.box_comparison import Comparison, ComparisonOptions
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgml import report
-from cgml.baselines import Prediction
 from cgml.dynamics.propagator import Propagator
-from cgml.evaluation import Evaluation, EvaluationOptions, count_steps, evaluate
+from cgml.evaluation import report
+from cgml.evaluation.baselines import Prediction
+from cgml.evaluation.evaluation import (
+    Evaluation,
+    EvaluationOptions,
+    count_steps,
+    evaluate,
+)
 from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph

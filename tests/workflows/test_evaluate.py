@@ -6,7 +6,7 @@ import re
 import pytest
 from workflow_tools import write_chains
 
-from cgml import baselines
+from cgml.evaluation import baselines
 from cgml.models.file import bundled_models
 
 

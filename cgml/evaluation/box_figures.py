@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from cgml.electrolyte import Pair
-from cgml.electrolyte_baselines import Prediction
-from cgml.electrolyte_comparison import N_SEGMENTS, Comparison
-from cgml.figures import BASELINE, LEARNED, REFERENCE, panel_row, panels
+from cgml.evaluation.box_baselines import Prediction
+from cgml.evaluation.box_comparison import N_SEGMENTS, Comparison
+from cgml.evaluation.boxes import Pair
+from cgml.evaluation.figures import BASELINE, LEARNED, REFERENCE, panel_row, panels
 from cgml.observables.statistics import Estimate
 
 COLOURS = (REFERENCE, LEARNED)

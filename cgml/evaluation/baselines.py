@@ -15,6 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.evaluation.regression import (
+    NetworkOptions,
+    fit_graph_network,
+    fit_sequence_network,
+)
 from cgml.files import replacing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
@@ -28,7 +33,6 @@ from cgml.observables.statistics import (
     relative_error,
     spearman,
 )
-from cgml.regression import NetworkOptions, fit_graph_network, fit_sequence_network
 
 Floats = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
-from cgml.baselines import Prediction
-from cgml.comparison import QUANTILES, Comparison
-from cgml.evaluation import Cost
+from cgml.evaluation.baselines import Prediction
+from cgml.evaluation.comparison import QUANTILES, Comparison
+from cgml.evaluation.evaluation import Cost
 from cgml.observables.chains import free_energy
 from cgml.observables.statistics import median_factor, relative_error
 

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml import electrolyte_comparison as comparison
-from cgml.comparison import common_strides
 from cgml.config import BaseSpec, Refinement
-from cgml.electrolyte import BoxRun, Electrolyte
-from cgml.electrolyte_baselines import (
+from cgml.evaluation import box_comparison as comparison
+from cgml.evaluation.box_baselines import (
     Labelled,
     Prediction,
     fit_composition,
@@ -25,8 +23,16 @@ from cgml.electrolyte_baselines import (
     shift_by_others,
     short_runs,
 )
-from cgml.electrolyte_comparison import Comparison, ComparisonOptions
-from cgml.evaluation import Cost, EvaluationOptions, Paths, check_mappings, run
+from cgml.evaluation.box_comparison import Comparison, ComparisonOptions
+from cgml.evaluation.boxes import BoxRun, Electrolyte
+from cgml.evaluation.comparison import common_strides
+from cgml.evaluation.evaluation import (
+    Cost,
+    EvaluationOptions,
+    Paths,
+    check_mappings,
+    run,
+)
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.network.model import LearnedModel

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgml import comparison
-from cgml.baselines import Prediction, squared_radius
-from cgml.comparison import Comparison, Molecule, Run
 from cgml.config import BaseSpec, Refinement
 from cgml.dynamics.propagator import Propagator
+from cgml.evaluation import comparison
+from cgml.evaluation.baselines import Prediction, squared_radius
+from cgml.evaluation.comparison import Comparison, Molecule, Run
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel

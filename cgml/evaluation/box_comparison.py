@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.electrolyte import (
+from cgml.evaluation.boxes import (
     BoxRun,
     Electrolyte,
     Pair,

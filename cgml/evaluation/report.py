@@ -13,9 +13,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from cgml import electrolyte_figures, figures
-from cgml.electrolyte_evaluation import BoxEvaluation
-from cgml.evaluation import Evaluation
+from cgml.evaluation import box_figures as electrolyte_figures
+from cgml.evaluation import figures
+from cgml.evaluation.box_evaluation import BoxEvaluation
+from cgml.evaluation.evaluation import Evaluation
 from cgml.files import replacing
 from cgml.observables.statistics import Estimate
 

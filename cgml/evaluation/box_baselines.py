@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import PolynomialFeatures
 
-from cgml import regression
-from cgml.electrolyte import BoxRun, Electrolyte, displacements
+from cgml.evaluation import regression
+from cgml.evaluation.boxes import BoxRun, Electrolyte, displacements
+from cgml.evaluation.regression import NetworkOptions
 from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph
 from cgml.observables import transport
 from cgml.observables.statistics import Estimate, log10_error
 from cgml.observables.transport import Window
-from cgml.regression import NetworkOptions
 
 Floats = NDArray[np.float64]
 
