@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from ase_cgml.convert import NM, box_from_atoms, graph_from_atoms
 from ase_cgml.dynamics import KEY, LearnedCGMD, unpack_mapping
-from cgml.config import FAST, Execution
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.frames import whole_beads
 from cgml.molecules.graph import MolecularGraph, from_mdtraj
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
+from cgml.spec import FAST, Execution
 
 if TYPE_CHECKING:
     import mdtraj

@@ -12,9 +12,9 @@ from ase.data import chemical_symbols
 from ase.neighborlist import build_neighbor_list, natural_cutoffs
 from numpy.typing import NDArray
 
-from cgml.config import BaseSpec
 from cgml.molecules.graph import BOND, MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.spec import BaseSpec
 
 NM: float = units.nm
 """One nanometre in ASE's unit of length (Å)."""

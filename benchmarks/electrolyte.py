@@ -36,15 +36,15 @@ from timing import (
     report_rate,
 )
 
-from cgml.config import Execution
 from cgml.dynamics.propagator import Propagator, State
 from cgml.memory import keep_freed_memory
 from cgml.models.file import load_model
+from cgml.models.kinds import bind
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel
-from cgml.network.stepper import bind
+from cgml.spec import Execution
 from openmm_cgml.beads import bead_system, bead_topology
 from openmm_cgml.convert import graph_from_topology, periodic_box
 from openmm_cgml.electrolyte import ElectrolyteProtocol, electrolyte_simulation

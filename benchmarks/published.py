@@ -24,16 +24,6 @@ from timing import cpu_time, in_turns, matrix_product, peak_memory
 
 import cgml.published.fast
 from cgml import units
-from cgml.config import (
-    FAST,
-    Execution,
-    ModelSpec,
-    NetworkConfig,
-    PublishedSpec,
-    Refinement,
-    RousePrior,
-    Statistics,
-)
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.memory import keep_freed_memory
@@ -46,8 +36,17 @@ from cgml.published.model import (
     particle_types,
 )
 from cgml.published.neighbours import NeighbourList
-from cgml.published.spec import HyperParameters, NetworkSizes
+from cgml.published.spec import HyperParameters, NetworkSizes, PublishedSpec
 from cgml.published.stepper import SKIN, noise_levels
+from cgml.spec import (
+    FAST,
+    Execution,
+    ModelSpec,
+    NetworkConfig,
+    Refinement,
+    RousePrior,
+    Statistics,
+)
 from cgml.training.preparation import Coarsening, read_systems
 
 PUBLISHED_GRAPH, PUBLISHED_NETWORK = 1.37, 0.22  # s of one evaluation, one thread

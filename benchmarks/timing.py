@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from cgml.config import Execution
 from cgml.network.compiled import compile_model, compiled_parts
 from cgml.network.model import LearnedModel
+from cgml.spec import Execution
 
 MIB = 1 << 20
 EXECUTIONS = {

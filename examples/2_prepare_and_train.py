@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cgml.config import DataConfig, NetworkConfig, OptimiserConfig, TrainingConfig
 from cgml.models.file import load_model
+from cgml.spec import NetworkConfig
+from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit
 from cgml.training.preparation import Coarsening, prepare
 from openmm_cgml import reference, testsystems

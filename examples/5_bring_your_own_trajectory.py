@@ -15,10 +15,10 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from cgml.config import TrainingConfig
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
 from cgml.models.file import load_model
+from cgml.training.config import TrainingConfig
 from cgml.training.fit import fit
 from cgml.training.preparation import Coarsening, prepare
 

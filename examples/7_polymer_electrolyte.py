@@ -14,8 +14,9 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from cgml.config import DataConfig, NetworkConfig, OptimiserConfig, TrainingConfig
 from cgml.models.file import load_model
+from cgml.spec import NetworkConfig
+from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.electrolyte import ElectrolyteProtocol, simulate_boxes

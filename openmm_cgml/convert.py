@@ -8,9 +8,9 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.config import BaseSpec
 from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
+from cgml.spec import BaseSpec
 
 MASS_TOLERANCE = 2e-3
 """Relative difference at which a System's mass still belongs to a particle type."""

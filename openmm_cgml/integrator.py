@@ -10,12 +10,12 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.config import FAST, Execution
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
+from cgml.spec import FAST, Execution
 from openmm_cgml import convert
 from openmm_cgml.carrier import Carrier
 from openmm_cgml.history import ARMED, History

@@ -6,14 +6,8 @@ from pathlib import Path
 import pytest
 from core_systems import idle_model
 
-from cgml.config import (
-    ModelSpec,
-    NetworkConfig,
-    Refinement,
-    RousePrior,
-    Statistics,
-)
 from cgml.models.file import save_model
+from cgml.spec import ModelSpec, NetworkConfig, Refinement, RousePrior, Statistics
 
 MARKERS = {
     "unit": pytest.mark.unit,

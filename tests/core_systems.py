@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgml.config import ModelSpec
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.rouse import gained_variance, laplacian_modes, retention
 from cgml.network.inputs import Beads, SystemGraph
 from cgml.network.model import LearnedModel, Model
+from cgml.spec import ModelSpec
 
 MASSES = {"A": 1.0, "B": 2.0, "C": 1.5, "D": 3.0}
 SPEC: dict[str, Any] = {

@@ -170,7 +170,7 @@ def train(
     For example:
         cgml train chain.toml
     """
-    from cgml.config import TrainingConfig
+    from cgml.training.config import TrainingConfig
     from cgml.training.fit import fit
 
     path = fit(TrainingConfig.from_toml(config), resume=resume)
@@ -194,8 +194,8 @@ def export(
 
         cgml export chain.toml --checkpoint runs/chain/checkpoints/last.ckpt
     """
-    from cgml.config import TrainingConfig
     from cgml.training import fit as training
+    from cgml.training.config import TrainingConfig
 
     settings = TrainingConfig.from_toml(config)
     path = training.export_checkpoint(settings, checkpoint)
@@ -240,7 +240,7 @@ def import_model(
     For example:
         cgml import graphwm electrolyte.ckpt -o electrolyte.pt
     """
-    from cgml.published.conversion import Origin, import_checkpoint
+    from cgml.models.conversion import Origin, import_checkpoint
 
     del layout  # there is but one
     origin = Origin(
@@ -320,10 +320,10 @@ def run(
     For example:
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
-    from cgml.config import Execution
     from cgml.models.file import find_model, read_spec
     from cgml.runs import campaign, simulation
     from cgml.runs.plan import RunOptions
+    from cgml.spec import Execution
     from cgml.training.preparation import Coarsening, read_systems
 
     spec = read_spec(find_model(model))

@@ -6,8 +6,8 @@ from typing import Self
 
 import torch
 
-from cgml.config import Statistics
 from cgml.network.pairs import Neighbours
+from cgml.spec import Statistics
 
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
 BOND_MARGIN = 1.3  # of the longest bond in the training data

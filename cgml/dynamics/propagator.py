@@ -15,13 +15,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import units
-from cgml.config import FAST, Execution, ModelSpec, PublishedSpec, Refinement
 from cgml.dynamics import noise
 from cgml.dynamics.guards import GUARDS, GuardError, Guards
+from cgml.models.kinds import bind
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel
-from cgml.network.stepper import bind
+from cgml.published.spec import PublishedSpec
+from cgml.spec import FAST, Execution, ModelSpec, Refinement
 
 GuardPolicy = Literal["raise", "redraw", "record"]
 MAX_REDRAWS = 10

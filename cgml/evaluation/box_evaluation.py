@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.config import BaseSpec, Refinement
 from cgml.evaluation import box_comparison as comparison
 from cgml.evaluation.box_baselines import (
     Labelled,
@@ -38,6 +37,7 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.network.model import LearnedModel
 from cgml.observables.statistics import Estimate, as_json
 from cgml.observables.transport import Window
+from cgml.spec import BaseSpec, Refinement
 
 Floats = NDArray[np.float64]
 ABLATED = "without score network"

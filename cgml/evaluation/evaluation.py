@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgml.config import BaseSpec, Refinement
 from cgml.dynamics.propagator import Propagator
 from cgml.evaluation import comparison
 from cgml.evaluation.baselines import Prediction, squared_radius
@@ -24,6 +23,7 @@ from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 from cgml.observables.chains import squared_radius_of_gyration
 from cgml.observables.statistics import Estimate, as_json
+from cgml.spec import BaseSpec, Refinement
 
 MIN_STEPS = 20
 

@@ -316,7 +316,7 @@ def render(evaluation: Evaluation | BoxEvaluation, images: list[dict[str, str]])
         evaluation: what to show.
         images: name, caption and base64 data of each figure.
     """
-    source = resources.files("cgml").joinpath("report.html.jinja")
+    source = resources.files("cgml.evaluation").joinpath("report.html.jinja")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

@@ -1,4 +1,4 @@
-"""LAMMPS text dumps, frame by frame; see `cgml.formats.lammps` for why this is own code.
+"""LAMMPS text dumps, frame by frame; why own code: see lammps.py.
 
 | columns | positions |
 |---|---|

@@ -16,10 +16,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from cgml.config import BaseSpec, ModelSpec, PublishedSpec
 from cgml.files import replacing
 from cgml.network.model import LearnedModel, Model
 from cgml.published.model import PublishedModel
+from cgml.published.spec import PublishedSpec
+from cgml.spec import BaseSpec, ModelSpec
 
 FORMAT = 1
 SPEC_FILE = "spec.json"

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from cgml.config import BaseSpec
 from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph, components
 from cgml.molecules.partition import partition
+from cgml.spec import BaseSpec
 
 FORMAT = "cgml mapping"
 VERSION = 1

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgml.config import RousePrior
+from cgml.spec import RousePrior
 
 
 class Kernels(NamedTuple):

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cgml.config import Refinement
 from cgml.network.edges import Edges, EdgeSearch
 from cgml.network.inputs import Beads, join_beads
 from cgml.network.plain import PlainNetworks, next_positions
 from cgml.network.predictor import History
+from cgml.spec import Refinement
 
 ROOM = 1.25  # capacity over the edges of the frame that asked for it
 _BLOCK = 256  # edges by which the capacity grows

@@ -22,7 +22,6 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from cgml.config import ModelSpec
 from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -32,22 +31,10 @@ from cgml.network.model import LearnedModel
 from cgml.network.pairs import LANES, Layout, PairSearch
 from cgml.network.predictor import History
 from cgml.network.products import LEAST_ROWS, N_BEADS, N_LAYOUT, Part
+from cgml.spec import ModelSpec
 
 LABEL = "built.json"
 """Says by what and for what a package was built; written last."""
-_SOURCES = (
-    "edges",
-    "fast_predictor",
-    "fast_refiner",
-    "graph",
-    "inference",
-    "networks",
-    "pairs",
-    "predictor",
-    "products",
-    "rouse",
-)
-"""Modules whose code ends up in a package, or says how it is called."""
 _N = (3, 5, 7)
 """Sizes of the examples from which it is read which sizes are free."""
 
@@ -156,8 +143,8 @@ def _stranger(folder: Path) -> str | None:
 def _label() -> dict[str, str]:
     """What a package must have been built by and for."""
     code = hashlib.sha256()
-    for name in _SOURCES:
-        code.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(path.read_bytes())
     return {
         "processor": _processor(),
         "torch": torch.__version__,

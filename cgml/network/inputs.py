@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
-from cgml.config import ModelSpec
 from cgml.molecules.graph import bond_type_index, type_index
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.places import depths, type_centres
 from cgml.molecules.rouse import Kernels, kernels
+from cgml.spec import ModelSpec
 
 MASS_TOLERANCE = 0.01  # relative; tables of atomic weights differ by less
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from cgml.config import BaseSpec, ModelSpec
 from cgml.network.blocks import MLP, RadialBasis, ScalarReadout
 from cgml.network.inputs import Atoms, Beads
 from cgml.network.predictor import Predictor
 from cgml.network.refiner import Conditioner, Denoiser
+from cgml.spec import BaseSpec, ModelSpec
 
 OPEN_REACH = 2.7  # log(1 + r / length_scale) of the widest pairs without a cutoff
 

@@ -5,12 +5,12 @@ from typing import Any, Protocol
 
 import torch
 
-from cgml.config import Refinement
 from cgml.network.edges import Edges, EdgeSearch
 from cgml.network.inputs import Beads
 from cgml.network.pairs import Neighbours
 from cgml.network.predictor import History, Prediction, project, unwhiten
 from cgml.network.refiner import Denoise, sample
+from cgml.spec import Refinement
 
 
 class Networks(Protocol):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.config import NetworkConfig
 from cgml.molecules.rouse import apply_blocks
 from cgml.network.blocks import (
     MLP,
@@ -21,6 +20,7 @@ from cgml.network.blocks import (
 )
 from cgml.network.edges import N_STATIC, Edges, edge_vectors
 from cgml.network.inputs import Beads
+from cgml.spec import NetworkConfig
 
 
 class History(NamedTuple):

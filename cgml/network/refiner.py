@@ -20,7 +20,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.config import NetworkConfig, Refinement
 from cgml.molecules.rouse import apply_blocks
 from cgml.network.blocks import (
     MLP,
@@ -36,6 +35,7 @@ from cgml.network.blocks import (
 from cgml.network.edges import Edges, edge_vectors
 from cgml.network.inputs import Beads
 from cgml.network.predictor import Prediction, centre_offsets, project, unwhiten
+from cgml.spec import NetworkConfig, Refinement
 
 
 class Condition(NamedTuple):

@@ -6,7 +6,6 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from cgml.config import Execution, ModelSpec, PublishedSpec, Refinement
 from cgml.molecules.rouse import apply_blocks
 from cgml.molecules.systems import Systems
 from cgml.network.capture import CapturedStep
@@ -14,12 +13,11 @@ from cgml.network.compiled import compiled_parts
 from cgml.network.edges import EdgeSearch
 from cgml.network.inference import FastNetworks
 from cgml.network.inputs import Atoms, Beads, build_system, join_beads
-from cgml.network.model import LearnedModel
 from cgml.network.pairs import Neighbours, PairSearch
 from cgml.network.plain import Networks, PlainNetworks, next_positions
 from cgml.network.predictor import History, Prediction, whiten
 from cgml.network.refiner import n_draws
-from cgml.published.adapter import PublishedAdapter
+from cgml.spec import Execution, ModelSpec, Refinement
 
 Parts = TypeVar("Parts", Atoms, Beads)
 View = tuple[torch.Tensor, Neighbours]
@@ -241,42 +239,6 @@ class LearnedStepper:
             displacements=moves.float() * known,
             known=known,
         )
-
-
-def bind(
-    model: LearnedModel,
-    systems: Systems,
-    refinement: Refinement | None,
-    execution: Execution,
-) -> Stepper:
-    """Bind a model to systems.
-
-    Args:
-        model: from `cgml.load_model`.
-        systems: all replicas.
-        refinement: sampler other than the model's own.
-        execution: how the networks are evaluated.
-
-    Raises:
-        ValueError: a sampler for a published model, which has its own.
-    """
-    spec = model.spec
-    if isinstance(spec, ModelSpec):
-        sampler = spec.refinement if refinement is None else refinement
-        return LearnedStepper(model.module, spec, systems, sampler, execution)
-    if not isinstance(spec, PublishedSpec):
-        raise TypeError(f"a spec of networks is required, got {type(spec).__name__}")
-    if refinement is not None:
-        raise ValueError(
-            f"the sampler of the published model {spec.name!r} is fixed: leave "
-            "refinement out"
-        )
-    if execution.capture:
-        raise ValueError(
-            f"capture is for models trained by cgml, {spec.name!r} is a published one: "
-            "leave it out"
-        )
-    return PublishedAdapter(model.module, spec, systems, execution)
 
 
 def _bind_networks(

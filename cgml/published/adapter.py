@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 
-from cgml.config import Execution, PublishedSpec
 from cgml.molecules.systems import Systems
 from cgml.published.model import build_published_system
+from cgml.published.spec import PublishedSpec
 from cgml.published.stepper import PublishedStepper
+from cgml.spec import Execution
 
 
 class PublishedAdapter:

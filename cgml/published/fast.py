@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
-from cgml.config import Execution
 from cgml.published.networks import PublishedEdges, edge_geometry, edge_inputs
+from cgml.spec import Execution
 
 BLOCK = 4096  # edges of one thread; 2048 to 8192 take the same time
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -19,9 +19,7 @@ from pydantic import (
 )
 
 from cgml.published.archive import CheckpointError, content, kind, load_archive, plain
-
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+from cgml.spec import BaseSpec, Count, Positive
 
 
 class NetworkSizes(BaseModel):
@@ -221,3 +219,19 @@ def _weights(path: Path | str, stored: Any) -> dict[str, torch.Tensor]:
         if not bool(torch.isfinite(weights[name]).all()):
             raise CheckpointError(f"{path} holds numbers not finite in {name}")
     return weights
+
+
+class PublishedSpec(BaseSpec):
+    """The contents of spec.json in a file made of a published checkpoint.
+
+    Attributes:
+        kind: tells the two apart.
+        parameters: hyper parameters of the checkpoint.
+        n_embedding: width of the beads' embedding.
+        length_unit: unit of length inside the model, nm.
+    """
+
+    kind: Literal["graphwm"] = "graphwm"
+    parameters: HyperParameters
+    n_embedding: Count
+    length_unit: Positive

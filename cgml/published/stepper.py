@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from cgml.config import FAST, Execution
 from cgml.network.inputs import Atoms
 from cgml.published.fast import evaluator
 from cgml.published.model import PublishedSystem
 from cgml.published.neighbours import NeighbourList
 from cgml.published.networks import Acceleration, PublishedEdges
 from cgml.published.spec import HyperParameters
+from cgml.spec import FAST, Execution
 
 SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.config import FAST, Execution
+from cgml.spec import FAST, Execution
 from cgml.files import replacing
 from cgml.molecules.frames import BeadTrajectory
 

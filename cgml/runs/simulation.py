@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cgml.config import BaseSpec
+from cgml.spec import BaseSpec
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import find_model, load_model, read_spec

@@ -21,11 +21,12 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
-from cgml.config import ModelSpec, TrainingConfig
 from cgml.files import replacing
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.models.file import save_model
 from cgml.molecules.mapping import Mapping
+from cgml.spec import ModelSpec
+from cgml.training.config import TrainingConfig
 from cgml.training.learner import Learner
 from cgml.training.preparation import Coarsening, read_systems
 from cgml.training.scales import fit_prior, measure

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgml.config import ModelSpec, TrainingConfig
 from cgml.dynamics.noise import generator
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.frames import BeadTrajectory, boxes_of
@@ -16,6 +15,8 @@ from cgml.network.model import LearnedModel, Model
 from cgml.network.predictor import gaussian_loss, project, whiten
 from cgml.network.refiner import denoising_loss
 from cgml.observables.chains import bond_lengths, squared_radius_of_gyration
+from cgml.spec import ModelSpec
+from cgml.training.config import TrainingConfig
 from cgml.training.scales import stride_of
 from cgml.training.windows import Batch
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from cgml.config import BaseSpec
 from cgml.formats.trajectory import (
     BeadTrajectory,
     LammpsOptions,
@@ -21,6 +20,7 @@ from cgml.formats.trajectory import (
 )
 from cgml.molecules.graph import BOND, MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.spec import BaseSpec
 
 ARRAYS = ".npz"
 BEADS = ".h5md"

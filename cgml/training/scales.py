@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
-from cgml.config import RousePrior, Statistics
 from cgml.molecules.box import wrap
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.rouse import gained_variance, laplacian_modes, retention
 from cgml.network.edges import pairs_within
+from cgml.spec import RousePrior, Statistics
 
 
 def stride_of(trajectory: BeadTrajectory, time_step: float, n_history: int = 1) -> int:

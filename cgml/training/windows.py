@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from cgml.config import AugmentationConfig, ModelSpec
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.network.edges import Edges, find_edges
 from cgml.network.inputs import (
@@ -20,6 +19,8 @@ from cgml.network.inputs import (
     join_beads,
 )
 from cgml.network.predictor import History
+from cgml.spec import ModelSpec
+from cgml.training.config import AugmentationConfig
 from cgml.training.scales import centred, near_origin, stride_of
 
 

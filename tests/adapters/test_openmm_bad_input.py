@@ -9,9 +9,9 @@ import pytest
 from openmm import app, unit
 from openmm_systems import LEVELS, PLATFORMS, chain, loaded, positions_of, simulate
 
-from cgml.config import ModelSpec
 from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
+from cgml.spec import ModelSpec
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)

@@ -14,10 +14,10 @@ from openmm_systems import (
     velocities_of,
 )
 
-from cgml.config import ModelSpec
 from cgml.dynamics.guards import DISPLACEMENT_MARGIN, GuardError
 from cgml.dynamics.propagator import Propagator
 from cgml.network.model import LearnedModel
+from cgml.spec import ModelSpec
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)

@@ -11,11 +11,11 @@ from openmm_systems import positions_of
 
 from ase_cgml import CGMLDynamics, bead_atoms
 from cgml.dynamics.propagator import Propagator
+from cgml.models.conversion import Origin, import_checkpoint
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.published.conversion import Origin, import_checkpoint
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.beads import bead_system, bead_topology
 

@@ -15,7 +15,6 @@ from core_systems import (
     small_spec,
 )
 
-from cgml.config import ModelSpec
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -23,6 +22,7 @@ from cgml.network.edges import find_edges
 from cgml.network.inputs import build_system
 from cgml.network.model import LearnedModel
 from cgml.network.predictor import History, Prediction
+from cgml.spec import ModelSpec
 
 MAPPING = mixture()
 N = MAPPING.n_beads

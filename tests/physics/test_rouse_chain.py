@@ -6,11 +6,11 @@ import torch
 from core_systems import chain, coil, learned, mixture, rouse_only, small_spec
 
 from cgml import units
-from cgml.config import ModelSpec, Refinement
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.rouse import laplacian_modes
 from cgml.network.refiner import sample
+from cgml.spec import ModelSpec, Refinement
 
 N_REPLICAS = 300
 PLAIN = Refinement(sampler="none")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cgml.config import Refinement
 from cgml.network.refiner import Denoise, n_draws, noise_levels, sample
+from cgml.spec import Refinement
 
 N = 2000  # beads: three independent draws each
 FINE = {

@@ -7,12 +7,12 @@ import pytest
 import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 
-from cgml.config import Execution
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.mapping import Mapping
 from cgml.network.capture import CapturedStep
 from cgml.network.edges import EdgeSearch
 from cgml.network.model import LearnedModel
+from cgml.spec import Execution
 
 CUBE = np.diag([6.0, 6.0, 6.0])
 MAPPINGS = [chain(), mixture(), chain("ABCD" * 9)]

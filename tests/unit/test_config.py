@@ -6,7 +6,8 @@ import pytest
 from core_systems import SPEC, small_spec
 from pydantic import ValidationError
 
-from cgml.config import ModelSpec, Refinement, RousePrior, TrainingConfig
+from cgml.spec import ModelSpec, Refinement, RousePrior
+from cgml.training.config import TrainingConfig
 
 TOML = """
 name = "chain"

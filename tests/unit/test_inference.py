@@ -7,7 +7,6 @@ import pytest
 import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 
-from cgml.config import Execution
 from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import bundled_models, load_model
 from cgml.molecules.graph import MolecularGraph
@@ -17,6 +16,7 @@ from cgml.network.inputs import build_system
 from cgml.network.model import LearnedModel
 from cgml.network.pairs import PairSearch, lay_out
 from cgml.network.products import Messages, Readout
+from cgml.spec import Execution
 
 PLAIN, SHORT = Execution(plain=True), Execution(precision="bfloat16")
 CUBE = np.diag([6.0, 6.0, 6.0])

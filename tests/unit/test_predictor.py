@@ -13,7 +13,6 @@ from core_systems import (
     whole_kernel,
 )
 
-from cgml.config import ModelSpec
 from cgml.molecules.mapping import Mapping
 from cgml.network.edges import find_edges
 from cgml.network.inputs import Beads, build_system
@@ -26,6 +25,7 @@ from cgml.network.predictor import (
     unwhiten,
     whiten,
 )
+from cgml.spec import ModelSpec
 
 HELD = pytest.mark.parametrize("friction", [None, 0.5], ids=["free", "held"])
 

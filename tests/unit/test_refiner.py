@@ -13,13 +13,13 @@ from core_systems import (
     whole_kernel,
 )
 
-from cgml.config import Refinement
 from cgml.molecules.mapping import Mapping
 from cgml.network.edges import find_edges
 from cgml.network.inputs import Beads, build_system, join_beads
 from cgml.network.model import LearnedModel
 from cgml.network.predictor import History, project, unwhiten
 from cgml.network.refiner import denoising_loss, n_draws, noise_levels, sample
+from cgml.spec import Refinement
 
 SAMPLERS = ["multistep", "heun", "ancestral"]
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from cgml.config import RousePrior
 from cgml.molecules.rouse import (
     apply_blocks,
     gained_variance,
@@ -10,6 +9,7 @@ from cgml.molecules.rouse import (
     laplacian_modes,
     retention,
 )
+from cgml.spec import RousePrior
 
 PRIOR = RousePrior(rate=0.7, variance=1.3)
 NO_BONDS = np.empty((0, 2), dtype=np.int64)

@@ -11,7 +11,6 @@ import pytest
 from core_systems import chain, coil, learned, mixture, small_spec
 from workflow_tools import in_process
 
-from cgml.config import Execution
 from cgml.dynamics.propagator import Propagator
 from cgml.models.file import save_model
 from cgml.molecules.graph import MolecularGraph
@@ -19,6 +18,7 @@ from cgml.molecules.mapping import Mapping
 from cgml.network import compiled
 from cgml.network.compiled import compiled_parts
 from cgml.network.model import LearnedModel
+from cgml.spec import Execution
 
 pytestmark = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler"

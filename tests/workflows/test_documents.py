@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from workflow_tools import ROOT, environment
 
-from cgml.config import TrainingConfig
 from cgml.models.file import bundled_models
+from cgml.training.config import TrainingConfig
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]_*.py"))

@@ -10,17 +10,18 @@ from core_systems import small_spec
 from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
 
 from cgml import units
-from cgml.config import BaseSpec, ModelSpec, PublishedSpec, Refinement
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator
+from cgml.models.conversion import Origin, import_checkpoint
 from cgml.models.file import ModelFileError, load_model, read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 from cgml.published.archive import CheckpointError
-from cgml.published.conversion import Origin, import_checkpoint
 from cgml.published.model import build_published_system
+from cgml.published.spec import PublishedSpec
 from cgml.published.stepper import PublishedStepper
+from cgml.spec import BaseSpec, ModelSpec, Refinement
 
 UNIT = units.ANGSTROM
 BOX = np.array([[1.6, 0.0, 0.0], [0.3, 1.5, 0.0], [-0.4, 0.2, 1.7]])

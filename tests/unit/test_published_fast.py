@@ -7,11 +7,11 @@ import torch
 from graphwm_files import CHAIN, MELT, OPTIONS, random_weights
 
 import cgml.published.fast
-from cgml.config import FAST, Execution
 from cgml.published.fast import evaluator
 from cgml.published.model import PublishedModel, build_model
 from cgml.published.networks import PublishedEdges
 from cgml.published.spec import Checkpoint, HyperParameters
+from cgml.spec import FAST, Execution
 
 PLAIN, COARSE = Execution(plain=True), Execution(precision="bfloat16")
 WIDE = {"latent_dim": 32, "units": 48, "layers": 2, "mp_steps": 4}

@@ -20,7 +20,6 @@ from graphwm_files import (
     shortest,
 )
 
-from cgml.config import FAST, Execution
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.inputs import Atoms
@@ -37,6 +36,7 @@ from cgml.published.neighbours import NeighbourList
 from cgml.published.networks import PublishedEdges
 from cgml.published.spec import Checkpoint, HyperParameters, read_checkpoint
 from cgml.published.stepper import PublishedStepper, noise_levels
+from cgml.spec import FAST, Execution
 
 SAMPLES = Path(
     os.environ.get(

@@ -3,10 +3,11 @@ import pytest
 import torch
 from core_systems import chain, coil, frames_of, rouse_frames, small_spec
 
-from cgml.config import ModelSpec, TrainingConfig
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.spec import ModelSpec
+from cgml.training.config import TrainingConfig
 from cgml.training.fit import (
     WholeFileCheckpoints,
     WindowModule,

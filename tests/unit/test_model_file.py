@@ -104,7 +104,7 @@ import sys
 from cgml.models.file import load_model
 from cgml.dynamics.propagator import Propagator
 model = load_model(sys.argv[1])
-heavy = ("lightning", "cgml.training.fit", "cgml.training.windows", "openmm", "ase", "matplotlib")
+heavy = ("lightning", "cgml.training.fit", "openmm", "ase", "matplotlib")
 print(model.spec.name, [name for name in heavy if name in sys.modules])
 """
     done = subprocess.run(

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgml import units
-from cgml.config import PublishedSpec
 from cgml.models.file import save_model
 from cgml.published.model import bond_types, build_model, particle_types
-from cgml.published.spec import HyperParameters, read_checkpoint
+from cgml.published.spec import HyperParameters, PublishedSpec, read_checkpoint
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,128 @@
+"""What a training run says of itself: one TOML file, validated."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from cgml.spec import Count, NetworkConfig, NonNegative, Positive, Refinement, Section
+
+
+class DataConfig(Section):
+    """Where the bead frames are.
+
+    Attributes:
+        train: files or glob patterns of training molecules (.h5md, or .npz in the
+            reference layout).
+        validation: other molecules, never the same.
+    """
+
+    train: list[str]
+    validation: list[str]
+
+
+class OptimiserConfig(Section):
+    """How the weights are found.
+
+    Attributes:
+        n_steps: optimiser steps.
+        learning_rate: peak of the one-cycle schedule (linear warm-up, cosine decay).
+        n_molecules: molecules per batch.
+        n_windows: windows of each molecule per batch.
+        clip: largest norm of the gradient.
+        average_decay: decay of the moving average of the weights.
+        validate_every: steps between validations; a checkpoint each.
+        patience: validations without improvement before training stops.
+        rollout_steps: length of the validation rollout, model steps.
+        accelerator: where: "auto" takes CUDA where it is.
+        n_devices: to share each batch among, with the result of one: GPUs of this
+            machine, or processes on the CPU.
+        n_threads: CPU threads of each process; None: those of `cgml --threads`.
+        seed: seed of the weights and of the batches.
+    """
+
+    n_steps: Count = 20_000
+    learning_rate: Positive = 1e-3
+    n_molecules: Count = 16
+    n_windows: Count = 4
+    clip: Positive = 1.0
+    average_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    validate_every: Count = 1000
+    patience: Count = 20
+    rollout_steps: Count = 100
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    n_devices: Count = 1
+    n_threads: Count | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class AugmentationConfig(Section):
+    """Symmetries of the data and noise on the history.
+
+    Rotations and reflections need no augmentation: the networks are equivariant.
+
+    Attributes:
+        reverse_time: use every window backwards too (equilibrium data of a
+            reversible dynamics obey detailed balance).
+        exchange: groups of particle types that may be exchanged for each other
+            throughout a molecule (for example charge conjugation of cations and
+            anions of equal size).
+        history_dropout: probability that a window hides its earlier displacements.
+        history_noise: standard deviation of the noise on earlier displacements, in
+            units of the displacement scale.
+    """
+
+    reverse_time: bool = True
+    exchange: list[tuple[str, str]] = Field(default=[])
+    history_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    history_noise: NonNegative = 0.05
+
+
+class TrainingConfig(Section):
+    """One training run, as it stands in a TOML file."""
+
+    name: str
+    output: Path
+    time_step: Positive
+    n_history: Annotated[int, Field(ge=0)] = 1
+    atoms_per_bead: Positive | None = None
+    partition: Literal["recursive", "kway"] = "recursive"
+    single_bead_limit: Annotated[int, Field(ge=0)] = 0
+    cutoff: Positive | None = None
+    temperature: Positive
+    friction: Positive | None = None
+    remove_drift: bool = False
+    data: DataConfig
+    network: NetworkConfig = NetworkConfig()
+    refinement: Refinement = Refinement()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "TrainingConfig":
+        """Read and check a TOML file; relative paths start at the file's folder.
+
+        Raises:
+            ValueError: The file is no TOML, lacks a key, or has one too many.
+        """
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            config = cls.model_validate(raw)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from error
+        except ValidationError as error:
+            lines = [
+                f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                for item in error.errors()
+            ]
+            text = "\n".join(lines)
+            raise ValueError(f"{path} cannot be used:\n{text}") from error
+        folder = path.resolve().parent
+        data = DataConfig(
+            train=[str(folder / item) for item in config.data.train],
+            validation=[str(folder / item) for item in config.data.validation],
+        )
+        return config.model_copy(
+            update={"output": folder / config.output, "data": data}
+        )
