@@ -24,11 +24,11 @@ from uuid import uuid4
 
 import torch
 
-from cgml.runs import simulation
 from cgml.formats.trajectory import read_beads, write_beads
 from cgml.memory import keep_freed_memory
 from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
+from cgml.runs import simulation
 from cgml.runs.plan import PLAN, RunOptions
 from cgml.runs.simulation import PARTS, Job, Outcome
 

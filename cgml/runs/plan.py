@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.spec import FAST, Execution
 from cgml.files import replacing
 from cgml.molecules.frames import BeadTrajectory
+from cgml.spec import FAST, Execution
 
 PLAN = "run.json"
 

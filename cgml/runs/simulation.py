@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from cgml.spec import BaseSpec
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import find_model, load_model, read_spec
@@ -26,6 +25,7 @@ from cgml.network.model import LearnedModel
 from cgml.runs.parts import PartWriter, count_frames, find_parts, release
 from cgml.runs.plan import RunOptions, claim, describe, divide, record
 from cgml.runs.results import RESULTS, Group, Replica, assemble
+from cgml.spec import BaseSpec
 
 PARTS = "parts"
 
