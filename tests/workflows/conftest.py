@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 from workflow_tools import write_chains
 
-from cgml.cli.commands import app
+from cgml.cli.app import app
 
 Command = Callable[..., Result]
 

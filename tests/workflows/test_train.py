@@ -98,7 +98,7 @@ def test_two_devices_train_as_one(tmp_path):
         devices = f'{changes}accelerator = "cpu"\nn_devices = {n_devices}'
         config.write_text(config.read_text().replace("[optimiser]", devices))
         script = config.with_name("command.py")  # further processes start it again
-        script.write_text("from cgml.cli.commands import app\n\napp()\n")
+        script.write_text("from cgml.cli.app import app\n\napp()\n")
         done = subprocess.run(
             [sys.executable, str(script), "train", str(config)],
             env=environment(),
