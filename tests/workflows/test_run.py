@@ -269,9 +269,7 @@ def test_the_plan_is_on_disk(tiny_model, chains, tmp_path):
 
 def test_threads_are_those_asked_for():
     """Torch reads them when it is imported (and takes no more than there are cores)."""
-    code = (
-        "from cgml.cli.app import main; main(3); import os, sys; print('torch' in "
-    )
+    code = "from cgml.cli.app import main; main(3); import os, sys; print('torch' in "
     code += "sys.modules, os.environ['OMP_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -35,8 +35,7 @@ def write_chains(path: Path, n_chains: int, n_frames: int, seed: int) -> Path:
 
 def command(*arguments: object) -> list[str]:
     """Return the command line for a process of its own."""
-    code = "from cgml.cli.app import app; app()"
-    return [sys.executable, "-c", code, *(str(item) for item in arguments)]
+    return [sys.executable, "-m", "cgml", *(str(item) for item in arguments)]
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,90 @@
+"""What the commands print: results, and any error as one line.
+
+Text of the user (names, paths) is printed as it is, never read as markup.
+"""
+
+import codecs
+import io
+import sys
+import unicodedata
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PLAIN = {"±": "+-", "–": "-", "—": "-", "−": "-", "→": "->", "·": "*", "…": "..."}
+_PLAIN |= {"×": "x", "≤": "<=", "≥": ">=", "σ": "sigma", "τ": "tau", "•": "*"}
+
+out = Console()
+err = Console(stderr=True)
+show_traceback: ContextVar[bool] = ContextVar("show_traceback", default=False)
+
+
+def say(text: str) -> None:
+    """Print a line of results."""
+    out.print(text, markup=False, emoji=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """Print a line about the work in hand, to standard error."""
+    err.print(text, markup=False, emoji=False, soft_wrap=True)
+
+
+def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command: an error is one line and exit code 1, Ctrl-C is code 130."""
+
+    @wraps(command)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if show_traceback.get():
+                raise
+            is_stopped = isinstance(error, KeyboardInterrupt)
+            text = "interrupted" if is_stopped else describe(error)
+            line = Text.assemble(("error: ", "bold red"), text)
+            err.print(line, soft_wrap=True)
+            raise typer.Exit(130 if is_stopped else 1) from error
+
+    return call
+
+
+def describe(error: BaseException) -> str:
+    """Say in one line what went wrong; name the kind of what nobody foresaw."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror.lower()}"
+    is_foreseen = isinstance(error, (ValueError, OSError, RuntimeError))
+    if not is_foreseen or isinstance(error, RecursionError) or not text:
+        where = "cgml --debug COMMAND shows where"
+        text = f"{type(error).__name__}: {text or 'no more is known'} ({where})"
+    lines = (line.strip() for line in text.splitlines())
+    return "; ".join(line for line in lines if line)
+
+
+def print_anywhere() -> None:
+    """Let both streams take any text, spelt out where their encoding lacks a letter."""
+    codecs.register_error("cgml.spell", _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="cgml.spell")
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Replace what cannot be encoded: Å by A, ± by +-, what has no likeness by ?."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = []
+    for letter in error.object[error.start : error.end]:
+        plain = _PLAIN.get(letter) or unicodedata.normalize("NFKD", letter)
+        letters.append(plain.encode("ascii", "ignore").decode() or "?")
+    return "".join(letters), error.end

@@ -1,0 +1,48 @@
+"""cgml models: the bundled models and their cards."""
+
+from typing import Annotated
+
+import typer
+
+from cgml.cli import console
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None,
+) -> None:
+    """List the bundled models, or show the card of one.
+
+    Time steps in ps, temperatures in K. Published checkpoints become model files by
+    cgml import.
+
+    For example:
+        cgml models copolymer-chain
+    """
+    from rich.markdown import Markdown
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from cgml.models.file import bundled_models, read_spec
+
+    bundled = bundled_models()
+    if name is not None:
+        if name not in bundled:
+            known = ", ".join(bundled) or "none"
+            raise ValueError(f"no bundled model is named {name!r}, there are: {known}")
+        card = bundled[name].with_suffix(".md")
+        console.out.print(Markdown(card.read_text(encoding="utf-8")))
+        return
+    name_column = Column("name", no_wrap=True)
+    table = Table(name_column, "step / ps", "atoms per bead", "types", "box", "T / K")
+    for key, path in bundled.items():
+        spec = read_spec(path)
+        table.add_row(
+            Text(key),
+            f"{spec.time_step:g}",
+            f"{spec.atoms_per_bead:g}",
+            Text(" ".join(spec.particle_types)),
+            "periodic" if spec.periodic else "open",
+            f"{spec.temperature:g}",
+        )
+    console.out.print(table)
+    console.say("cgml models NAME shows a model's card")

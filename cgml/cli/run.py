@@ -1,0 +1,109 @@
+"""cgml run: trajectories of many systems and replicas."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cgml.cli import console, options
+
+
+def run(
+    model: options.Model,
+    starts: options.Files,
+    output: Annotated[
+        Path, typer.Option(help="Folder of the run.", parser=options.path)
+    ],
+    time: Annotated[float, typer.Option(help="Simulated time, ps.")],
+    topology: options.Topology = None,
+    replicas: Annotated[int, typer.Option(help="Copies of every system.")] = 1,
+    seed: options.Seed = 0,
+    stride: Annotated[int, typer.Option(help="Model steps per stored frame.")] = 1,
+    part: Annotated[
+        int, typer.Option(help="Frames between saves: what a kill can cost.")
+    ] = 100,
+    guard: Annotated[
+        Literal["raise", "redraw", "record"],
+        typer.Option(help="When a step leaves the range of the training data."),
+    ] = "raise",
+    file_format: Annotated[
+        Literal["dcd", "xtc", "h5md"], typer.Option("--format", help="Trajectories.")
+    ] = "dcd",
+    device: options.Device = "cpu",
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(help="Of the products inside the networks."),
+    ] = "float32",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="As the equations stand: slow, to compare.")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option(help="Use what cgml compile made of the model, if anything.")
+    ] = True,
+    capture: Annotated[
+        bool, typer.Option("--capture", help="CUDA graphs; not yet tried on a GPU.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes, or tasks for --scheduler, that share it."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a dask scheduler; its workers share the files."),
+    ] = None,
+) -> None:
+    """Run MODEL from the first frame of STARTS, all systems and replicas at once.
+
+    STARTS are bead frames (.h5md), reference arrays (.npz), or trajectories of atoms
+    with a topology. After a kill, repeat the command: the run goes on where it was
+    saved, bit for bit. Trajectories hold nm (H5MD) or Å (DCD), times are in ps;
+    results.csv has a line for each.
+
+    With --workers the paths are divided among processes of this machine, with
+    --scheduler among those of a dask cluster, which must see MODEL and the output
+    folder under the same paths; each has the CPU threads of `cgml --threads`. The files
+    are the same, and a lost worker's work is done again.
+
+    For example:
+        cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
+    """
+    from cgml.models.file import find_model, read_spec
+    from cgml.progress import progress
+    from cgml.runs import campaign, simulation
+    from cgml.runs.plan import RunOptions
+    from cgml.spec import Execution
+    from cgml.training.preparation import Coarsening, read_systems
+
+    spec = read_spec(find_model(model))
+    # of the starts the first frame counts: any time between frames will do
+    coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
+    systems = list(read_systems(starts, topology, coarsening))
+    chosen = RunOptions(
+        n_steps=simulation.count_steps(spec, time),
+        n_replicas=replicas,
+        seed=seed,
+        stride=stride,
+        n_part=part,
+        guard=guard,
+        file_format=file_format,
+        device=device,
+        execution=Execution(
+            plain=plain, compiled=compiled, capture=capture, precision=precision
+        ),
+    )
+    n_paths = len(systems) * replicas
+    n_frames, frame = n_paths * chosen.n_frames, stride * spec.time_step  # ps
+    with progress(console.err, "frames", n_frames, frame) as show:
+        outcome = campaign.run(
+            model,
+            systems,
+            output,
+            chosen,
+            show,
+            n_workers=workers,
+            scheduler=scheduler,
+        )
+    trips = ", ".join(f"{key} {n}" for key, n in outcome.guard_counts.items() if n)
+    console.say(f"{n_paths} trajectories in {output}")
+    console.say(f"guards tripped: {trips or 'none'}")
