@@ -1,11 +1,13 @@
-"""Reference systems of the examples, in reduced Lennard-Jones units.
-
-sigma = 1 nm, epsilon = 1 kJ/mol, m = 1 Da, hence tau = 1 ps; kT = epsilon.
+"""Reference systems of the examples.
 
 | module | system |
 |---|---|
 | chains | copolymer chains in implicit solvent, open boundaries |
 | electrolyte | ion-containing polymer melt in a periodic box |
+| peo | PEO with LiTFSI, united or all atoms, in a periodic box |
+
+The first two are in reduced Lennard-Jones units: sigma = 1 nm, epsilon = 1 kJ/mol,
+m = 1 Da, hence tau = 1 ps; kT = epsilon. The third is in those of the laboratory.
 """
 
 from openmm_cgml.testsystems.chains import (
@@ -31,6 +33,8 @@ from openmm_cgml.testsystems.electrolyte import (
     electrolyte_sequence,
     polymer_electrolyte,
 )
+from openmm_cgml.testsystems.force_field import peo_system
+from openmm_cgml.testsystems.peo import PeoSystem, peo_litfsi
 
 __all__ = [
     "BJERRUM_LENGTH",
@@ -47,9 +51,12 @@ __all__ = [
     "TETHER",
     "ChainSystem",
     "ElectrolyteSystem",
+    "PeoSystem",
     "copolymer_chain",
     "electrolyte_sequence",
     "packed_chains",
+    "peo_litfsi",
+    "peo_system",
     "polymer_electrolyte",
     "random_sequence",
 ]
