@@ -1,0 +1,175 @@
+"""Frames of beads from segments of atoms: a small trajectory with all it needs beside.
+
+| file | content |
+|---|---|
+| NAME.xtc | centres of mass of the beads, unwrapped, to 0.001 nm; box; times, ps |
+| NAME.npz | what the beads are, the atoms they are made of, how they were simulated |
+
+In NAME.npz: bead_types, bead_masses (Da), bead_chains (molecule of each bead),
+atom_types, atom_masses (Da), bonds, bead_index (bead of each atom), first_atoms (of the
+first frame, nm), box (row vectors, nm), interval (ps), meta (JSON).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.files import replacing
+from openmm_cgml.testsystems.force_field import CHARGE_SCALE, CUTOFF
+from openmm_cgml.testsystems.peo import PeoSystem
+from openmm_cgml.testsystems.peo_protocol import FRICTION, density
+from openmm_cgml.testsystems.peo_runs import PRESSURE, PeoBox, PeoTimes
+
+
+def bead_types(system: PeoSystem) -> list[str]:
+    """Name the beads: EO, EO-end (or EO-both, a chain of one), Li, TFSI.
+
+    Args:
+        system: the box.
+
+    Returns:
+        (n_beads,).
+    """
+    ends = {0: "EO", 1: "EO-end", 2: "EO-both"}
+    names = []
+    for residue in system.topology.residues():
+        types = [system.types[atom.index] for atom in residue.atoms()]
+        ions = {"LI": "Li", "TFS": "TFSI"}
+        names.append(ions.get(residue.name) or ends[types.count("CT3")])
+    return names
+
+
+def bead_positions(
+    system: PeoSystem, positions: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """Return the centres of mass of the beads.
+
+    Args:
+        system: the box.
+        positions: of its atoms, molecules whole, (n_frames, n_atoms, 3), nm.
+
+    Returns:
+        (n_frames, n_beads, 3), nm.
+    """
+    first = np.flatnonzero(np.diff(system.beads, prepend=-1))  # atom of each bead
+    masses = system.masses
+    weighted = masses[:, None] * positions.astype(np.float64)
+    sums = np.add.reduceat(weighted, first, axis=1)
+    return np.asarray(sums / np.add.reduceat(masses, first)[:, None])
+
+
+def write_beads(folder: Path, output: Path, *, stride: int = 1) -> Path:
+    """Reduce a box as far as it is simulated.
+
+    Args:
+        folder: of the box, as PeoRun writes it.
+        output: folder, made if need be; the files are named after the box.
+        stride: keep every so many frames.
+
+    Returns:
+        The trajectory.
+
+    Raises:
+        FileNotFoundError: the box has no state, or a segment is not there.
+        ValueError: there are no frames yet, a segment holds others than it should, or
+            the stride is below 1.
+    """
+    if stride < 1:
+        raise ValueError(f"stride must be 1 or more, got {stride}")
+    record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    box = PeoBox(**record["box"])
+    system = box.build()
+    atoms, times = _frames(folder, record, stride)
+    output.mkdir(parents=True, exist_ok=True)
+    _write_description(output / f"{box.name}.npz", system, record, atoms, times)
+    edges = np.tile(record["edge"] * np.eye(3), (len(times), 1, 1))
+    with (
+        replacing(output / f"{box.name}.xtc") as path,
+        mdtraj.formats.XTCTrajectoryFile(str(path), "w") as stream,
+    ):
+        stream.write(
+            bead_positions(system, atoms).astype(np.float32),
+            time=times,
+            step=np.arange(len(times), dtype=np.int32),
+            box=edges.astype(np.float32),
+        )
+    return output / f"{box.name}.xtc"
+
+
+def _frames(
+    folder: Path, record: dict[str, Any], stride: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read the segments that the state knows of.
+
+    Returns:
+        Atoms (n_frames, n_atoms, 3), nm, and times (n_frames,), ps.
+    """
+    box, times = PeoBox(**record["box"]), PeoTimes(**record["times"])
+    n_segments = record["n_done"] - times.n_unkept
+    frames, stamps = [], []
+    for index in range(n_segments):
+        path = folder / "production" / f"{index:04d}.xtc"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"segment {index} of {n_segments} is missing: {path}"
+            )
+        with mdtraj.formats.XTCTrajectoryFile(str(path)) as stream:
+            atoms, found, numbers, _ = stream.read()
+        kept = numbers % stride == 0
+        frames.append(atoms[kept])
+        stamps.append(found[kept])
+    if not frames or not len(np.concatenate(stamps)):
+        raise ValueError(
+            f"{box.name} has no frames yet: {record['n_done']} of "
+            f"{times.n_segments} segments are done, production begins after "
+            f"{times.n_unkept}"
+        )
+    stamped = np.concatenate(stamps)
+    expected = stride * times.interval * (1 + np.arange(len(stamped)))
+    if not np.allclose(stamped, expected, rtol=1e-6):
+        raise ValueError(
+            f"frames of {folder} must be {stride * times.interval:g} ps apart from 0 "
+            f"on, their times begin with {stamped[:3].tolist()} ps"
+        )
+    return np.concatenate(frames), stamped
+
+
+def _write_description(
+    path: Path,
+    system: PeoSystem,
+    record: dict[str, Any],
+    atoms: NDArray[np.float32],
+    times: NDArray[np.float32],
+) -> None:
+    """Write what the beads are and how they were simulated."""
+    chains = [residue.chain.index for residue in system.topology.residues()]
+    kept = ("box", "times", "temperature", "time_step", "openmm")
+    meta = {name: record[name] for name in kept} | {
+        "friction": FRICTION,
+        "pressure": PRESSURE,
+        "density": density(system, record["edge"]),
+        "force_field": system.force_field,
+        "charge_scale": CHARGE_SCALE,
+        "cutoff": CUTOFF,
+        "pressed_edges": record["pressed_edges"],
+        "history": record["history"],
+    }
+    with replacing(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            bead_types=np.array(bead_types(system)),
+            bead_masses=np.bincount(system.beads, weights=system.masses),
+            bead_chains=np.array(chains),
+            atom_types=np.array(system.types),
+            atom_masses=system.masses,
+            bonds=np.array(system.bonds),
+            bead_index=system.beads,
+            first_atoms=atoms[0],
+            box=record["edge"] * np.eye(3),
+            interval=float(times[0]),
+            meta=np.array(json.dumps(meta)),
+        )
