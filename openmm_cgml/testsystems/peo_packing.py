@@ -1,17 +1,20 @@
 """Starting configurations of PEO with LiTFSI: molecules grown into a dilute box.
 
 A chain grows atom by atom, its torsions drawn from the Boltzmann law of the united
-atoms at TEMPERATURE; of a few draws the first with room is taken. An ion has one shape,
-and of many places takes the freest.
+atoms at TEMPERATURE, Lennard-Jones between the ends included; of a few draws the first
+with room is taken. An ion has one shape, and of many places takes the freest. The
+hydrogens of all atoms come last and take no room: minimise.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgml import units
+from openmm_cgml.testsystems.force_field import PAIR_SCALE
 from openmm_cgml.testsystems.peo_parameters import UNITED
 
 Array = NDArray[np.float64]
@@ -28,10 +31,10 @@ _N_PLACES = 256
 _TFSI_ROWS = (
     (1, 0, 2, 0.1818, 100.2, 120.0),  # carbons
     (2, 0, 1, 0.1818, 100.2, 120.0),
-    (1, 0, 2, 0.1442, 113.6, 5.0),  # oxygens
-    (1, 0, 2, 0.1442, 113.6, -125.0),
-    (2, 0, 1, 0.1442, 113.6, 5.0),
-    (2, 0, 1, 0.1442, 113.6, -125.0),
+    (1, 0, 2, 0.1442, 113.6, 10.0),  # oxygens
+    (1, 0, 2, 0.1442, 113.6, -130.0),
+    (2, 0, 1, 0.1442, 113.6, 10.0),
+    (2, 0, 1, 0.1442, 113.6, -130.0),
     *((3, 1, 0, 0.1323, 111.8, torsion) for torsion in (60.0, 180.0, 300.0)),
     *((4, 2, 0, 0.1323, 111.8, torsion) for torsion in (60.0, 180.0, 300.0)),
 )
@@ -159,13 +162,29 @@ def _next_atom(
 def _drawn_torsions(name: str, rng: np.random.Generator) -> Array:
     """Draw from the Boltzmann law of a torsion, (n_trials,), degrees."""
     grid = np.arange(0.0, 360.0, 5.0)
-    energy = sum(
-        k * (1.0 + np.cos(np.radians(n * grid - phase)))
-        for n, k, phase in UNITED.torsions[name]
-    )
-    weights = np.exp((np.min(energy) - energy) / units.thermal_energy(TEMPERATURE))
+    energy = _torsion_energy(name, grid)
+    weights = np.exp((energy.min() - energy) / units.thermal_energy(TEMPERATURE))
     drawn = rng.choice(grid, size=_N_TRIALS, p=weights / weights.sum())
     return np.asarray(drawn + rng.uniform(-2.5, 2.5, size=_N_TRIALS))
+
+
+def _torsion_energy(name: str, torsions: Array) -> Array:
+    """Return the energy of a torsion and between its ends, kJ/mol.
+
+    Charges are left out: in a melt the other molecules screen them.
+    """
+    bonds = [UNITED.bonds["".join(sorted(pair))].rest for pair in pairwise(name)]
+    angle = UNITED.angles["CCO"].rest  # that of COC is as wide
+    start, along = np.zeros(3), np.array([bonds[1], 0.0, 0.0])
+    first = placed(np.array([0.0, 1.0, 0.0]), along, start, bonds[0], angle, 0.0)
+    last = placed(first, start, along, bonds[2], angle, torsions)
+    distances = np.linalg.norm(last - first, axis=1)
+    kind = UNITED.atom_types["OS" if name[0] == "O" else "CT2"]  # the ends are alike
+    sixth = (kind.sigma / distances) ** 6
+    energy = PAIR_SCALE * 4.0 * kind.depth * (sixth**2 - sixth)
+    for n, k, phase in UNITED.torsions[name]:
+        energy += k * (1.0 + np.cos(np.radians(n * torsions - phase)))
+    return np.asarray(energy)
 
 
 def _add_hydrogens(

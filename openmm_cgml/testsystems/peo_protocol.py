@@ -103,7 +103,7 @@ def compressed(
     simulation.context.setVelocitiesToTemperature(temperature, 1 + seed)
     time_step = simulation.integrator.getStepSize()._value
     simulation.integrator.setStepSize(0.2 * time_step)  # until what strain is left goes
-    simulation.step(2000)
+    simulation.step(1000)
     simulation.integrator.setStepSize(time_step)
     for _ in range(math.ceil(max_time / (400 * time_step))):
         simulation.step(400)
