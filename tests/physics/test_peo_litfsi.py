@@ -7,9 +7,9 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from cgml.mapping import Mapping
-from cgml.topology import MolecularGraph
-from cgml.trajectory import read_topology
+from cgml.formats.trajectory import read_topology
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from openmm_cgml.testsystems import peo_litfsi, peo_system
 from openmm_cgml.testsystems.peo_beads import bead_positions, bead_types
 from openmm_cgml.testsystems.peo_packing import placed, tfsi_shape
