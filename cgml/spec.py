@@ -156,7 +156,7 @@ class BaseSpec(Section):
         particle_types: name -> mass (Da) of every particle type the model knows.
         bond_types: names of the bond types the model knows; empty: any.
         atoms_per_bead: number of atoms in a bead of a molecule that is cut.
-        partition: METIS variant of the mapping.
+        partition: METIS variant of the mapping; "given": beads were assigned by hand.
         single_bead_limit: molecules of at most so many atoms are one bead.
         cutoff: neighbour cutoff, nm; None: all pairs of beads of a molecule, and
             molecules do not see each other.
@@ -177,7 +177,7 @@ class BaseSpec(Section):
     particle_types: dict[str, Positive]
     bond_types: list[str]
     atoms_per_bead: Positive
-    partition: Literal["recursive", "kway"]
+    partition: Literal["recursive", "kway", "given"]
     single_bead_limit: Annotated[int, Field(ge=0)] = 0
     cutoff: Positive | None
     periodic: bool

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cgml.models.file import load_model
+from cgml.molecules.recipe import Recipe
 from cgml.spec import NetworkConfig
 from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit
@@ -42,7 +43,7 @@ def main(train: Path | None = None, validation: Path | None = None) -> None:
         "validation": validation or simulate(FOLDER / "validation.npz", 2, seed=2),
     }
     for split, path in frames.items():
-        files = prepare([path], None, FOLDER / split, Coarsening(atoms_per_bead=5))
+        files = prepare([path], None, FOLDER / split, Coarsening(Recipe(5)))
         print(f"{split}: {len(files)} molecules")
 
     config = TrainingConfig(

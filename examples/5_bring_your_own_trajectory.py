@@ -18,6 +18,7 @@ from openmm import app, unit
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
 from cgml.models.file import load_model
+from cgml.molecules.recipe import Recipe
 from cgml.training.config import TrainingConfig
 from cgml.training.fit import fit
 from cgml.training.preparation import Coarsening, prepare
@@ -82,7 +83,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, n_units in (("long", 12), ("short", 8)):
         trajectory, topology = simulate(name, n_units)
-        prepare([trajectory], topology, FOLDER / "beads", Coarsening(atoms_per_bead=4))
+        prepare([trajectory], topology, FOLDER / "beads", Coarsening(Recipe(4)))
 
     beads = read_beads(FOLDER / "beads" / "long.h5md")
     sizes = np.bincount(beads.mapping.bead_index)

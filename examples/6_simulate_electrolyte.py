@@ -60,7 +60,7 @@ def main(options: argparse.Namespace) -> None:
     for path in paths:
         with np.load(path) as content:
             sequence, density = content["seq"], content["rho"]
-        (beads,) = read_reference(path, group=5)  # of five monomers; ions are beads
+        (beads,) = read_reference(path)  # of five monomers; ions are beads
         lightest = beads.mapping.bead_masses == 1.0  # the ions
         moved = beads.positions[-1, lightest] - beads.positions[0, lightest]
         distance = np.sqrt(np.square(moved).sum(axis=1).mean())

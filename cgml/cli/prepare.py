@@ -59,6 +59,7 @@ def prepare(
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
     """
     from cgml.formats.trajectory import LammpsOptions
+    from cgml.molecules.recipe import Recipe
     from cgml.training import preparation
 
     written = preparation.prepare(
@@ -66,9 +67,7 @@ def prepare(
         topology,
         output,
         preparation.Coarsening(
-            atoms_per_bead=atoms_per_bead,
-            method=method,
-            single_bead_limit=single_bead_limit,
+            recipe=Recipe(atoms_per_bead, method, single_bead_limit),
             mapping=mapping,
             masses=preparation.parse_values(mass or [], "mass"),
             time_step=time_step,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.recipe import Recipe
 
 _CHAINS = ("x", "types", "rg2", "x0", "meta")
 _BOX = ("x", "kind", "chain", "seq", "box", "meta")
@@ -22,7 +23,7 @@ def read_reference(
     path: Path | str,
     *,
     particle_types: Sequence[str] = ("A", "B", "C", "D"),
-    group: int = 5,
+    recipe: Recipe | None = None,
 ) -> list[BeadTrajectory]:
     """Read linear chains of unit masses, stored as atoms or as runs of atoms.
 
@@ -41,7 +42,8 @@ def read_reference(
     Args:
         path: the .npz file.
         particle_types: names of types 0, 1, ... of free chains.
-        group: atoms per bead; an ion is a bead of its own.
+        recipe: how atoms become beads; None: as the file was stored, or, where it
+            holds atoms, by the default recipe.
 
     Returns:
         One trajectory of beads per free chain, or that of the box, named after the
@@ -55,20 +57,22 @@ def read_reference(
     path = Path(path)
     arrays = _load(path)
     meta = _meta(arrays["meta"], path)
-    if meta["group"] not in {1, group}:
+    if recipe is None:
+        recipe = Recipe(meta["group"]) if meta["group"] > 1 else Recipe()
+    if meta["group"] not in {1, recipe.atoms_per_bead}:
         raise ValueError(
-            f"beads of {group} atoms are required, {path} holds beads of "
-            f"{meta['group']}"
+            f"beads of {recipe.atoms_per_bead:g} atoms are required, {path} holds "
+            f"beads of {meta['group']}"
         )
     if "kind" in arrays:
-        return [_read_box(arrays, meta, group, path)]
-    return _read_chains(arrays, meta, group, particle_types, path)
+        return [_read_box(arrays, meta, recipe, path)]
+    return _read_chains(arrays, meta, recipe, particle_types, path)
 
 
 def _read_chains(
     arrays: dict[str, NDArray[Any]],
     meta: dict[str, Any],
-    group: int,
+    recipe: Recipe,
     names: Sequence[str],
     path: Path,
 ) -> list[BeadTrajectory]:
@@ -82,8 +86,8 @@ def _read_chains(
     stem = path.stem.removeprefix("chain_")
     return [
         BeadTrajectory(
-            mapping=(mapping := _map([names[k] for k in types[i]], 1, [], group)),
-            positions=x if meta["group"] == group else mapping.positions(x),
+            mapping=(mapping := _map([names[k] for k in types[i]], 1, [], recipe)),
+            positions=x if meta["group"] > 1 else mapping.positions(x),
             times=np.arange(len(x), dtype=np.float64) * meta["frame"],
             name=f"{stem}_{i:03d}",
             observables={"rg2": arrays["rg2"][i]},
@@ -94,13 +98,13 @@ def _read_chains(
 
 
 def _read_box(
-    arrays: dict[str, NDArray[Any]], meta: dict[str, Any], group: int, path: Path
+    arrays: dict[str, NDArray[Any]], meta: dict[str, Any], recipe: Recipe, path: Path
 ) -> BeadTrajectory:
     """Make the trajectory of a periodic box."""
     x, chain, kind = arrays["x"], arrays["chain"], arrays["kind"]
     letters, ions = list(str(arrays["seq"])), kind[kind != "P"].tolist()
     n_chains = int(chain.max(initial=-1)) + 1
-    mapping = _map(letters, n_chains, ions, group)
+    mapping = _map(letters, n_chains, ions, recipe)
     is_atoms = meta["group"] == 1
     owner = mapping.graph.molecule_index if is_atoms else mapping.molecule_index
     expected = np.where(owner < n_chains, owner, -1)  # an ion has no chain
@@ -162,7 +166,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _map(
-    types: Sequence[str], n_chains: int, ions: Sequence[str], group: int
+    types: Sequence[str], n_chains: int, ions: Sequence[str], recipe: Recipe
 ) -> Mapping:
     """Cut alike linear chains of unit masses into runs; leave ions alone."""
     n = len(types)
@@ -172,4 +176,4 @@ def _map(
     graph = MolecularGraph.create(
         names, np.full(len(names), _MASS), np.stack([first, first + 1], axis=1)
     )
-    return Mapping.from_partition(graph, group)
+    return Mapping.from_recipe(graph, recipe)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph, components
 from cgml.molecules.partition import partition
+from cgml.molecules.recipe import Recipe
 from cgml.spec import BaseSpec
 
 FORMAT = "cgml mapping"
@@ -28,6 +29,7 @@ class Mapping:
         graph: the atoms.
         bead_index: bead of each atom, (n_atoms,), 0 to n_beads - 1; no bead is
             empty, and each is one connected piece of one molecule.
+        recipe: how the beads came about; None: assigned by hand, or not known.
 
     Raises:
         ValueError: bead_index is not such an assignment.
@@ -35,6 +37,7 @@ class Mapping:
 
     graph: MolecularGraph
     bead_index: NDArray[np.int64]
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
         """Check the assignment."""
@@ -58,13 +61,21 @@ class Mapping:
             single_bead_limit: a molecule of at most so many atoms is one bead, for
                 example the anions of an electrolyte; 0 for none.
         """
-        labels = partition(
-            graph,
-            atoms_per_bead,
-            method=method,
-            single_bead_limit=single_bead_limit,
-        )
-        return cls(graph, labels)
+        recipe = Recipe(atoms_per_bead, method, single_bead_limit)
+        return cls.from_recipe(graph, recipe)
+
+    @classmethod
+    def from_recipe(cls, graph: MolecularGraph, recipe: Recipe) -> Self:
+        """Cut every molecule by a recipe.
+
+        Args:
+            graph: the atoms.
+            recipe: of the beads.
+
+        Raises:
+            ValueError: the recipe is of beads that were assigned by hand.
+        """
+        return cls(graph, partition(graph, recipe), recipe)
 
     @classmethod
     def from_spec(cls, graph: MolecularGraph, spec: BaseSpec) -> Self:
@@ -73,13 +84,11 @@ class Mapping:
         Args:
             graph: the atoms.
             spec: of the model.
+
+        Raises:
+            ValueError: the beads of the model were assigned by hand.
         """
-        return cls.from_partition(
-            graph,
-            spec.atoms_per_bead,
-            spec.partition,
-            single_bead_limit=spec.single_bead_limit,
-        )
+        return cls.from_recipe(graph, Recipe.from_spec(spec))
 
     @classmethod
     def from_labels(cls, graph: MolecularGraph, labels: ArrayLike) -> Self:
@@ -216,6 +225,7 @@ class Mapping:
             "bonds": self.graph.bonds.tolist(),
             "bond_types": self.graph.bond_types,
             "bead_index": self.bead_index.tolist(),
+            "recipe": None if self.recipe is None else asdict(self.recipe),
         }
         return json.dumps(content)
 
@@ -254,7 +264,11 @@ class Mapping:
                 content["bond_types"],
             )
             labels = np.array(content["bead_index"], dtype=np.int64)
-            return cls.from_labels(graph, labels)
+            recipe = content.get("recipe")  # none in older files
+            mapping = cls.from_labels(graph, labels)
+            return (
+                mapping if recipe is None else replace(mapping, recipe=Recipe(**recipe))
+            )
         except KeyError as error:
             raise ValueError(f"{source} is damaged: {error} is missing") from error
         except (TypeError, ValueError) as error:

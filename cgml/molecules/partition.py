@@ -9,13 +9,14 @@ References:
 """
 
 from collections import deque
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pymetis
 from numpy.typing import NDArray
 
 from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.recipe import GIVEN, Recipe
 
 Labels: TypeAlias = NDArray[np.int64]
 Neighbours: TypeAlias = list[list[int]]
@@ -27,13 +28,7 @@ TOLERANCE = 0.5
 """A part within (1 +- TOLERANCE) of the mean size is left as METIS made it."""
 
 
-def partition(
-    graph: MolecularGraph,
-    atoms_per_bead: float,
-    *,
-    method: Literal["recursive", "kway"] = "recursive",
-    single_bead_limit: int = 0,
-) -> Labels:
+def partition(graph: MolecularGraph, recipe: Recipe) -> Labels:
     """Cut every molecule into connected beads of nearly equal size.
 
     A molecule of n atoms becomes max(1, round(n / atoms_per_bead)) beads, numbered
@@ -43,30 +38,23 @@ def partition(
 
     Args:
         graph: the molecules.
-        atoms_per_bead: atoms in a bead, on average; 1 or more.
-        method: how METIS divides: "recursive" (bisection) or "kway".
-        single_bead_limit: a molecule of at most so many atoms is one bead, whatever
-            atoms_per_bead says (ions, solvents); 0 for none.
+        recipe: size of the beads, and how METIS divides.
 
     Returns:
         Bead of each atom, (n_atoms,), 0 to n_beads - 1, molecules in order.
 
     Raises:
-        ValueError: atoms_per_bead below 1 or not finite, a negative limit, or an
-            unknown method.
+        ValueError: the recipe is of beads that were assigned by hand.
 
     Example:
         >>> graph = MolecularGraph.create("AAAA", np.ones(4), [[0, 1], [1, 2], [2, 3]])
-        >>> partition(graph, 2).tolist()
+        >>> partition(graph, Recipe(2)).tolist()
         [0, 0, 1, 1]
     """
-    if not 1.0 <= atoms_per_bead < np.inf:
-        raise ValueError(f"atoms_per_bead must be 1 or more, got {atoms_per_bead}")
-    if method not in {"recursive", "kway"}:
-        raise ValueError(f"method must be 'recursive' or 'kway', got {method!r}")
-    if single_bead_limit < 0:
+    if recipe.method == GIVEN:
         raise ValueError(
-            f"single_bead_limit must be 0 or more, got {single_bead_limit}"
+            "the beads of this model were assigned by hand, so atoms cannot be cut "
+            "into them: give the Mapping, or bead frames (.h5md)"
         )
     labels = np.empty(graph.n_atoms, dtype=np.int64)
     known: dict[tuple[int, bytes], Labels] = {}
@@ -74,9 +62,8 @@ def partition(
     for atoms, bonds in zip(graph.molecules, graph.molecule_bonds, strict=True):
         key = (len(atoms), bonds.tobytes())
         if key not in known:
-            is_small = len(atoms) <= single_bead_limit
-            n_parts = 1 if is_small else max(1, round(len(atoms) / atoms_per_bead))
-            known[key] = _divide(len(atoms), bonds, n_parts, method)
+            n_parts = recipe.n_beads(len(atoms))
+            known[key] = _divide(len(atoms), bonds, n_parts, recipe.method)
         labels[atoms] = n_beads + known[key]
         n_beads += int(known[key].max()) + 1
     return labels

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -80,15 +80,19 @@ class AugmentationConfig(Section):
 
 
 class TrainingConfig(Section):
-    """One training run, as it stands in a TOML file."""
+    """One training run, as it stands in a TOML file.
+
+    How atoms become beads (atoms_per_bead, partition, single_bead_limit) stands with
+    the frames; what is written here too must agree.
+    """
 
     name: str
     output: Path
     time_step: Positive
     n_history: Annotated[int, Field(ge=0)] = 1
     atoms_per_bead: Positive | None = None
-    partition: Literal["recursive", "kway"] = "recursive"
-    single_bead_limit: Annotated[int, Field(ge=0)] = 0
+    partition: Literal["recursive", "kway", "given"] | None = None
+    single_bead_limit: Annotated[int, Field(ge=0)] | None = None
     cutoff: Positive | None = None
     temperature: Positive
     friction: Positive | None = None
@@ -98,6 +102,16 @@ class TrainingConfig(Section):
     refinement: Refinement = Refinement()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the file says of the beads: attribute of a Recipe -> value."""
+        items = {
+            "atoms_per_bead": self.atoms_per_bead,
+            "method": self.partition,
+            "single_bead_limit": self.single_bead_limit,
+        }
+        return {name: value for name, value in items.items() if value is not None}
 
     @classmethod
     def from_toml(cls, path: Path) -> "TrainingConfig":

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-import numpy as np
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import (
@@ -24,11 +23,11 @@ from torch.utils.data import DataLoader
 from cgml.files import replacing
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.models.file import save_model
-from cgml.molecules.mapping import Mapping
+from cgml.molecules.recipe import Recipe
 from cgml.spec import ModelSpec
 from cgml.training.config import TrainingConfig
 from cgml.training.learner import Learner
-from cgml.training.preparation import Coarsening, read_systems
+from cgml.training.preparation import Coarsening, read_systems, shared_recipe
 from cgml.training.scales import fit_prior, measure
 from cgml.training.windows import Batch, WindowDataset, check_disjoint
 
@@ -110,11 +109,14 @@ class WholeFileCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
-def load_frames(patterns: Sequence[str]) -> list[BeadTrajectory]:
+def load_frames(
+    patterns: Sequence[str], recipe: Recipe | None = None
+) -> list[BeadTrajectory]:
     """Read bead frames from files or glob patterns.
 
     Args:
         patterns: `.h5md` files, or `.npz` files of the reference layout.
+        recipe: how atoms in arrays become beads; None: see `read_reference`.
 
     Raises:
         FileNotFoundError: A pattern matches nothing.
@@ -125,7 +127,27 @@ def load_frames(patterns: Sequence[str]) -> list[BeadTrajectory]:
         if not found:
             raise FileNotFoundError(f"no bead frames match {pattern!r}")
         paths.extend(found)
-    return list(read_systems(paths, None, Coarsening()))
+    return list(read_systems(paths, None, Coarsening(recipe)))
+
+
+def load_splits(
+    config: TrainingConfig,
+) -> tuple[list[BeadTrajectory], list[BeadTrajectory]]:
+    """Read the training and the validation molecules of a run.
+
+    Raises:
+        FileNotFoundError: A pattern matches nothing.
+        ValueError: The two share a molecule, or have other beads than each other or
+            than the config says.
+    """
+    recipe = Recipe(**config.recipe) if "atoms_per_bead" in config.recipe else None
+    train, validation = (
+        load_frames(patterns, recipe)
+        for patterns in (config.data.train, config.data.validation)
+    )
+    check_disjoint(train, validation)
+    shared_recipe([*train, *validation], config.recipe)
+    return train, validation
 
 
 def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelSpec:
@@ -136,7 +158,8 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
         train: training molecules.
 
     Raises:
-        ValueError: A particle type has two masses, or the boundaries differ.
+        ValueError: A particle type has two masses, the boundaries differ, or the
+            frames were not cut by one recipe, that of the config.
     """
     types: dict[str, float] = {}
     bond_types: set[str] = set()
@@ -158,15 +181,16 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
         "rg2" in item.observables and item.mapping.molecule_index.max() == 0
         for item in train
     )
+    recipe = shared_recipe(train, config.recipe)
     return ModelSpec(
         name=config.name,
         time_step=config.time_step,
         n_history=config.n_history,
         particle_types=dict(sorted(types.items())),
         bond_types=sorted(bond_types),
-        atoms_per_bead=_atoms_per_bead(config, train),
-        partition=config.partition,
-        single_bead_limit=config.single_bead_limit,
+        atoms_per_bead=recipe.atoms_per_bead,
+        partition=recipe.method,
+        single_bead_limit=recipe.single_bead_limit,
         cutoff=config.cutoff,
         periodic=boundaries.pop(),
         temperature=config.temperature,
@@ -186,36 +210,6 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
             "torch": torch.__version__,
         },
     )
-
-
-def _atoms_per_bead(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> float:
-    """Find the size of beads that cuts molecules as in the training data.
-
-    Raises:
-        ValueError: The size in the config cuts them otherwise.
-    """
-    level = config.atoms_per_bead
-    if level is None:  # of molecules of several beads; ions tell nothing
-        mappings = [item.mapping for item in train]
-        atoms = np.concatenate([np.bincount(m.graph.molecule_index) for m in mappings])
-        beads = np.concatenate([np.bincount(m.molecule_index) for m in mappings])
-        cut = beads > 1 if (beads > 1).any() else beads > 0
-        return float(atoms[cut].sum() / beads[cut].sum())
-    for item in train:
-        wanted = Mapping.from_partition(
-            item.mapping.graph,
-            level,
-            config.partition,
-            single_bead_limit=config.single_bead_limit,
-        )
-        if wanted.n_beads != item.mapping.n_beads:
-            raise ValueError(
-                f"beads of {level:g} atoms as in the training file are required, "
-                f"{item.name!r} has {item.mapping.n_beads} beads and not "
-                f"{wanted.n_beads}: correct atoms_per_bead and single_bead_limit, or "
-                "prepare the frames with them"
-            )
-    return level
 
 
 def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
@@ -241,11 +235,7 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
         torch.set_num_threads(config.optimiser.n_threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    train, validation = (
-        load_frames(config.data.train),
-        load_frames(config.data.validation),
-    )
-    check_disjoint(train, validation)
+    train, validation = load_splits(config)
     spec = make_spec(config, train)
     lightning.seed_everything(config.optimiser.seed, verbose=False)
     learner = Learner(spec, config, validation)
@@ -289,7 +279,7 @@ def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) ->
     source = checkpoint or config.output / "checkpoints" / "best.ckpt"
     if not source.is_file():
         raise FileNotFoundError(f"no checkpoint at {source}: train first")
-    spec = make_spec(config, load_frames(config.data.train))
+    spec = make_spec(config, load_splits(config)[0])
     return _write_model(config, spec, source)
 
 

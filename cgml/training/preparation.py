@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Self
+
+import numpy as np
 
 from cgml.formats.trajectory import (
     BeadTrajectory,
@@ -20,6 +22,7 @@ from cgml.formats.trajectory import (
 )
 from cgml.molecules.graph import BOND, MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.recipe import GIVEN, Recipe
 from cgml.spec import BaseSpec
 
 ARRAYS = ".npz"
@@ -28,12 +31,11 @@ BEADS = ".h5md"
 
 @dataclass(frozen=True)
 class Coarsening:
-    """How atoms become beads.
+    """How files of atoms become beads.
 
     Attributes:
-        atoms_per_bead: atoms in a bead, on average.
-        method: how METIS divides, "recursive" or "kway".
-        single_bead_limit: a molecule of at most so many atoms is one bead.
+        recipe: how molecules are cut; None: the default one, or that of arrays which
+            hold beads.
         mapping: file of an assignment to use instead (`Mapping.save`).
         masses: particle type -> mass, Da, of the particles that are no element.
         time_step: time between frames, ps, for formats that do not tell; None: the
@@ -41,12 +43,10 @@ class Coarsening:
         lammps: what LAMMPS files do not say of themselves.
 
     Raises:
-        ValueError: atoms_per_bead is below 1, or a mass is not positive.
+        ValueError: a mass is not positive.
     """
 
-    atoms_per_bead: float = 5.0
-    method: Literal["recursive", "kway"] = "recursive"
-    single_bead_limit: int = 0
+    recipe: Recipe | None = None
     mapping: Path | None = None
     masses: Table[str, float] = field(default_factory=dict)
     time_step: float | None = None
@@ -56,19 +56,13 @@ class Coarsening:
     def from_spec(cls, spec: BaseSpec) -> Self:
         """Return what a model was trained with."""
         return cls(
-            atoms_per_bead=spec.atoms_per_bead,
-            method=spec.partition,
-            single_bead_limit=spec.single_bead_limit,
+            recipe=Recipe.from_spec(spec),
             masses=spec.particle_types,
             lammps=LammpsOptions(keep_bond_types=spec.bond_types != [BOND]),
         )
 
     def __post_init__(self) -> None:
-        """Check the size of a bead."""
-        if not self.atoms_per_bead >= 1.0:
-            raise ValueError(
-                f"atoms_per_bead must be 1 or more, got {self.atoms_per_bead:g}"
-            )
+        """Check the masses."""
         for name, mass in self.masses.items():
             if not 0.0 < mass < math.inf:
                 raise ValueError(
@@ -79,12 +73,77 @@ class Coarsening:
         """Return the mapping of a system's atoms."""
         if self.mapping is not None:
             return Mapping.load(self.mapping)
-        return Mapping.from_partition(
-            graph,
-            self.atoms_per_bead,
-            self.method,
-            single_bead_limit=self.single_bead_limit,
+        return Mapping.from_recipe(graph, self.recipe or Recipe())
+
+
+def shared_recipe(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> Recipe:
+    """Find the one recipe that cuts all molecules into the very beads they have.
+
+    Args:
+        systems: bead frames. They bring their recipe along; older files do not, there
+            it is what is asked for, or else the only whole number of atoms per bead
+            that explains the beads.
+        asked: attribute of the recipe -> value, as the training file says.
+
+    Raises:
+        ValueError: frames of several recipes, another recipe is asked for, or none is
+            found; the text says what to do.
+    """
+    found = {item.mapping.recipe: item.name for item in systems}
+    found.pop(None, None)
+    stored = [recipe for recipe in found if recipe is not None]
+    if len(stored) > 1:
+        one, other, *_ = stored
+        raise ValueError(
+            f"frames of one recipe are required, {found[one]!r} was cut with {one}, "
+            f"{found[other]!r} with {other}: prepare them again with one of the two"
         )
+    if stored:
+        recipe = stored[0]
+        recipe.require(asked, "the frames")
+    elif "atoms_per_bead" in asked and asked.get("method") != GIVEN:
+        recipe = Recipe(**asked)
+    else:
+        recipe = Recipe(**{"atoms_per_bead": _whole_size(systems, asked), **asked})
+    if recipe.method == GIVEN:
+        return recipe
+    for item in systems:
+        wanted = Mapping.from_recipe(item.mapping.graph, recipe)
+        if not np.array_equal(wanted.bead_index, item.mapping.bead_index):
+            raise ValueError(
+                f"{item.name!r} has {item.mapping.n_beads} beads that are not those of "
+                f"{recipe}, which makes {wanted.n_beads}: correct the training file, "
+                'prepare the frames again, or write partition = "given" if the beads '
+                "were assigned by hand"
+            )
+    return recipe
+
+
+def _whole_size(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> float:
+    """Find the one whole number of atoms per bead that explains the beads.
+
+    The mean where beads are given by hand: there it cuts nothing.
+    """
+    mappings = [item.mapping for item in systems]
+    atoms = np.concatenate([np.bincount(m.graph.molecule_index) for m in mappings])
+    beads = np.concatenate([np.bincount(m.molecule_index) for m in mappings])
+    if asked.get("method") == GIVEN:
+        return float(atoms.sum() / beads.sum())
+    cut = beads > 1  # ions tell nothing
+    sizes = [
+        size
+        for size in range(1, int(atoms.max(initial=1)) + 1)
+        if (np.round(atoms[cut] / size) == beads[cut]).all()
+    ]
+    if not cut.any() or len(sizes) != 1:
+        raise ValueError(
+            "the number of atoms per bead is required, the frames are older than "
+            "recipes or their beads were assigned by hand, and "
+            f"{' and '.join(map(str, sizes[:3])) or 'no whole number'} would explain "
+            "them: write atoms_per_bead (and single_bead_limit) as given to cgml "
+            'prepare into the training file, or partition = "given"'
+        )
+    return float(sizes[0])
 
 
 def read_systems(
@@ -112,7 +171,7 @@ def read_systems(
         if path.suffix == BEADS:
             yield read_beads(path)
         elif path.suffix == ARRAYS:
-            yield from read_reference(path, group=round(coarsening.atoms_per_bead))
+            yield from read_reference(path, recipe=coarsening.recipe)
         else:
             source = _topology_of(path, topology)
             if source not in graphs:

@@ -7,6 +7,7 @@ import pytest
 
 from cgml.formats.arrays import read_reference
 from cgml.formats.trajectory import read_beads
+from cgml.molecules.recipe import Recipe
 from cgml.training.preparation import Coarsening, prepare, read_systems
 
 N_CHAINS, SEQUENCE, IONS, EDGE = 3, "EXXEEXEEEX", "++--", 6.5
@@ -65,7 +66,7 @@ def test_both_kinds_of_files_become_the_same_beads(tmp_path: Path) -> None:
 
 def test_atoms_may_become_other_beads(tmp_path: Path) -> None:
     write(tmp_path / "atoms.npz", group=1)
-    (beads,) = read_systems([tmp_path / "atoms.npz"], None, Coarsening(2.0))
+    (beads,) = read_systems([tmp_path / "atoms.npz"], None, Coarsening(Recipe(2.0)))
     assert beads.mapping.n_beads == 5 * N_CHAINS + len(IONS)
 
 
@@ -95,4 +96,4 @@ def test_prepared_boxes_keep_their_box(tmp_path: Path, group: int) -> None:
 def test_wrong_boxes(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
     write(tmp_path / "a.npz", group=5, **changes)
     with pytest.raises(ValueError, match=match):
-        read_reference(tmp_path / "a.npz")
+        read_reference(tmp_path / "a.npz", recipe=Recipe())

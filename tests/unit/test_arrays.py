@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cgml.formats.arrays import read_reference
+from cgml.molecules.recipe import Recipe
 
 
 def write(path: Path, *, group: int, **changes: Any) -> dict[str, np.ndarray]:
@@ -42,7 +43,7 @@ def test_beads_as_stored(tmp_path: Path) -> None:
 @pytest.mark.parametrize("group", [4, 5])
 def test_atoms_are_mapped(tmp_path: Path, group: int) -> None:
     arrays = write(tmp_path / "chain_train.npz", group=1)
-    first, _ = read_reference(tmp_path / "chain_train.npz", group=group)
+    first, _ = read_reference(tmp_path / "chain_train.npz", recipe=Recipe(group))
     expected = arrays["x"][0].reshape(6, 20 // group, group, 3).mean(axis=2)
     np.testing.assert_allclose(first.positions, expected, atol=1e-6)
     assert first.positions.dtype == np.float32
@@ -64,7 +65,7 @@ def test_atoms_are_mapped(tmp_path: Path, group: int) -> None:
 def test_wrong_files(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
     write(tmp_path / "a.npz", group=5, **changes)
     with pytest.raises(ValueError, match=match):
-        read_reference(tmp_path / "a.npz")
+        read_reference(tmp_path / "a.npz", recipe=Recipe())
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 no more"])

@@ -7,10 +7,20 @@ import pytest
 from cgml.molecules import partition as module
 from cgml.molecules.graph import MolecularGraph, components
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.partition import partition
+from cgml.molecules.recipe import Recipe
 
 Edges = list[tuple[int, int]]
 METHODS: list[Literal["recursive", "kway"]] = ["recursive", "kway"]
+
+
+def partition(
+    graph: MolecularGraph,
+    atoms_per_bead: float,
+    method: Literal["recursive", "kway"] = "recursive",
+    single_bead_limit: int = 0,
+) -> module.Labels:
+    recipe = Recipe(atoms_per_bead, method, single_bead_limit)
+    return module.partition(graph, recipe)
 
 
 def molecule(edges: Iterable[tuple[int, int]]) -> MolecularGraph:

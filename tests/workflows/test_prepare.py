@@ -248,7 +248,7 @@ def test_type_names():
 def test_a_model_knows_how_its_molecules_were_cut(tiny_model):
     spec = read_spec(tiny_model)
     chosen = spec.model_copy(update={"single_bead_limit": 15, "bond_types": ["1", "2"]})
-    assert Coarsening.from_spec(spec).single_bead_limit == 0
+    assert Coarsening.from_spec(spec).recipe.single_bead_limit == 0
     assert not Coarsening.from_spec(spec).lammps.keep_bond_types
-    assert Coarsening.from_spec(chosen).single_bead_limit == 15
+    assert Coarsening.from_spec(chosen).recipe.single_bead_limit == 15
     assert Coarsening.from_spec(chosen).lammps.keep_bond_types

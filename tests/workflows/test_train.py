@@ -10,7 +10,9 @@ import pytest
 import torch
 from workflow_tools import command, environment, in_process, write_chains
 
+from cgml.formats.trajectory import read_beads
 from cgml.models.file import load_model
+from cgml.molecules.mapping import Mapping
 
 CONFIG = """
 name = "small"
@@ -86,6 +88,30 @@ def test_kill_and_resume(tmp_path):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_the_model_cuts_as_the_frames_were_cut(cgml, tmp_path):
+    """13 atoms at 5 a bead are 3 beads of 4.33 on average; 100 are 20, and not 23."""
+    config = write_config(tmp_path, n_steps=2, interval=2)
+    for name, seed in (("train", 1), ("validation", 2)):
+        atoms = write_chains(tmp_path / f"{name}.npz", 3, 30, seed, n_atoms=13)
+        done = cgml("prepare", atoms, "--output", tmp_path / name)
+        assert done.exit_code == 0, done.output
+    frames = config.read_text().replace(".npz", "/*.h5md")
+    config.write_text(frames.replace("[data]", "atoms_per_bead = 4\n[data]"))
+    refused = cgml("train", config)
+    assert refused.exit_code == 1
+    text = " ".join(refused.output.split())
+    assert "atoms_per_bead = 4 is asked for" in text
+    assert "were cut with atoms_per_bead = 5:" in text
+    config.write_text(frames)
+    assert in_process("train", config).returncode == 0
+    spec = load_model(tmp_path / "run" / "model.pt").spec
+    assert spec.atoms_per_bead == 5.0
+    for path in (tmp_path / "train").glob("*.h5md"):
+        stored = read_beads(path).mapping
+        again = Mapping.from_spec(stored.graph, spec)
+        np.testing.assert_array_equal(again.bead_index, stored.bead_index)
 
 
 @pytest.mark.slow

@@ -12,11 +12,13 @@ ROOT = Path(__file__).parents[2]
 N_ATOMS, SPACING = 20, 10.0
 
 
-def write_chains(path: Path, n_chains: int, n_frames: int, seed: int) -> Path:
+def write_chains(
+    path: Path, n_chains: int, n_frames: int, seed: int, n_atoms: int = N_ATOMS
+) -> Path:
     """Write Gaussian chains with a memory, in the reference layout."""
     stream = np.random.default_rng(seed)
-    bonds = 0.6 * stream.normal(size=(n_chains, N_ATOMS, 3))
-    frames = np.empty((n_chains, n_frames, N_ATOMS, 3), dtype=np.float32)
+    bonds = 0.6 * stream.normal(size=(n_chains, n_atoms, 3))
+    frames = np.empty((n_chains, n_frames, n_atoms, 3), dtype=np.float32)
     for frame in range(n_frames):
         fresh = 0.6 * stream.normal(size=bonds.shape)
         bonds = 0.9 * bonds + np.sqrt(1.0 - 0.9**2) * fresh
@@ -25,7 +27,7 @@ def write_chains(path: Path, n_chains: int, n_frames: int, seed: int) -> Path:
     np.savez(
         path,
         x=frames,
-        types=stream.integers(0, 4, (n_chains, N_ATOMS)),
+        types=stream.integers(0, 4, (n_chains, n_atoms)),
         rg2=(frames**2).sum(axis=-1).mean(axis=-1),
         x0=frames[:, 0],
         meta=np.array(json.dumps({"frame": SPACING, "group": 1})),

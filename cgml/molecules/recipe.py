@@ -1,0 +1,93 @@
+"""How molecules are cut into beads: one recipe for frames, training and users.
+
+`cgml prepare` stores it with the bead frames, training takes it from there into the
+model's spec, and whoever runs the model cuts other molecules by it.
+"""
+
+import math
+from collections.abc import Mapping as Table
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from cgml.spec import BaseSpec
+
+GIVEN = "given"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How molecules are cut into beads.
+
+    Attributes:
+        atoms_per_bead: atoms in a bead, on average; 1 or more. The nominal number:
+            13 atoms cut at 5 make 3 beads, and the recipe still says 5.
+        method: how METIS divides, "recursive" (bisection) or "kway"; "given": beads
+            were assigned by hand, and other molecules cannot be cut like them.
+        single_bead_limit: a molecule of at most so many atoms is one bead, whatever
+            atoms_per_bead says (ions, solvents); 0 for none.
+
+    Raises:
+        ValueError: atoms_per_bead below 1 or not finite, a negative limit, or an
+            unknown method.
+    """
+
+    atoms_per_bead: float = 5.0
+    method: Literal["recursive", "kway", "given"] = "recursive"
+    single_bead_limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 1.0 <= self.atoms_per_bead < math.inf:
+            raise ValueError(
+                f"atoms_per_bead must be 1 or more, got {self.atoms_per_bead:g}"
+            )
+        if self.method not in {"recursive", "kway", GIVEN}:
+            raise ValueError(
+                f"method must be 'recursive' or 'kway', got {self.method!r}"
+            )
+        if not self.single_bead_limit >= 0:
+            raise ValueError(
+                f"single_bead_limit must be 0 or more, got {self.single_bead_limit}"
+            )
+
+    @classmethod
+    def from_spec(cls, spec: BaseSpec) -> Self:
+        """Return what a model was trained with."""
+        return cls(spec.atoms_per_bead, spec.partition, spec.single_bead_limit)
+
+    def __str__(self) -> str:
+        """Name all numbers, for error texts."""
+        return (
+            f"{self.atoms_per_bead:g} atoms per bead (partition {self.method!r}, "
+            f"single_bead_limit {self.single_bead_limit})"
+        )
+
+    def n_beads(self, n_atoms: int) -> int:
+        """Number of beads of a molecule."""
+        if n_atoms <= self.single_bead_limit:
+            return 1
+        return max(1, round(n_atoms / self.atoms_per_bead))
+
+    def require(self, asked: Table[str, Any], source: str) -> None:
+        """Refuse another wish.
+
+        Args:
+            asked: attribute -> value, of those that matter.
+            source: what the recipe is of, for the error text.
+
+        Raises:
+            ValueError: a value is not that of the recipe; both are named.
+        """
+        own = asdict(self)
+        for name, value in asked.items():
+            if value != own[name]:
+                key = "partition" if name == "method" else name  # in files of users
+                raise ValueError(
+                    f"{key} = {_short(value)} is asked for, {source} were cut with "
+                    f"{key} = {_short(own[name])}: leave it out, or prepare the "
+                    "frames with it"
+                )
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
