@@ -19,9 +19,9 @@ from ase_cgml.convert import NM, box_from_atoms, graph_from_atoms
 from ase_cgml.dynamics import KEY, LearnedCGMD, unpack_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
-from cgml.molecules.frames import whole_beads
 from cgml.molecules.graph import MolecularGraph, from_mdtraj
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.whole import whole_beads
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
 

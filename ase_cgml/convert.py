@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cgml.molecules.graph import BOND, MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.masses import differing
 from cgml.spec import BaseSpec
 
 NM: float = units.nm
@@ -24,9 +25,6 @@ PS: float = 1000.0 * units.fs
 
 GUESS_TOLERANCE = 1.15
 """Longest guessed bond over the sum of the covalent radii."""
-
-MASS_TOLERANCE = 0.01
-"""Largest relative difference between a mass in Atoms and the model's."""
 
 
 def graph_from_atoms(
@@ -199,7 +197,7 @@ def _model_masses(atoms: Atoms, types: list[str], spec: BaseSpec) -> NDArray[Any
             for name, mass in zip(types, own, strict=True)
         ]
     )
-    wrong = np.flatnonzero(np.abs(own - masses) > MASS_TOLERANCE * masses)
+    wrong = differing(own, masses)
     if atoms.has("masses") and len(wrong):
         i = wrong[0]
         raise ValueError(

@@ -41,8 +41,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ase_cgml.convert import NM, PS, box_from_atoms
 from cgml.dynamics.propagator import Propagator, State
-from cgml.molecules.frames import whole_beads
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.whole import whole_beads
 
 KEY = "cgml"
 """Key of the state in atoms.info."""

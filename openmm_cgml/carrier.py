@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.dynamics.propagator import Propagator, State
-from cgml.molecules.frames import whole_beads
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.whole import whole_beads
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,8 @@ from openmm import app, unit
 
 from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.masses import names_of
 from cgml.spec import BaseSpec
-
-MASS_TOLERANCE = 2e-3
-"""Relative difference at which a System's mass still belongs to a particle type."""
 
 _IGNORED_BY_A_PROPAGATOR = (
     openmm.MonteCarloBarostat,
@@ -107,11 +105,7 @@ def graph_from_system(
 
 def _type_of_mass(particle: int, mass: float, masses: Table[str, float]) -> str:
     """Find the one particle type that has this mass."""
-    found = [
-        name
-        for name, known in masses.items()
-        if abs(mass - known) <= MASS_TOLERANCE * known
-    ]
+    found = names_of(mass, masses)
     if len(found) != 1:
         listed = ", ".join(f"{name} ({known:g} Da)" for name, known in masses.items())
         raise ValueError(

@@ -20,10 +20,8 @@ from mdtraj.core.element import Element
 from numpy.typing import NDArray
 
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.masses import names_of
 from cgml.units import ANGSTROM, FEMTOSECOND
-
-MASS_TOLERANCE = 0.015
-"""Masses within this, Da, are one: "12" is carbon, the 14.027 of a CH2 no nitrogen."""
 
 TIME_UNITS = {"real": FEMTOSECOND, "metal": 1.0}
 """Time unit, ps, of the LAMMPS units that are read; lengths are Angstrom in both."""
@@ -354,15 +352,12 @@ def _named(
     if kind in options.type_names:
         name = options.type_names[kind]
         return name, known.get(name, mass)
-    gaps = {name: abs(value - mass) for name, value in known.items()}
-    gap = min(gaps.values())
-    nearest = [name for name, value in gaps.items() if value == gap]
-    if gap > MASS_TOLERANCE or len(nearest) > 1:
-        both = " and ".join(sorted(nearest))
-        fits = "no element has" if gap > MASS_TOLERANCE else f"{both} have"
+    names = names_of(mass, known)
+    if len(names) != 1:
+        fits = f"{' and '.join(sorted(names))} have" if names else "no element has"
         raise ValueError(
             f"names are required: atom type {kind} of {data.path} has mass {mass:g} "
             f"Da, which {fits}; name it by its mass (--mass NAME={mass:g}) or by its "
             f"number (--type-name {kind}=NAME)"
         )
-    return nearest[0], known[nearest[0]]
+    return names[0], known[names[0]]

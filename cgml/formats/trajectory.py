@@ -21,14 +21,9 @@ from cgml.formats.lammps import LammpsOptions, molecular_graph, read_data
 from cgml.formats.lammps_dump import read_dump
 from cgml.formats.writer import TrajectoryWriter, write_topology
 from cgml.molecules.box import Box, reduce
-from cgml.molecules.frames import (
-    BeadTrajectory,
-    Trajectory,
-    coarsen,
-    whole_paths,
-    whole_start,
-)
+from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen
 from cgml.molecules.graph import MolecularGraph, from_mdtraj
+from cgml.molecules.whole import Unwrapper
 
 _HDF5 = (".h5", ".hdf5")
 _DATA = (".data", ".lmp", ".lammps")  # these and dumps may be compressed (.gz)
@@ -102,8 +97,8 @@ def read(
             + (", or md_step, that of the simulation" if _is(path, _DUMP) else "")
         )
     box = None if frames.boxes is None else _constant(frames.boxes, path)
-    make_whole = whole_start if is_unwrapped else whole_paths
-    positions = make_whole(frames.positions, graph, box)
+    whole = Unwrapper(graph, box, is_unwrapped=is_unwrapped)
+    positions = whole(frames.positions)
     return Trajectory(graph, positions, times, box, _uncompressed(path).stem)
 
 

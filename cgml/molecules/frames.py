@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.molecules.box import Box, check_box, images, unwrap
-from cgml.molecules.graph import MolecularGraph, breadth_first_levels
+from cgml.molecules.box import Box, check_box, wrap
+from cgml.molecules.centres import (
+    centre_of_mass,
+    centres_of_mass,
+    squared_radius_of_gyration,
+)
+from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 
 _CHUNK = 1 << 20  # coordinates worked on at once
@@ -166,7 +171,9 @@ def coarsen(trajectory: Trajectory, mapping: Mapping) -> BeadTrajectory:
     for start in range(0, len(beads), n):
         atoms = trajectory.positions[start : start + n]
         beads[start : start + n] = mapping.positions(atoms)
-        gyration[start : start + n] = _squared_radius(atoms, mapping.graph.masses)
+        gyration[start : start + n] = squared_radius_of_gyration(
+            atoms, mapping.graph.masses
+        )
     observables = dict(trajectory.observables)
     if trajectory.graph.n_molecules == 1:
         observables["rg2"] = gyration
@@ -181,111 +188,32 @@ def coarsen(trajectory: Trajectory, mapping: Mapping) -> BeadTrajectory:
     )
 
 
-def whole_paths(
-    positions: NDArray[Any], graph: MolecularGraph, box: Box | None
-) -> NDArray[Any]:
-    """Undo periodic boundaries: molecules whole in each frame, no jumps in time.
+def centred(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Positions relative to each molecule's centre of mass, (n_frames, n_beads, 3)."""
+    return np.asarray(trajectory.positions - _molecule_centres(trajectory))
 
-    Bonds must be shorter than half the box, and so must be the way of a molecule's
-    centre between stored frames.
 
-    Args:
-        positions: (n_frames, n_atoms, 3), nm.
-        graph: the atoms.
-        box: (3, 3), nm; None leaves positions as they are.
+def near_origin(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Positions as the networks see them, (n_frames, n_beads, 3) nm.
 
-    Returns:
-        (n_frames, n_atoms, 3), nm; the lowest atom of each molecule stays where it
-        is in the first frame.
+    Relative to the system's centre of mass, or with every molecule whole and its
+    centre in the box.
     """
-    if box is None:
-        return positions
-    result = np.empty_like(positions)
-    for atoms, bonds in zip(graph.molecules, graph.molecule_bonds, strict=True):
-        path = make_whole(positions[:, atoms], bonds, box)
-        centre = path.mean(axis=1, keepdims=True)
-        result[:, atoms] = path + (unwrap(centre, box) - centre)
-    return result
+    positions = trajectory.positions.astype(np.float64)
+    if trajectory.box is None:
+        centre = centre_of_mass(positions, trajectory.mapping.bead_masses)
+        return np.asarray(positions - centre[:, None])
+    centres = _molecule_centres(trajectory)
+    return positions + (wrap(centres, trajectory.box) - centres)
 
 
-def whole_beads(
-    mapping: Mapping, positions: NDArray[Any], box: Box | None
-) -> NDArray[np.float64]:
-    """Find the beads of frames as an engine holds them, perhaps cut by the boundary.
-
-    Args:
-        mapping: atoms -> beads.
-        positions: (n_frames, n_atoms, 3) or (n_frames, n_beads, 3), nm; between
-            frames a molecule's centre moves less than half the box.
-        box: (3, 3), nm; None: open boundaries.
-
-    Returns:
-        (n_frames, n_beads, 3), nm, molecules whole, no jumps in time.
-
-    Raises:
-        ValueError: the number of particles is neither, or a position is not finite.
-    """
-    if positions.shape[1] == mapping.n_beads:
-        return np.array(whole_paths(positions, mapping.bead_graph, box), dtype=float)
-    return mapping.positions(whole_paths(positions, mapping.graph, box))
-
-
-def whole_start(
-    positions: NDArray[np.float32], graph: MolecularGraph, box: Box | None
-) -> NDArray[np.float32]:
-    """Make molecules whole in the first frame, and move the others along.
-
-    For positions that are unwrapped in time already, but perhaps not along bonds (as
-    by the image flags of LAMMPS). Bonds must be shorter than half the box.
-
-    Args:
-        positions: (n_frames, n_atoms, 3), nm.
-        graph: the atoms.
-        box: (3, 3), nm; None leaves positions as they are.
-
-    Returns:
-        (n_frames, n_atoms, 3), nm; the lowest atom of each molecule is unchanged.
-    """
-    if box is None:
-        return positions
-    first = positions[0].astype(np.float64)
-    shift = make_whole(first, graph.bonds, box) - first  # (n_atoms, 3)
-    moved = np.flatnonzero(abs(shift).max(axis=1) > 0.25 * np.diag(box).min())
-    result = positions.copy()
-    result[:, moved] += shift[moved].astype(np.float32)
-    return result
-
-
-def make_whole(
-    frames: NDArray[Any], bonds: NDArray[np.int64], box: Box | None
-) -> NDArray[np.float64]:
-    """Put the pieces of molecules cut by the boundary together along their bonds.
-
-    Args:
-        frames: (..., n, 3), nm.
-        bonds: particle indices, (n_bonds, 2).
-        box: (3, 3), nm; None leaves them as they are.
-
-    Returns:
-        (..., n, 3), nm; the lowest particle of each molecule is unchanged.
-    """
-    whole = np.array(frames, dtype=np.float64)
-    if box is None:
-        return whole
-    for child, parent in breadth_first_levels(whole.shape[-2], bonds):
-        bond = whole[..., child, :] - whole[..., parent, :]
-        whole[..., child, :] += images(bond, box) @ box
-    return whole
-
-
-def _squared_radius(
-    atoms: NDArray[np.float32], masses: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Mass-weighted squared radius of gyration, (n_frames,), nm^2."""
-    share = masses / masses.sum()
-    centre = np.einsum("a,fak->fk", share, atoms, dtype=np.float64)
-    offset = atoms - centre[:, None]  # (n_frames, n_atoms, 3)
-    return np.asarray(np.einsum("a,fak,fak->f", share, offset, offset))
+def _molecule_centres(trajectory: BeadTrajectory) -> NDArray[np.float64]:
+    """Centre of mass of each bead's molecule, (n_frames, n_beads, 3) nm."""
+    mapping = trajectory.mapping
+    centres = centres_of_mass(
+        trajectory.positions, mapping.molecule_index, mapping.bead_masses
+    )
+    return centres[:, mapping.molecule_index]
 
 
 def _check(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from cgml.files import replacing
+from cgml.molecules.centres import group_means, group_shares
 from cgml.molecules.graph import MolecularGraph, components
 from cgml.molecules.partition import partition
 from cgml.molecules.recipe import Recipe
@@ -148,10 +149,7 @@ class Mapping:
     @cached_property
     def _weights(self) -> csr_array:
         """Share of each atom in the mass of its bead, (n_beads, n_atoms)."""
-        shares = self.graph.masses / self.bead_masses[self.bead_index]
-        atoms = np.arange(self.graph.n_atoms)
-        shape = (self.n_beads, self.graph.n_atoms)
-        return csr_array((shares, (self.bead_index, atoms)), shape=shape)
+        return group_shares(self.bead_index, self.graph.masses)
 
     def positions(self, atom_positions: NDArray[Any]) -> NDArray[Any]:
         """Return the centres of mass of the beads.
@@ -175,12 +173,8 @@ class Mapping:
             )
         _check_finite(atoms)
         dtype = np.float32 if atoms.dtype == np.float32 else np.float64
-        lead = atoms.shape[:-2]
-        columns = np.moveaxis(atoms, -2, 0).reshape(n_atoms, -1)
-        beads: NDArray[Any] = (self._weights @ columns).astype(dtype)
-        return np.ascontiguousarray(
-            np.moveaxis(beads.reshape(self.n_beads, *lead, 3), 0, -2)
-        )
+        beads: NDArray[Any] = group_means(self._weights, atoms).astype(dtype)
+        return beads
 
     def carry(
         self, atom_positions: NDArray[Any], bead_displacements: NDArray[Any]

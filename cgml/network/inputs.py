@@ -11,11 +11,10 @@ from scipy.sparse.csgraph import shortest_path
 
 from cgml.molecules.graph import bond_type_index, type_index
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.masses import differing
 from cgml.molecules.places import depths, type_centres
 from cgml.molecules.rouse import Kernels, kernels
 from cgml.spec import ModelSpec
-
-MASS_TOLERANCE = 0.01  # relative; tables of atomic weights differ by less
 
 
 class Atoms(NamedTuple):
@@ -101,7 +100,7 @@ def build_system(mapping: Mapping, spec: ModelSpec) -> SystemGraph:
 def _check_masses(mapping: Mapping, spec: ModelSpec) -> None:
     graph = mapping.graph
     expected = np.array([spec.particle_types[name] for name in graph.types])
-    wrong = np.flatnonzero(np.abs(graph.masses - expected) > MASS_TOLERANCE * expected)
+    wrong = differing(graph.masses, expected)
     if len(wrong):
         atom = int(wrong[0])
         raise ValueError(

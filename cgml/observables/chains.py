@@ -10,37 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
+from cgml.molecules.centres import (
+    squared_radius_of_gyration as squared_radius_of_gyration,
+)
+
 Floats = NDArray[np.float64]
-
-
-def squared_radius_of_gyration(positions: ArrayLike, masses: ArrayLike) -> Floats:
-    r"""Return :math:`R_g^2 = \sum_i m_i |r_i - r_{cm}|^2 / \sum_i m_i`.
-
-    Args:
-        positions: (..., n, 3) nm, one molecule.
-        masses: (n,) Da.
-
-    Returns:
-        (...,) nm^2.
-
-    Raises:
-        ValueError: numbers of positions and of masses differ.
-
-    Example:
-        >>> squared_radius_of_gyration([[0, 0, 0], [2, 0, 0]], [1.0, 1.0]).item()
-        1.0
-    """
-    points = _points(positions)
-    weights = np.asarray(masses, dtype=np.float64)
-    if weights.shape != points.shape[-2:-1]:
-        raise ValueError(
-            f"one mass for each of the {points.shape[-2]} positions is required, got "
-            f"shape {weights.shape}"
-        )
-    weights = weights / weights.sum()
-    centre = np.einsum("i,...ix->...x", weights, points)
-    offset = points - centre[..., None, :]
-    return np.asarray(np.einsum("i,...ix,...ix->...", weights, offset, offset))
 
 
 def end_to_end_distance(positions: ArrayLike) -> Floats:

@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
+from cgml.molecules.centres import centre_of_mass
+from cgml.molecules.centres import centres_of_mass as centres_of_mass
 from cgml.observables.statistics import Estimate
 from cgml.observables.structure import check_runs
 
@@ -128,31 +130,8 @@ def remove_drift(positions: ArrayLike, masses: ArrayLike | None = None) -> Float
         ValueError: numbers of positions and of masses differ.
     """
     points = np.asarray(positions, dtype=np.float64)
-    weights = _weights(masses, points.shape[-2])
-    centre = np.einsum("i,...ix->...x", weights, points)
+    centre = centre_of_mass(points, masses)
     return np.asarray(points - centre[..., None, :])
-
-
-def centres_of_mass(
-    positions: ArrayLike, molecules: ArrayLike, masses: ArrayLike | None = None
-) -> Floats:
-    """Return the centre of mass of each molecule.
-
-    Args:
-        positions: of the beads in question, unwrapped and whole, (..., n, 3) nm.
-        molecules: molecule of each of them, (n,), any whole numbers.
-        masses: (n,) Da; None: equal masses.
-
-    Returns:
-        (..., n_molecules, 3) nm, in the order of the molecule's number.
-    """
-    points = np.asarray(positions, dtype=np.float64)
-    weights = _weights(masses, points.shape[-2])
-    names, index = np.unique(np.asarray(molecules), return_inverse=True)
-    share = np.zeros((len(names), points.shape[-2]))
-    share[index, np.arange(len(index))] = weights
-    share /= share.sum(axis=1, keepdims=True)
-    return np.asarray(share @ points)
 
 
 def mean_squared_displacement(
@@ -312,16 +291,6 @@ def _squared_displacements(paths: Floats, n_lags: int) -> Floats:
         late = running[:, -1:] - running[:, :n_lags]  # from frame k on
         result[start : start + CHUNK] = (early + late - 2.0 * product) / pairs
     return np.maximum(result, 0.0)  # rounding of paths that stand still
-
-
-def _weights(masses: ArrayLike | None, n: int) -> Floats:
-    weights = np.ones(n) if masses is None else np.asarray(masses, dtype=np.float64)
-    if weights.shape != (n,) or not (weights > 0.0).all():
-        raise ValueError(
-            f"a positive mass for each of the {n} positions is required, got shape "
-            f"{weights.shape}"
-        )
-    return np.asarray(weights / weights.sum())
 
 
 def _spread(units: Floats) -> Floats:

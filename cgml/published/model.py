@@ -10,7 +10,8 @@ from torch import nn
 
 from cgml.molecules.graph import bond_type_index, type_index
 from cgml.molecules.mapping import Mapping
-from cgml.network.inputs import MASS_TOLERANCE, Atoms
+from cgml.molecules.masses import differing
+from cgml.network.inputs import Atoms
 from cgml.published.archive import CheckpointError
 from cgml.published.networks import (
     PublishedDynamics,
@@ -93,7 +94,7 @@ def build_published_system(
     graph, known = mapping.graph, particle_types(parameters)
     rows = type_index(graph, list(known))
     masses = np.array(list(known.values()))[rows]
-    wrong = np.flatnonzero(np.abs(graph.masses - masses) > MASS_TOLERANCE * masses)
+    wrong = differing(graph.masses, masses)
     if len(wrong):
         atom = int(wrong[0])
         raise ValueError(

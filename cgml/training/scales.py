@@ -1,4 +1,4 @@
-"""What training frames look like: positions near the origin, prior, scales, limits."""
+"""What training frames look like: prior, scales, limits."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.sparse import csr_array
 
-from cgml.molecules.box import wrap
-from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.frames import BeadTrajectory, centred, near_origin
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.rouse import gained_variance, laplacian_modes, retention
 from cgml.network.edges import pairs_within
@@ -44,40 +42,6 @@ def stride_of(trajectory: BeadTrajectory, time_step: float, n_history: int = 1) 
             f"{n_history + 1} model steps takes {needed}"
         )
     return stride
-
-
-def molecule_centres(trajectory: BeadTrajectory) -> NDArray[np.float64]:
-    """Centre of mass of each bead's molecule, (n_frames, n_beads, 3) nm."""
-    mapping = trajectory.mapping
-    molecules, masses = mapping.molecule_index, mapping.bead_masses
-    n = int(molecules.max()) + 1
-    share = csr_array(
-        (masses, (molecules, np.arange(len(masses)))), shape=(n, len(masses))
-    )
-    share = share.multiply(1.0 / np.asarray(share.sum(axis=1))[:, None]).tocsr()
-    positions = trajectory.positions.astype(np.float64)
-    columns = np.moveaxis(positions, 1, 0).reshape(len(masses), -1)
-    centres = (share @ columns)[molecules].reshape(len(masses), -1, 3)
-    return np.ascontiguousarray(np.moveaxis(centres, 0, 1))
-
-
-def centred(trajectory: BeadTrajectory) -> NDArray[np.float64]:
-    """Positions relative to each molecule's centre of mass, (n_frames, n_beads, 3)."""
-    return np.asarray(trajectory.positions - molecule_centres(trajectory))
-
-
-def near_origin(trajectory: BeadTrajectory) -> NDArray[np.float64]:
-    """Positions as the networks see them, (n_frames, n_beads, 3) nm.
-
-    Relative to the system's centre of mass, or with every molecule whole and its
-    centre in the box.
-    """
-    positions = trajectory.positions.astype(np.float64)
-    if trajectory.box is None:
-        masses = trajectory.mapping.bead_masses
-        return positions - np.average(positions, axis=1, weights=masses)[:, None]
-    centres = molecule_centres(trajectory)
-    return positions + (wrap(centres, trajectory.box) - centres)
 
 
 def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> RousePrior:

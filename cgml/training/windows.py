@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from cgml.formats.trajectory import BeadTrajectory
+from cgml.molecules.centres import centre_of_mass
+from cgml.molecules.frames import BeadTrajectory, centred, near_origin
 from cgml.network.edges import Edges, find_edges
 from cgml.network.inputs import (
     Atoms,
@@ -21,7 +22,7 @@ from cgml.network.inputs import (
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec
 from cgml.training.config import AugmentationConfig
-from cgml.training.scales import centred, near_origin, stride_of
+from cgml.training.scales import stride_of
 
 
 class Share(NamedTuple):
@@ -255,7 +256,7 @@ def _source(
     if spec.friction is not None:
         internal = centred(trajectory)
     elif spec.remove_drift:
-        internal = internal - np.average(internal, axis=1, weights=masses)[:, None]
+        internal = internal - centre_of_mass(internal, masses)[:, None]
     n_molecules = graph.beads.molecule_masses.size(0)
     radius = np.full(len(frames), np.nan, dtype=np.float32)
     if "rg2" in trajectory.observables and n_molecules == 1:

@@ -8,13 +8,11 @@ from cgml.molecules.frames import (
     BeadTrajectory,
     Trajectory,
     coarsen,
-    make_whole,
     spacing,
-    whole_paths,
-    whole_start,
 )
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.whole import Unwrapper, make_whole, whole_paths
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 
@@ -41,19 +39,19 @@ def chain(n: int) -> MolecularGraph:
     return MolecularGraph.create(["A"] * n, np.ones(n), bonds)
 
 
-def test_whole_start_shifts_all_frames_alike() -> None:
+def test_unwrapped_frames_are_shifted_alike() -> None:
     graph = two_molecules()
     true = walk(graph, 60)
     shift = np.random.default_rng(1).integers(-3, 4, size=(8, 3)) @ BOX
     torn = (true + shift).astype(np.float32)
-    paths = whole_start(torn, graph, BOX)
+    paths = Unwrapper(graph, BOX, is_unwrapped=True)(torn)
     assert paths.dtype == np.float32
     for atoms in graph.molecules:
         expected = true[:, atoms] + shift[atoms[0]]
         np.testing.assert_allclose(paths[:, atoms], expected, atol=1e-5)
-    assert (whole_start(torn, graph, None) == torn).all()
+    assert (Unwrapper(graph, None, is_unwrapped=True)(torn) == torn).all()
     already = true.astype(np.float32)
-    assert (whole_start(already, graph, BOX) == already).all()
+    assert (Unwrapper(graph, BOX, is_unwrapped=True)(already) == already).all()
 
 
 def test_whole_paths_undo_the_boundaries() -> None:

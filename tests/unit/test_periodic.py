@@ -10,12 +10,12 @@ from core_systems import chain, learned, mixture, small_spec
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.box import wrap
-from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.frames import BeadTrajectory, near_origin
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.edges import edge_vectors, find_edges
 from cgml.network.inputs import build_system, join_beads
-from cgml.training.scales import measure, near_origin
+from cgml.training.scales import measure
 from cgml.training.windows import WindowDataset
 
 CUBE = np.diag([6.0, 6.0, 6.0])

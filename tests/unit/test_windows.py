@@ -13,11 +13,12 @@ from core_systems import (
 )
 
 from cgml.formats.trajectory import BeadTrajectory
+from cgml.molecules.frames import centred
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.spec import ModelSpec
 from cgml.training.config import AugmentationConfig
-from cgml.training.scales import centred, fit_prior, measure, stride_of
+from cgml.training.scales import fit_prior, measure, stride_of
 from cgml.training.windows import Batch, WindowDataset, check_disjoint
 
 CHAIN = chain()

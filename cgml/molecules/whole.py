@@ -1,0 +1,140 @@
+"""Molecules put together that a periodic boundary has cut, and their paths in time."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.molecules.box import Box, images
+from cgml.molecules.centres import centres_of_mass
+from cgml.molecules.graph import MolecularGraph, breadth_first_levels
+from cgml.molecules.mapping import Mapping
+
+_Levels = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+class Unwrapper:
+    """Undoes periodic boundaries of frames that come in pieces, one after the other.
+
+    Molecules come whole in each frame, and do not jump in time. Bonds must be shorter
+    than half the box, and so must be the way of a molecule's centre between stored
+    frames. The frames are those of one piece, to the last bit, whatever the pieces.
+
+    Args:
+        graph: the atoms.
+        box: (3, 3), nm; None leaves positions as they are.
+        is_unwrapped: positions are unwrapped in time already, but perhaps not along
+            bonds (as by the image flags of LAMMPS): molecules are made whole in the
+            first frame, and the others are moved along.
+    """
+
+    def __init__(
+        self, graph: MolecularGraph, box: Box | None, *, is_unwrapped: bool = False
+    ) -> None:
+        self._box = box
+        self._molecules = graph.molecule_index
+        self._is_unwrapped = is_unwrapped
+        self._levels = (
+            [] if box is None else breadth_first_levels(graph.n_atoms, graph.bonds)
+        )
+        self._shift: NDArray[np.float32] | None = None  # (n_atoms, 3) nm
+        self._centres: NDArray[np.float64] | None = None  # last, (1, n_molecules, 3)
+        self._jumps: NDArray[np.float64] | None = None  # box vectors added to it
+
+    def __call__(self, positions: NDArray[Any]) -> NDArray[Any]:
+        """Take the next frames.
+
+        Args:
+            positions: (n_frames, n_atoms, 3), nm.
+
+        Returns:
+            (n_frames, n_atoms, 3), nm, of the same kind; the lowest atom of each
+            molecule stays where it is in the very first frame.
+        """
+        if self._box is None or not len(positions):
+            return positions
+        if self._is_unwrapped:
+            return self._moved_along(positions, self._box)
+        paths = _together(positions, self._levels, self._box)
+        centres = centres_of_mass(paths, self._molecules)  # by count, not mass
+        first = centres[:1] if self._centres is None else self._centres
+        before = np.zeros_like(first) if self._jumps is None else self._jumps
+        moves = np.diff(np.concatenate((first, centres)), axis=0)
+        jumps = before + np.cumsum(images(moves, self._box), axis=0)
+        self._centres, self._jumps = centres[-1:], jumps[-1:]
+        paths += (jumps @ self._box)[:, self._molecules]
+        return paths.astype(positions.dtype)
+
+    def _moved_along(self, positions: NDArray[Any], box: Box) -> NDArray[Any]:
+        """Shift atoms in all frames as in the first one."""
+        if self._shift is None:
+            first = positions[0].astype(np.float64)
+            shift = _together(first, self._levels, box) - first
+            is_moved = abs(shift).max(axis=1) > 0.25 * np.diag(box).min()
+            self._shift = np.where(is_moved[:, None], shift, 0.0).astype(np.float32)
+        return np.asarray(positions + self._shift)
+
+
+def whole_paths(
+    positions: NDArray[Any], graph: MolecularGraph, box: Box | None
+) -> NDArray[Any]:
+    """Undo periodic boundaries of all frames at once, see `Unwrapper`.
+
+    Args:
+        positions: (n_frames, n_atoms, 3), nm.
+        graph: the atoms.
+        box: (3, 3), nm; None leaves positions as they are.
+    """
+    return Unwrapper(graph, box)(positions)
+
+
+def whole_beads(
+    mapping: Mapping, positions: NDArray[Any], box: Box | None
+) -> NDArray[np.float64]:
+    """Find the beads of frames as an engine holds them, perhaps cut by the boundary.
+
+    Args:
+        mapping: atoms -> beads.
+        positions: (n_frames, n_atoms, 3) or (n_frames, n_beads, 3), nm; between
+            frames a molecule's centre moves less than half the box.
+        box: (3, 3), nm; None: open boundaries.
+
+    Returns:
+        (n_frames, n_beads, 3), nm, molecules whole, no jumps in time.
+
+    Raises:
+        ValueError: the number of particles is neither, or a position is not finite.
+    """
+    if positions.shape[1] == mapping.n_beads:
+        return np.array(whole_paths(positions, mapping.bead_graph, box), dtype=float)
+    return mapping.positions(whole_paths(positions, mapping.graph, box))
+
+
+def make_whole(
+    frames: NDArray[Any], bonds: NDArray[np.int64], box: Box | None
+) -> NDArray[np.float64]:
+    """Put the pieces of molecules cut by the boundary together along their bonds.
+
+    Args:
+        frames: (..., n, 3), nm.
+        bonds: particle indices, (n_bonds, 2).
+        box: (3, 3), nm; None leaves them as they are.
+
+    Returns:
+        (..., n, 3), nm; the lowest particle of each molecule is unchanged.
+    """
+    levels = [] if box is None else breadth_first_levels(frames.shape[-2], bonds)
+    return _together(frames, levels, box)
+
+
+def _together(
+    frames: NDArray[Any], levels: _Levels, box: Box | None
+) -> NDArray[np.float64]:
+    """Follow the bonds outwards, (..., n, 3) nm, and move each end to its nearest."""
+    whole = np.array(frames, dtype=np.float64)
+    if box is None:
+        return whole
+    for child, parent in levels:
+        bond = whole[..., child, :] - whole[..., parent, :]
+        whole[..., child, :] += images(bond, box) @ box
+    return whole
