@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ase_cgml.convert import NM, box_from_atoms, graph_from_atoms
 from ase_cgml.dynamics import KEY, LearnedCGMD, unpack_mapping
+from cgml.dynamics.passengers import resolve_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph, from_mdtraj
@@ -172,20 +173,16 @@ class CGMLDynamics(Calculator):
         topology = self.topology
         if topology is None and "bonds" not in atoms.arrays and KEY in atoms.info:
             topology = unpack_mapping(atoms.info[KEY]["mapping"])
-        if isinstance(topology, Mapping):
-            return topology
         if topology is None:
-            graph = graph_from_atoms(
+            topology = graph_from_atoms(
                 atoms,
                 spec,
                 type_names=self.type_names,
                 guess=self.bonds is not None,
             )
-        elif isinstance(topology, MolecularGraph):
-            graph = topology
-        else:
-            graph = from_mdtraj(topology, spec.particle_types)
-        return Mapping.from_spec(graph, spec)
+        elif not isinstance(topology, MolecularGraph | Mapping):
+            topology = from_mdtraj(topology, spec.particle_types)
+        return resolve_mapping(topology, spec)
 
     def dynamics(
         self,

@@ -40,9 +40,9 @@ from ase.md.md import MolecularDynamics
 from numpy.typing import ArrayLike, NDArray
 
 from ase_cgml.convert import NM, PS, box_from_atoms
+from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.whole import whole_beads
 
 KEY = "cgml"
 """Key of the state in atoms.info."""
@@ -90,18 +90,12 @@ class LearnedCGMD(MolecularDynamics):
         spec = propagator.spec
         if timestep is not None:
             spec.check_time_step(timestep / PS)
-        counts = (self.mapping.graph.n_atoms, self.mapping.n_beads)
-        if len(atoms) not in counts:
-            raise ValueError(
-                f"{counts[0]} atoms or {counts[1]} beads are required by the "
-                f"topology, got Atoms of length {len(atoms)}"
-            )
-        self._is_beads = len(atoms) == self.mapping.n_beads
         self._system = {
             "mapping": pack_mapping(self.mapping),
             "system": self.mapping.hash(),
         }
         self._box = box_from_atoms(atoms, spec)
+        self._passengers = Passengers(propagator, len(atoms), self._box)
         self.atoms = atoms
         state = self._state()
         super().__init__(
@@ -153,16 +147,11 @@ class LearnedCGMD(MolecularDynamics):
 
     def step(self) -> None:
         """Move the atoms by one step of the model."""
-        before = self._state()
-        after = self.propagator.step(before)
-        moved = (_array(after.positions) - _array(before.positions)) * NM
-        if self._is_beads:
-            self.atoms.positions = _array(after.positions) * NM
-        else:
-            self.atoms.positions = self.mapping.carry(self.atoms.positions, moved)
-            moved = moved[self.mapping.bead_index]
-        self.atoms.set_velocities(moved / self.dt)
-        self._keep(after)
+        state, self.atoms.positions, moves = self._passengers.advance(
+            self.atoms.positions, self._state(), NM
+        )
+        self.atoms.set_velocities(moves / self.dt)
+        self._keep(state)
 
     def set_history(self, frames: ArrayLike) -> None:
         """Give true earlier frames, so that a run need not start from one alone.
@@ -176,38 +165,20 @@ class LearnedCGMD(MolecularDynamics):
         Raises:
             ValueError: the shape does not match, or positions are not finite.
         """
-        earlier = np.asarray(frames, dtype=np.float64)
-        shape = self.atoms.positions.shape
-        if earlier.ndim != 3 or earlier.shape[1:] != shape:
-            raise ValueError(
-                f"frames of shape (n_frames, {shape[0]}, 3) are required, got "
-                f"{earlier.shape}"
-            )
-        n_history = self.propagator.spec.n_history
-        n_known = min(len(earlier), n_history)
-        beads = self._beads(np.concatenate([earlier, self.atoms.positions[None]]))
-        history = np.zeros((n_history, *beads.shape[1:]))
-        history[:n_known] = np.diff(beads, axis=0)[::-1][:n_known]
-        state = self.propagator.start(
-            beads[-1],
-            displacements=history,
-            n_known=np.array([n_known]),
-            step=int(self._state().step[0]),
-        )
-        self._keep(state)
+        step = int(self._state().step[0])
+        self._keep(self._start(step, np.asarray(frames, dtype=np.float64) / NM))
 
-    def _beads(self, positions: NDArray[Any]) -> NDArray[Any]:
-        """Turn positions (..., len(atoms), 3), Å, into those of beads, nm."""
-        frames = positions.reshape(-1, *positions.shape[-2:]) / NM
-        beads = whole_beads(self.mapping, frames, self._box)
-        return beads.reshape(*positions.shape[:-2], *beads.shape[-2:])
+    def _start(self, step: int = 0, earlier: NDArray[Any] | None = None) -> State:
+        """Begin at the present positions; earlier frames in nm."""
+        here = self.atoms.positions / NM
+        return self._passengers.start(here, step=step, earlier=earlier)
 
     def _state(self) -> State:
         """Read the state off the atoms; positions set by hand are a new start."""
         self._check_fixed()
         record = self.atoms.info.get(KEY)
         if record is None:
-            state = self.propagator.start(self._beads(self.atoms.positions))
+            state = self._start()
         else:
             self._check_record(record)
             if record["frame"] == fingerprint(self.atoms):
@@ -221,8 +192,7 @@ class LearnedCGMD(MolecularDynamics):
                 "positions were set by hand: new start without history at step %d",
                 record["step"],
             )
-            beads = self._beads(self.atoms.positions)
-            state = self.propagator.start(beads, step=record["step"])
+            state = self._start(record["step"])
         self._keep(state)
         return state
 

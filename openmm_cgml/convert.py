@@ -8,7 +8,8 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.molecules.graph import MolecularGraph, type_index
+from cgml.dynamics import passengers
+from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import names_of
 from cgml.spec import BaseSpec
@@ -140,20 +141,14 @@ def resolve_mapping(
         TypeError: topology is something else.
         ValueError: no bonds, or a particle type that the model does not know.
     """
-    if isinstance(topology, Mapping):
-        mapping = topology
-    elif isinstance(topology, MolecularGraph | app.Topology):
-        if isinstance(topology, app.Topology):
-            topology = graph_from_topology(topology, spec.particle_types)
-        type_index(topology, list(spec.particle_types))  # before METIS: fail early
-        mapping = Mapping.from_spec(topology, spec)
-    else:
+    if isinstance(topology, app.Topology):
+        topology = graph_from_topology(topology, spec.particle_types)
+    if not isinstance(topology, MolecularGraph | Mapping):
         raise TypeError(
             "topology must be an openmm.app.Topology, a cgml MolecularGraph or a cgml "
             f"Mapping, got {type(topology).__name__}"
         )
-    type_index(mapping.graph, list(spec.particle_types))
-    return mapping
+    return passengers.resolve_mapping(topology, spec)
 
 
 def check_system(system: openmm.System) -> None:
@@ -191,6 +186,19 @@ def check_system(system: openmm.System) -> None:
             f"particles of positive mass are required, particle {fixed[0]} is fixed "
             "by a mass of zero: a model moves all particles"
         )
+
+
+def in_picoseconds(time: Any) -> float:
+    """Take a time as OpenMM's users give it, ps."""
+    if unit.is_quantity(time):
+        time = time.value_in_unit(unit.picosecond)
+    return float(time)
+
+
+def positions_of(context: openmm.Context) -> NDArray[np.float64]:
+    """Read the positions in a Context, (n_particles, 3), nm."""
+    state = context.getState(positions=True)
+    return in_nanometers(state.getPositions(asNumpy=True))
 
 
 def default_box(system: openmm.System) -> NDArray[np.float64]:

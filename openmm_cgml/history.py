@@ -7,13 +7,16 @@ exactly, so that every platform keeps every bit. Reading them is slow (0.4 ms fo
 particles): a cache, valid while the fingerprint matches, stands before it.
 """
 
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from openmm_cgml.carrier import Carrier, Run
+from cgml.dynamics.passengers import Passengers
+from cgml.dynamics.propagator import State
 
 UNMOVED = 1e-6
 """Part of the largest coordinate: particles closer than this to where the model left
@@ -25,6 +28,54 @@ ARMED = "cgml_armed"
 _SEED, _STEP, _KNOWN, _KEY = "cgml_seed", "cgml_step", "cgml_known", "cgml_key"
 _LARGEST_SEED = 2**53 - 1  # a global variable is a double
 _N_PARTS = 3  # single-precision numbers that hold a double
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run stands.
+
+    Attributes:
+        state: of the propagator, one replica.
+        particles: positions, (n_particles, 3), nm.
+        moves: of the particles in the last step, (n_particles, 3), nm; None: not
+            known.
+    """
+
+    state: State
+    particles: NDArray[np.float64]
+    moves: NDArray[np.float64] | None = None
+
+    @property
+    def step(self) -> int:
+        """Steps done, which select the random numbers."""
+        return int(self.state.step)
+
+    @property
+    def n_known(self) -> int:
+        """Number of true displacements in the history."""
+        return int(self.state.n_known)
+
+    @property
+    def beads(self) -> NDArray[np.float64]:
+        """Positions of the beads, (n_beads, 3), nm."""
+        return self.state.positions.cpu().numpy()
+
+    @property
+    def displacements(self) -> NDArray[np.float64]:
+        """History of the beads, newest first, (n_history, n_beads, 3), nm."""
+        return self.state.displacements.cpu().numpy()
+
+    def key(self, fingerprint: bytes) -> int:
+        """Return a fingerprint of the run below 2^52, not zero.
+
+        Args:
+            fingerprint: of model and mapping.
+        """
+        digest = hashlib.blake2b(fingerprint, digest_size=8)
+        for values in (self.particles, self.beads, self.displacements):
+            digest.update((values + 0.0).tobytes())  # -0.0 is 0.0
+        digest.update(f"{self.n_known} {self.step}".encode())
+        return (int.from_bytes(digest.digest(), "big") >> 12) or 1
 
 
 class History:
@@ -75,12 +126,14 @@ class History:
         """Drop the cache; the variables stay."""
         self._cached = None
 
-    def load(self, particles: NDArray[np.float64], carrier: Carrier) -> Run | None:
+    def load(
+        self, particles: NDArray[np.float64], passengers: Passengers
+    ) -> Run | None:
         """Find the run that left the particles where they are.
 
         Args:
             particles: positions in the Context, (n_particles, 3), nm.
-            carrier: that made the run.
+            passengers: that made the run.
 
         Returns:
             The run; None if there is none, as before the first step and after the
@@ -95,40 +148,40 @@ class History:
         if self._cached is None or self._cached[0] != key:
             if not _is_close(particles, self._read("particles")):
                 return None
-            self._cached = (key, self._restore(key, carrier))
+            self._cached = (key, self._restore(key, passengers))
         run = self._cached[1]
         return run if _is_close(particles, run.particles) else None
 
-    def store(self, run: Run, carrier: Carrier) -> None:
+    def store(self, run: Run, passengers: Passengers) -> None:
         """Write the variables and the cache."""
         n_particles = len(run.particles)
         self._write("particles", run.particles, n_particles)
-        if not carrier.is_of_beads:
+        if not passengers.is_of_beads:
             self._write("beads", run.beads, n_particles)
         for name, values in zip(self._moves, run.displacements, strict=True):
             self._write(name, values, n_particles)
-        key = carrier.key(run)
+        key = run.key(passengers.fingerprint)
         for name, value in ((_KNOWN, run.n_known), (_STEP, run.step), (_KEY, key)):
             self._integrator.setGlobalVariableByName(name, value)
         self._cached = (key, run)
 
-    def _restore(self, key: int, carrier: Carrier) -> Run:
+    def _restore(self, key: int, passengers: Passengers) -> Run:
         """Read the run from the variables."""
-        n_beads = carrier.mapping.n_beads
+        n_beads = passengers.mapping.n_beads
         particles = self._read("particles")
-        beads = particles if carrier.is_of_beads else self._read("beads")[:n_beads]
+        beads = particles if passengers.is_of_beads else self._read("beads")[:n_beads]
         moves = [self._read(name)[:n_beads] for name in self._moves]
-        run = carrier.restore(
-            particles,
+        state = passengers.propagator.start(
             beads,
-            np.array(moves).reshape(len(moves), n_beads, 3),
-            self._count(_KNOWN),
-            self.step,
+            displacements=np.array(moves).reshape(len(moves), n_beads, 3),
+            n_known=self._count(_KNOWN),
+            step=self.step,
         )
-        if carrier.key(run) != key:
+        run = Run(state, particles)
+        if run.key(passengers.fingerprint) != key:
             raise ValueError(
                 "the history in the Context was written for another model or mapping "
-                f"than {carrier.propagator.spec.name!r} with this topology: load a "
+                f"than {passengers.propagator.spec.name!r} with this topology: load a "
                 "checkpoint of this one, or call setHistory([]) to start anew"
             )
         return run

@@ -10,6 +10,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
@@ -17,8 +18,7 @@ from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
 from openmm_cgml import convert
-from openmm_cgml.carrier import Carrier
-from openmm_cgml.history import ARMED, History
+from openmm_cgml.history import ARMED, History, Run
 
 
 class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -72,7 +72,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         if not isinstance(model, LearnedModel):
             model = load_model(model, device)
         if time_step is not None:
-            model.spec.check_time_step(_in_picoseconds(time_step))
+            model.spec.check_time_step(convert.in_picoseconds(time_step))
         super().__init__(model.spec.time_step)
         self._model, self._device, self._guard = model, device, guard
         self._execution = execution
@@ -84,10 +84,10 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             and topology.getPeriodicBoxVectors() is not None
         )
         self._context: weakref.ref[openmm.Context] | None = None
-        self._carrier: Carrier | None = None
-        self._made_for = ""  # outline of the System and box of the carrier
+        self._passengers: Passengers | None = None
+        self._made_for = ""  # outline of their System and box
         self._is_periodic = False
-        self._box: NDArray[np.float64] | None = None  # of the carrier
+        self._box: NDArray[np.float64] | None = None  # theirs
         self._moved_in: NDArray[np.float64] | None = None  # box of the steps done
         self._history = History(self, model.spec.n_history)
         self._history.seed = seed
@@ -107,22 +107,23 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 one that cannot be moved, or a checkpoint of another model was loaded.
         """
         context = self._require_context()
-        carrier = self._ready(context)
-        particles = _positions(context)
-        run = self._history.load(particles, carrier)
+        passengers = self._ready(context)
+        particles = convert.positions_of(context)
+        run = self._history.load(particles, passengers)
         if run is None:
             _check_start(particles)
-            run = carrier.start(particles, self._history.step)
+            state = passengers.start(particles, step=self._history.step)
+            run = Run(state, particles)
         first = run.step
         try:
             for _ in range(steps):
-                run = carrier.advance(run)
+                run = Run(*passengers.advance(run.particles, run.state))
         finally:
             n_done = run.step - first
-            if n_done > 0:
+            if n_done > 0 and run.moves is not None:
                 context.setPositions(run.particles)
-                context.setVelocities(run.velocities)
-                self._history.store(run, carrier)
+                context.setVelocities(run.moves / self._model.spec.time_step)
+                self._history.store(run, passengers)
                 self._history.arm(n_done)
                 self._moved_in = self._box
                 super().step(n_done)
@@ -142,18 +143,14 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             ValueError: another shape, or a position that is not finite.
         """
         context = self._require_context()
-        carrier = self._ready(context)
-        particles = _positions(context)
-        frames = convert.in_nanometers(earlier)
-        if frames.size == 0:
-            frames = frames.reshape(0, *particles.shape)
-        if frames.ndim != 3 or frames.shape[1:] != particles.shape:
-            raise ValueError(
-                f"earlier frames of shape (n_frames, {len(particles)}, 3) are "
-                f"required, got {frames.shape}"
-            )
-        run = carrier.start(particles, self._history.step, frames)
-        self._history.store(run, carrier)
+        passengers = self._ready(context)
+        particles = convert.positions_of(context)
+        state = passengers.start(
+            particles,
+            step=self._history.step,
+            earlier=convert.in_nanometers(earlier),
+        )
+        self._history.store(Run(state, particles), passengers)
 
     def computeSystemTemperature(self) -> unit.Quantity:  # noqa: N802
         """Return the model's temperature; a model step has no measurable one."""
@@ -195,7 +192,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         Raises:
             ValueError: the time step is not the model's.
         """
-        self._model.spec.check_time_step(_in_picoseconds(size))
+        self._model.spec.check_time_step(convert.in_picoseconds(size))
 
     def __copy__(self) -> NoReturn:
         raise TypeError(
@@ -232,20 +229,20 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             )
         return context
 
-    def _ready(self, context: openmm.Context) -> Carrier:
-        """Return the carrier for the System, box and seed as they are now."""
+    def _ready(self, context: openmm.Context) -> Passengers:
+        """Return the particles for the System, box and seed as they are now."""
         system = context.getSystem()
         box = convert.periodic_box(context) if self._is_periodic else None
-        carrier = self._carrier
+        passengers = self._passengers
         if self._moved_in is not None and box is not None:
             _check_fixed(self._moved_in, box)
-        if carrier is None or self._made_for != _outline(system, box):
-            carrier = self._build(system, convert.periodic_box(context))
-        carrier.propagator.seed = self._history.seed
-        return carrier
+        if passengers is None or self._made_for != _outline(system, box):
+            passengers = self._build(system, convert.periodic_box(context))
+        passengers.propagator.seed = self._history.seed
+        return passengers
 
-    def _build(self, system: openmm.System, box: NDArray[np.float64]) -> Carrier:
-        """Check the System and make the carrier; box as row vectors, nm."""
+    def _build(self, system: openmm.System, box: NDArray[np.float64]) -> Passengers:
+        """Check the System and take its particles on board; box as row vectors, nm."""
         convert.check_system(system)
         spec = self._model.spec
         mapping = self._mapping
@@ -264,11 +261,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             execution=self._execution,
             device=self._device,
         )
-        carrier = Carrier(propagator, system.getNumParticles(), known_box)
-        self._carrier, self._made_for = carrier, _outline(system, known_box)
+        passengers = Passengers(propagator, system.getNumParticles(), known_box)
+        self._passengers, self._made_for = passengers, _outline(system, known_box)
         self._box = known_box
         self._history.forget()
-        return carrier
+        return passengers
 
 
 @cache
@@ -316,7 +313,7 @@ def _globals_of(integrator: openmm.CustomIntegrator) -> list[str]:
 
 
 def _outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
-    """Tell Systems apart that need another carrier, at the cost of a microsecond."""
+    """Tell Systems apart whose particles are others, at the cost of a microsecond."""
     counts = (
         system.getNumParticles(),
         system.getNumForces(),
@@ -335,12 +332,6 @@ def _check_fixed(before: NDArray[np.float64], box: NDArray[np.float64]) -> None:
         )
 
 
-def _positions(context: openmm.Context) -> NDArray[np.float64]:
-    """Read the positions in a Context, (n_particles, 3), nm."""
-    state = context.getState(positions=True)
-    return convert.in_nanometers(state.getPositions(asNumpy=True))
-
-
 def _check_start(particles: NDArray[np.float64]) -> None:
     """Refuse to start where no model can."""
     if not particles.any():  # OpenMM gives zeros
@@ -352,10 +343,3 @@ def _check_start(particles: NDArray[np.float64]) -> None:
         raise ValueError(
             f"positions must be finite, positions[{i}, {k}] = {particles[i, k]} nm"
         )
-
-
-def _in_picoseconds(time: Any) -> float:
-    """Take a time as OpenMM's users give it, ps."""
-    if unit.is_quantity(time):
-        time = time.value_in_unit(unit.picosecond)
-    return float(time)

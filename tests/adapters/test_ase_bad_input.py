@@ -95,7 +95,7 @@ def test_misspelt_guess(tiny_model):
 
 def test_count_that_does_not_match(tiny_model):
     mapping = CGMLDynamics(tiny_model, type_names=NAMES).mapping(read_chain())
-    with pytest.raises(ValueError, match=r"100 atoms or 20 beads .* got .* length 33"):
+    with pytest.raises(ValueError, match=r"100 atoms or 20 beads .* got 33 particles"):
         start(read_chain()[:33], tiny_model, topology=mapping)
 
 

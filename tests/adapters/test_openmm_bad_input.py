@@ -70,7 +70,7 @@ def with_box(system):
         (with_constraint, "got 1 constraints: build it with constraints=None"),
         (with_virtual_site, "without virtual sites is required, particle 1 is one"),
         (with_fixed_particle, "particle 7 is fixed by a mass of zero"),
-        (with_particle, "60 atoms or of 12 beads is required .*, got 61 particles"),
+        (with_particle, "60 atoms or 12 beads are required .*, got 61 particles"),
         (with_box, "open boundaries, the system has periodic boxes: remove the box"),
     ],
 )
