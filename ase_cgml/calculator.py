@@ -19,8 +19,9 @@ from ase_cgml.convert import NM, box_from_atoms, graph_from_atoms
 from ase_cgml.dynamics import KEY, LearnedCGMD, unpack_mapping
 from cgml.dynamics.passengers import resolve_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
+from cgml.formats.topology import from_mdtraj
 from cgml.models.file import load_model
-from cgml.molecules.graph import MolecularGraph, from_mdtraj
+from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.whole import whole_beads
 from cgml.network.model import LearnedModel

@@ -78,7 +78,7 @@ def run(
     spec = read_spec(find_model(model))
     # of the starts the first frame counts: any time between frames will do
     coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
-    systems = list(read_systems(starts, topology, coarsening))
+    systems = list(read_systems(starts, topology, coarsening, n_frames=1))
     chosen = RunOptions(
         n_steps=simulation.count_steps(spec, time),
         n_replicas=replicas,

@@ -1,7 +1,8 @@
 """Reference data, chains or boxes: .npz files of arrays, physics in their `meta`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -9,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.formats.format import existing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -67,6 +69,21 @@ def read_reference(
     if "kind" in arrays:
         return [_read_box(arrays, meta, recipe, path)]
     return _read_chains(arrays, meta, recipe, particle_types, path)
+
+
+def read_frames(
+    path: Path, recipe: Recipe | None, n_frames: int | None
+) -> Iterator[BeadTrajectory]:
+    """Read all systems of a file, the first frames of each."""
+    for system in read_reference(path, recipe=recipe):
+        part = slice(n_frames)
+        observables = {name: own[part] for name, own in system.observables.items()}
+        yield replace(
+            system,
+            positions=system.positions[part],
+            times=system.times[part],
+            observables=observables,
+        )
 
 
 def _read_chains(
@@ -147,8 +164,7 @@ def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays, or say why not."""
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+    existing(path)
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)

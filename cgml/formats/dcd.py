@@ -13,33 +13,22 @@ units: this is what MDAnalysis and VMD read. mdtraj reads no times from DCD file
 """
 
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.formats.format import Frames, LammpsOptions, join
 from cgml.units import AKMA_TIME, ANGSTROM
 
+_ALL = 1 << 31  # more frames than any file has
 _HEADER = 84  # bytes of the first record
 _LARGEST_HEADER = 1 << 16  # bytes, with a long title
 _CHARMM = 24  # version number that readers of this family expect
 _CELL = [0, 2, 5, 4, 3, 1]  # places of a, b, c, alpha, beta, gamma
-
-
-class Frames(NamedTuple):
-    """What a trajectory file holds.
-
-    Attributes:
-        positions: (n_frames, n, 3), nm, float32, as stored (perhaps wrapped).
-        times: (n_frames,), ps; None where the file does not tell.
-        boxes: row vectors, (n_frames, 3, 3), nm; None for open boundaries.
-    """
-
-    positions: NDArray[np.float32]
-    times: NDArray[np.float64] | None
-    boxes: NDArray[np.float64] | None
 
 
 def read(path: Path) -> Frames:
@@ -51,6 +40,12 @@ def read(path: Path) -> Frames:
     Raises:
         ValueError: not a DCD file, a truncated one, or a kind that is not read.
     """
+    return join(pieces(path, _ALL, LammpsOptions()))
+
+
+def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read a DCD file, n_frames at a time; one of no frames is one empty piece."""
+    del options
     with path.open("rb") as stream:
         head = stream.read(_LARGEST_HEADER)
     order = _byte_order(path, head[:8])
@@ -58,19 +53,29 @@ def read(path: Path) -> Frames:
     words = np.frombuffer(head[8:88], order + "i4")
     size = path.stat().st_size - start
     record = _frame_record(path, words, n_atoms, order)
-    n_frames, rest = divmod(size, record.itemsize)
-    if rest or n_frames < words[0]:
+    n_all, rest = divmod(size, record.itemsize)
+    if rest or n_all < words[0]:
         raise ValueError(
             f"{path} is cut short: its header promises {words[0]} frames, it holds "
-            f"{n_frames} and {rest} bytes; save the whole frames to a new file"
+            f"{n_all} and {rest} bytes; save the whole frames to a new file"
         )
-    frames = np.fromfile(path, record, n_frames, offset=start)
-    if any((frames[f"size_{axis}"] != 4 * n_atoms).any() for axis in "xyz"):
-        raise ValueError(f"{path} is damaged: the records of its frames do not fit")
-    angstrom = np.stack([frames["x"], frames["y"], frames["z"]], axis=-1)
-    positions = (angstrom * np.float32(ANGSTROM)).astype(np.float32)
-    boxes = _boxes(frames["cell"]) if "cell" in (record.names or ()) else None
-    return Frames(positions, _times(words, n_frames), boxes)
+    times = _times(words, n_all)
+    for first in range(0, max(n_all, 1), n_frames):
+        place = start + first * record.itemsize
+        n = min(n_frames, n_all - first)
+        frames = np.fromfile(path, record, n, offset=place)
+        if any((frames[f"size_{axis}"] != 4 * n_atoms).any() for axis in "xyz"):
+            raise ValueError(f"{path} is damaged: the records of its frames do not fit")
+        angstrom = np.stack([frames["x"], frames["y"], frames["z"]], axis=-1)
+        positions = (angstrom * np.float32(ANGSTROM)).astype(np.float32)
+        boxes = _boxes(frames["cell"]) if "cell" in (record.names or ()) else None
+        own = None if times is None else times[first : first + n_frames]
+        yield Frames(positions, own, boxes)
+
+
+def is_dcd(head: bytes) -> bool:
+    """Tell a DCD file by its first bytes."""
+    return any(head.startswith(struct.pack(f"{o}i4s", _HEADER, b"CORD")) for o in "<>")
 
 
 class Writer:

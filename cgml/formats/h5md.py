@@ -11,6 +11,8 @@ References:
     de Buyl, Colberg and Höfling, Comput. Phys. Commun. 185, 1546 (2014).
 """
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
+from cgml.formats.format import existing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.recipe import Recipe
 
 VERSION = 1
 """Version of the group /cgml."""
@@ -113,31 +117,57 @@ def write_beads(path: Path | str, trajectory: BeadTrajectory) -> None:
         path: the file, .h5md.
         trajectory: the frames.
     """
+    write_pieces(path, iter([trajectory]))
+
+
+def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> None:
+    """Write bead frames as they come, as `write_beads`.
+
+    Args:
+        path: the file, .h5md.
+        pieces: frames one after the other, at least one piece; mapping, box, name and
+            first atoms are those of the first.
+    """
+    first = next(pieces)
+    observables: dict[str, list[NDArray[Any]]] = {
+        name: [] for name in first.observables
+    }
     with replacing(path) as temporary:
-        writer = Writer(temporary, trajectory.mapping, trajectory.box, trajectory.name)
+        writer = Writer(temporary, first.mapping, first.box, first.name)
         try:
-            writer.append(trajectory.positions, trajectory.times)
-            writer.finish(trajectory.observables, trajectory.first_atoms)
+            for piece in chain([first], pieces):
+                writer.append(piece.positions, piece.times)
+                for name, values in observables.items():
+                    values.append(piece.observables[name])
+            joined = {name: np.concatenate(own) for name, own in observables.items()}
+            writer.finish(joined, first.first_atoms)
         finally:
             writer.close()
 
 
-def read_beads(path: Path | str) -> BeadTrajectory:
+def read_frames(
+    path: Path, recipe: Recipe | None, n_frames: int | None
+) -> Iterator[BeadTrajectory]:
+    """Read the one system of a file; its beads are there already."""
+    del recipe
+    yield read_beads(path, n_frames=n_frames)
+
+
+def read_beads(path: Path | str, *, n_frames: int | None = None) -> BeadTrajectory:
     """Read bead frames that `write_beads` or a run wrote.
 
     Args:
         path: the file.
+        n_frames: the first ones to read; None: all.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not such a file, a truncated one, or one of a newer version.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+    path = existing(path)
     try:
         with h5py.File(path, "r") as file:
-            return _read(file, path)
+            return _read(file, path, slice(n_frames))
     except OSError as error:
         raise ValueError(
             f"{path} is not an HDF5 file, or it is cut short: {error}"
@@ -146,7 +176,7 @@ def read_beads(path: Path | str) -> BeadTrajectory:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _read(file: h5py.File, path: Path) -> BeadTrajectory:
+def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
     """Read an open file."""
     if "cgml" not in file or "particles/beads/position" not in file:
         raise ValueError(
@@ -164,11 +194,13 @@ def _read(file: h5py.File, path: Path) -> BeadTrajectory:
     observables = file.get("observables", {})
     content: dict[str, Any] = {
         "mapping": Mapping.from_json(extra["mapping"].asstr()[()], str(path)),
-        "positions": beads["position/value"][()],
-        "times": beads["position/time"][()],
+        "positions": beads["position/value"][part],
+        "times": beads["position/time"][part],
         "box": None if edges is None else edges["value"][0],
         "name": str(extra.attrs["name"]),
-        "observables": {name: item["value"][()] for name, item in observables.items()},
+        "observables": {
+            name: item["value"][part] for name, item in observables.items()
+        },
         "first_atoms": None if atoms is None else atoms[()],
     }
     try:

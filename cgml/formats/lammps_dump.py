@@ -1,4 +1,4 @@
-"""LAMMPS text dumps, frame by frame; why own code: see lammps.py.
+"""LAMMPS text dumps, frame by frame; why own code: see lammps_data.py.
 
 | columns | positions |
 |---|---|
@@ -15,28 +15,19 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.lammps import BROKEN, TIME_UNITS, LammpsOptions, open_text
+from cgml.formats.format import (
+    BROKEN,
+    TIME_UNITS,
+    Frames,
+    LammpsOptions,
+    join,
+    open_text,
+)
 from cgml.units import ANGSTROM
 
 _FLAGS = ("ix", "iy", "iz")
-_NOWHERE = np.empty((0, 3))
+_ALL = 1 << 62  # more frames than any file has
 _N_LINES = {"UNITS": 1, "TIME": 1, "TIMESTEP": 1, "NUMBER OF ATOMS": 1, "BOX BOUNDS": 3}
-
-
-class Dump(NamedTuple):
-    """What a dump holds, atoms in order of their ids.
-
-    Attributes:
-        positions: (n_frames, n_atoms, 3), nm, float32.
-        times: (n_frames,), ps; None where neither the file nor the MD step tells.
-        boxes: row vectors, (n_frames, 3, 3), nm; None for open boundaries.
-        is_unwrapped: whether positions are unwrapped in time.
-    """
-
-    positions: NDArray[np.float32]
-    times: NDArray[np.float64] | None
-    boxes: NDArray[np.float64] | None
-    is_unwrapped: bool
 
 
 class _Frame(NamedTuple):
@@ -61,33 +52,62 @@ class _Header(NamedTuple):
     is_periodic: bool
 
 
-def read_dump(path: Path, options: LammpsOptions) -> Dump:
-    """Read a text dump, perhaps compressed (.gz).
+def read_dump(path: Path, options: LammpsOptions) -> Frames:
+    """Read a whole text dump, see `pieces`."""
+    return join(pieces(path, _ALL, options))
+
+
+def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read a text dump, perhaps compressed (.gz), n_frames at a time.
 
     Args:
         path: the file; atoms in any order, columns in any order, an id among them.
+        n_frames: in a piece.
         options: units and the MD step, with which step numbers become times unless
             the file has times (`dump_modify time yes`).
+
+    Yields:
+        Frames, atoms in order of their ids; times are None where neither the file nor
+        the MD step tells, and 0 where there is but one frame.
 
     Raises:
         ValueError: no text dump, a cut one, no ids or positions, other units,
             boundaries periodic in some directions only, atoms that change, steps
             that do not increase, or coordinates that are not finite.
     """
-    frames: list[_Frame] = []
-    positions: list[NDArray[np.float32]] = []
-    for frame in _frames(path, options):
-        first = frames[0] if frames else frame
-        if frames:
-            _check_sequence(path, first, frames[-1], frame)
-        positions.append((frame.positions * ANGSTROM).astype(np.float32))
-        frames.append(frame._replace(ids=first.ids, positions=_NOWHERE))
-    if not frames:
+    first: _Frame | None = None
+    last: _Frame | None = None
+    frames = _frames(path, options)
+    following = next(frames, None)
+    if following is None:
         raise ValueError(f"{path} holds no frames")
+    while following is not None:
+        piece: list[_Frame] = []
+        while following is not None and len(piece) < n_frames:
+            first = first or following
+            if last is not None:
+                _check_sequence(path, first, last, following)
+            last = following
+            piece.append(following)
+            following = next(frames, None)
+        is_alone = following is None and len(piece) == 1 and piece[0] is first
+        yield _joined(piece, options, is_alone=is_alone)
+
+
+def is_dump(head: bytes) -> bool:
+    """Tell a text dump by its first line."""
+    return head.lstrip().startswith(b"ITEM: ")
+
+
+def _joined(frames: list[_Frame], options: LammpsOptions, *, is_alone: bool) -> Frames:
+    """Put frames together: nm, ps."""
     boxes = [frame.box for frame in frames if frame.box is not None]
-    return Dump(
-        np.stack(positions),
-        _times(frames, options),
+    times = _times(frames, options)
+    if times is None and is_alone:
+        times = np.zeros(1)
+    return Frames(
+        np.stack([(frame.positions * ANGSTROM).astype(np.float32) for frame in frames]),
+        times,
         np.stack(boxes) * ANGSTROM if boxes else None,
         frames[0].is_unwrapped,
     )
@@ -97,7 +117,7 @@ def _times(frames: list[_Frame], options: LammpsOptions) -> NDArray[np.float64] 
     """Return times, ps; None where nothing tells them."""
     unit = TIME_UNITS[options.units]
     written = [frame.time for frame in frames if frame.time is not None]
-    if len(written) == len(frames):
+    if written:
         return np.array(written) * unit
     if options.md_step is None:
         return None
@@ -116,15 +136,16 @@ def _check_sequence(path: Path, first: _Frame, last: _Frame, frame: _Frame) -> N
             f"steps must increase, step {frame.step} follows step {last.step} in "
             f"{path}: put the runs in files of their own"
         )
-    changed = (frame.is_unwrapped, frame.box is None) != (
-        first.is_unwrapped,
-        first.box is None,
-    )
-    if changed:
+    if _kind(frame) != _kind(first):
         raise ValueError(
-            f"the columns or boundaries of {path} change at step {frame.step}: put "
-            "the runs in files of their own"
+            f"the columns, times or boundaries of {path} change at step {frame.step}: "
+            "put the runs in files of their own"
         )
+
+
+def _kind(frame: _Frame) -> tuple[bool, ...]:
+    """What must not change from frame to frame."""
+    return frame.is_unwrapped, frame.box is None, frame.time is None
 
 
 def _frames(path: Path, options: LammpsOptions) -> Iterator[_Frame]:

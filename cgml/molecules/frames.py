@@ -1,8 +1,8 @@
 """Trajectories in memory: of atoms, and of beads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,28 @@ class BeadTrajectory:
         return spacing(self.times, f"trajectory {self.name!r}")
 
 
+Frames = TypeVar("Frames", Trajectory, BeadTrajectory)
+
+
+def join(pieces: Iterable[Frames]) -> Frames:
+    """Put consecutive pieces of one trajectory together, at least one.
+
+    Graph or mapping, box, name and first atoms are those of the first piece.
+    """
+    parts = list(pieces)
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        positions=np.concatenate([part.positions for part in parts]),
+        times=np.concatenate([part.times for part in parts]),
+        observables={
+            name: np.concatenate([part.observables[name] for part in parts])
+            for name in parts[0].observables
+        },
+    )
+
+
 def boxes_of(systems: Sequence[BeadTrajectory]) -> NDArray[np.float64] | None:
     """Box of each system, (n_systems, 3, 3) nm; None: open boundaries.
 
@@ -158,7 +180,8 @@ def coarsen(trajectory: Trajectory, mapping: Mapping) -> BeadTrajectory:
     Raises:
         ValueError: the mapping belongs to other atoms, or a position is not finite.
     """
-    if mapping.graph.hash() != trajectory.graph.hash():
+    same = mapping.graph is trajectory.graph
+    if not same and mapping.graph.hash() != trajectory.graph.hash():
         raise ValueError(
             "the mapping must be of the same atoms and bonds, got "
             f"{mapping.graph.n_atoms} atoms with {len(mapping.graph.bonds)} bonds for "

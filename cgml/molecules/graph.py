@@ -5,15 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-
-if TYPE_CHECKING:
-    import mdtraj
 
 BOND = "bond"
 """Bond type of a bond about which nothing more is known."""
@@ -191,42 +188,6 @@ def breadth_first_levels(
         nodes, first = np.unique(step[:, 1], return_index=True)
         levels.append((nodes, step[first, 0]))
         is_seen[nodes] = True
-
-
-def from_mdtraj(
-    topology: "mdtraj.Topology", masses: Mapping[str, float] | None = None
-) -> MolecularGraph:
-    """Read a molecular graph off an mdtraj topology.
-
-    An atom's type is its element symbol, or its name where it has no element.
-    Bonds carry their order as type where the topology knows it.
-
-    Args:
-        topology: mdtraj topology with bonds.
-        masses: mass of particle types, Da, for instance those of a model; what is
-            not named takes the mass of its element.
-
-    Raises:
-        ValueError: an atom has no element and no mass is given for its name.
-    """
-    given = {} if masses is None else masses
-    types, weights = [], []
-    for atom in topology.atoms:
-        is_virtual = atom.element is None or atom.element.atomic_number == 0
-        name = atom.name if is_virtual else atom.element.symbol
-        if name in given:
-            mass = given[name]
-        elif not is_virtual:
-            mass = atom.element.mass
-        else:
-            raise ValueError(
-                f"a mass is required for atom {atom.index}, which has no element and "
-                f"is called {name!r}, got masses for {_listed(given)}: pass masses="
-            )
-        types.append(name)
-        weights.append(mass)
-    bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds]
-    return MolecularGraph.create(types, weights, np.array(bonds).reshape(-1, 2))
 
 
 def type_index(

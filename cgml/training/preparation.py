@@ -4,28 +4,22 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from cgml.formats.trajectory import (
-    BeadTrajectory,
-    LammpsOptions,
-    coarsen,
-    is_data_file,
-    read,
-    read_beads,
-    read_reference,
-    read_topology,
-    write_beads,
-)
+from cgml.formats import table, trajectory
+from cgml.formats.format import Format, LammpsOptions
+from cgml.formats.h5md import write_pieces
+from cgml.formats.trajectory import read_topology
+from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import BOND, MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import GIVEN, Recipe
 from cgml.spec import BaseSpec
 
-ARRAYS = ".npz"
 BEADS = ".h5md"
 
 
@@ -147,16 +141,21 @@ def _whole_size(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> fl
 
 
 def read_systems(
-    paths: Sequence[Path], topology: Path | None, coarsening: Coarsening
+    paths: Sequence[Path],
+    topology: Path | None,
+    coarsening: Coarsening,
+    *,
+    n_frames: int | None = None,
 ) -> Iterator[BeadTrajectory]:
     """Read bead frames from files of any kind, one system after the other.
 
     Args:
-        paths: bead frames (.h5md), arrays in the reference layout (.npz), or
+        paths: frames of beads (.h5md), arrays in the reference layout (.npz), or
             trajectories of atoms (DCD, XTC, TRR, HDF5, PDB, LAMMPS dump or data).
-        topology: file with the atoms and bonds of the trajectories of atoms; a PDB or
-            a LAMMPS data file has its own.
+        topology: file with the atoms and bonds of the trajectories of atoms; those
+            that have them themselves (as PDB and LAMMPS data files) need none.
         coarsening: how those atoms become beads.
+        n_frames: the first ones of each system, which alone are read; None: all.
 
     Yields:
         The systems, files in the order given.
@@ -165,28 +164,58 @@ def read_systems(
         ValueError: trajectories of atoms without a topology, or a file that cannot
             be used.
     """
-    mapping: Mapping | None = None
+    for pieces in read_pieces(paths, topology, coarsening, n_frames=n_frames):
+        yield join(pieces if n_frames is None else islice(pieces, 1))
+
+
+def read_pieces(
+    paths: Sequence[Path],
+    topology: Path | None,
+    coarsening: Coarsening,
+    *,
+    n_frames: int | None = None,
+) -> Iterator[Iterator[BeadTrajectory]]:
+    """Read bead frames piece by piece: memory does not grow with a file of atoms.
+
+    Args:
+        paths: as for `read_systems`, as is the rest.
+        topology: of the atoms.
+        coarsening: how they become beads.
+        n_frames: in a piece; None: so many that it has a few megabytes.
+
+    Yields:
+        Of each system its pieces, to be taken before the next system.
+    """
     graphs: dict[Path, MolecularGraph] = {}
+    mappings: dict[Path, Mapping] = {}
     for path in paths:
-        if path.suffix == BEADS:
-            yield read_beads(path)
-        elif path.suffix == ARRAYS:
-            yield from read_reference(path, recipe=coarsening.recipe)
-        else:
-            source = _topology_of(path, topology)
-            if source not in graphs:
-                graphs[source] = read_topology(
-                    source, masses=coarsening.masses, lammps=coarsening.lammps
-                )
-            atoms = read(
-                path,
-                graphs[source],
-                time_step=coarsening.time_step,
-                lammps=coarsening.lammps,
+        row = table.of_frames(path)
+        if row.beads is not None:
+            for system in row.beads(path, coarsening.recipe, n_frames):
+                yield iter([system])
+            continue
+        source = _topology_of(path, row, topology)
+        if source not in graphs:
+            graphs[source] = read_topology(
+                source, masses=coarsening.masses, lammps=coarsening.lammps
             )
-            if mapping is None or mapping.graph is not atoms.graph:
-                mapping = coarsening.map(atoms.graph)
-            yield coarsen(atoms, mapping)
+        atoms = trajectory.read_pieces(
+            path,
+            graphs[source],
+            n_frames=n_frames,
+            time_step=coarsening.time_step,
+            lammps=coarsening.lammps,
+        )
+        if source not in mappings:
+            mappings[source] = coarsening.map(graphs[source])
+        yield _coarsened(atoms, mappings[source])
+
+
+def _coarsened(
+    atoms: Iterator[Trajectory], mapping: Mapping
+) -> Iterator[BeadTrajectory]:
+    for piece in atoms:
+        yield coarsen(piece, mapping)
 
 
 def prepare(
@@ -213,17 +242,18 @@ def prepare(
     """
     output.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for system in read_systems(paths, topology, coarsening):
-        target = output / f"{system.name}{BEADS}"
+    for pieces in read_pieces(paths, topology, coarsening):
+        first = next(pieces)
+        target = output / f"{first.name}{BEADS}"
         if target in written:
             raise ValueError(
-                f"two systems are named {system.name!r}: prepare them into different "
+                f"two systems are named {first.name!r}: prepare them into different "
                 "folders, or rename a file"
             )
-        write_beads(target, system)
+        write_pieces(target, chain([first], pieces))
         written.append(target)
-        if system.first_atoms is not None:
-            system.mapping.save(output / "mapping.json")
+        if first.first_atoms is not None:
+            first.mapping.save(output / "mapping.json")
     return written
 
 
@@ -280,13 +310,14 @@ def parse_type_names(items: Iterable[str]) -> dict[int, str]:
     return names
 
 
-def _topology_of(path: Path, topology: Path | None) -> Path:
+def _topology_of(path: Path, row: Format, topology: Path | None) -> Path:
     """Return the file with the bonds: the one given, or a file that has them itself."""
     if topology is not None:
         return topology
-    if path.suffix == ".pdb" or is_data_file(path):
+    if row.topology is not None:
         return path
     raise ValueError(
         f"{path} holds atoms without their bonds: pass the file that has them as the "
-        "topology (for example a PDB file with CONECT records, or a LAMMPS data file)"
+        "topology (for example a PDB file with CONECT records, or a LAMMPS data file; "
+        f"read are {table.with_bonds()})"
     )

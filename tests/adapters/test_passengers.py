@@ -73,7 +73,7 @@ def test_paths_are_whole_in_a_box():
 
 
 def test_wrong_numbers(propagator):
-    with pytest.raises(ValueError, match=r"30 atoms or 6 beads are .*, got 7 particles"):
+    with pytest.raises(ValueError, match=r"30 atoms or 6 beads .* got 7 particles"):
         Passengers(propagator, 7)
     passengers = Passengers(propagator, 6)
     match = r"earlier frames of shape \(n_frames, 6, 3\) are required, got \(2, 5, 3\)"

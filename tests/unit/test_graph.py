@@ -4,12 +4,12 @@ import mdtraj
 import numpy as np
 import pytest
 
+from cgml.formats.topology import from_mdtraj
 from cgml.molecules.graph import (
     MolecularGraph,
     bond_type_index,
     breadth_first_levels,
     components,
-    from_mdtraj,
     type_index,
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cgml.formats.h5md import read_beads, write_beads
-from cgml.formats.writer import write_topology
+from cgml.formats.pdb import write_topology
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping

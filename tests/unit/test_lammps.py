@@ -24,7 +24,8 @@ from lammps_files import (
     write,
 )
 
-from cgml.formats.lammps import LammpsOptions, molecular_graph, read_data
+from cgml.formats.format import LammpsOptions
+from cgml.formats.lammps_data import molecular_graph, read_data
 from cgml.formats.lammps_dump import read_dump
 from cgml.formats.trajectory import read, read_topology
 from cgml.molecules.box import reduce
@@ -522,7 +523,7 @@ def test_atoms_or_columns_that_change(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the same atoms are required in all frames"):
         read_dump(path, STEP)
     write(path, start + frame_text(second, 9, BRICK, "id xu yu zu"))
-    with pytest.raises(ValueError, match=r"the columns or boundaries of .* step 9"):
+    with pytest.raises(ValueError, match=r"columns, times or boundaries of .* step 9"):
         read_dump(path, STEP)
 
 

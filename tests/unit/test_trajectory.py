@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from cgml.formats import trajectory as public
+from cgml.formats.topology import from_mdtraj
 from cgml.formats.trajectory import read, read_topology
 from cgml.molecules.box import wrap
-from cgml.molecules.graph import MolecularGraph, from_mdtraj
+from cgml.molecules.graph import MolecularGraph
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 
@@ -167,6 +168,7 @@ def test_missing_and_unknown_files(tmp_path: Path) -> None:
         read(tmp_path / "a.dcd", GRAPH)
     with pytest.raises(FileNotFoundError, match=r"there is no file .*a\.pdb"):
         read(tmp_path / "a.dcd", tmp_path / "a.pdb")
+    (tmp_path / "a.foo").write_text("hello world")
     with pytest.raises(ValueError, match=r"read from \.dcd, \.xtc.*, got 'a\.foo'"):
         read(tmp_path / "a.foo", GRAPH)
 

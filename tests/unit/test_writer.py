@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
-from cgml.formats import writer as module
+from cgml.formats import gromacs
 from cgml.formats.h5md import read_beads
+from cgml.formats.pdb import write_topology
 from cgml.formats.trajectory import read
-from cgml.formats.writer import TrajectoryWriter, write_topology
+from cgml.formats.writer import TrajectoryWriter
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 
@@ -174,8 +175,8 @@ def test_xtc_with_a_lost_end_is_not_taken(
         os.truncate(tmp_path / ".a.part.xtc", 300)
         close(sink)
 
-    close = module._XTC.close
-    monkeypatch.setattr(module._XTC, "close", lose_the_end)
+    close = gromacs.Writer.close
+    monkeypatch.setattr(gromacs.Writer, "close", lose_the_end)
     path = tmp_path / "a.xtc"
     with pytest.raises(OSError, match="was not written whole"):
         write(path, np.arange(9.0))

@@ -6,28 +6,22 @@ for whole, and ASE stays outside the core. Numbers are parsed by numpy; the test
 compare with MDAnalysis and ASE where those are right.
 """
 
-import gzip
 import re
-import zlib
+from collections.abc import Iterator
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from mdtraj.core.element import Element
 from numpy.typing import NDArray
 
+from cgml.formats.format import BROKEN, Frames, LammpsOptions, open_text
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.masses import names_of
-from cgml.units import ANGSTROM, FEMTOSECOND
-
-TIME_UNITS = {"real": FEMTOSECOND, "metal": 1.0}
-"""Time unit, ps, of the LAMMPS units that are read; lengths are Angstrom in both."""
-
-BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
-"""What reading a cut or damaged file raises."""
+from cgml.units import ANGSTROM
 
 _N_ELEMENTS = 92
 _STYLES = {
@@ -41,38 +35,6 @@ _PROMISED = ("atoms", "bonds", "angles", "dihedrals", "impropers")
 _SECTION = re.compile(
     r"^[ \t]*([A-Za-z]\w*(?:[ \t]+[A-Za-z]\w*)*)[ \t]*(?:#[ \t]*(.*))?$", re.MULTILINE
 )
-
-
-@dataclass(frozen=True)
-class LammpsOptions:
-    """What LAMMPS files do not say of themselves.
-
-    Attributes:
-        units: of the simulation: "real" (times in fs) or "metal" (ps).
-        md_step: the value of its `timestep` command, in these units; None: not known.
-        type_names: number of an atom type -> name; other types are named by mass.
-        keep_bond_types: whether bonds carry the numbers of their types. These mean the
-            same in two files only if one force field was numbered once for both;
-            otherwise all bonds are "bond".
-
-    Raises:
-        ValueError: other units, or an MD step that is not positive.
-    """
-
-    units: Literal["real", "metal"] = "real"
-    md_step: float | None = None
-    type_names: Table[int, str] = field(default_factory=dict)
-    keep_bond_types: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the clock."""
-        if self.units not in TIME_UNITS:
-            raise ValueError(
-                f"LAMMPS units must be one of {', '.join(TIME_UNITS)}, got "
-                f"{self.units!r}"
-            )
-        if self.md_step is not None and not 0.0 < self.md_step < np.inf:
-            raise ValueError(f"md_step must be positive, got {self.md_step:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +138,24 @@ def molecular_graph(
     )
 
 
-def open_text(path: Path) -> IO[str]:
-    """Open a text file, compressed if its name ends in .gz."""
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
-    return path.open(encoding="utf-8", errors="replace")
+def read_topology(
+    path: Path, masses: Table[str, float], options: LammpsOptions
+) -> MolecularGraph:
+    """Read the atoms and bonds of a data file, see `molecular_graph`."""
+    return molecular_graph(read_data(path), masses, options)
+
+
+def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read the one frame of a data file, at time 0."""
+    del n_frames, options
+    data = read_data(path)
+    positions = data.positions[None].astype(np.float32)
+    yield Frames(positions, np.zeros(1), data.box[None], is_unwrapped=True)
+
+
+def is_data(head: bytes) -> bool:
+    """Tell a data file by its first lines: a title, and then the number of atoms."""
+    return re.search(rb"\A[^\n]*\n\s*(#[^\n]*\s+)*\d+[ \t]+atoms\b", head) is not None
 
 
 def _content(path: Path) -> _Content:

@@ -1,0 +1,199 @@
+"""What a file format is: readers, writers, and what its files tell.
+
+The formats themselves are rows of a table (table.py), one module for each.
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as Table
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.molecules.box import Box
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.recipe import Recipe
+from cgml.units import FEMTOSECOND
+
+TIME_UNITS = {"real": FEMTOSECOND, "metal": 1.0}
+"""Time unit, ps, of the LAMMPS units that are read; lengths are Angstrom in both."""
+
+BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
+"""What reading a cut or damaged compressed file raises."""
+
+
+@dataclass(frozen=True)
+class LammpsOptions:
+    """What LAMMPS files do not say of themselves.
+
+    Attributes:
+        units: of the simulation: "real" (times in fs) or "metal" (ps).
+        md_step: the value of its `timestep` command, in these units; None: not known.
+        type_names: number of an atom type -> name; other types are named by mass.
+        keep_bond_types: whether bonds carry the numbers of their types. These mean the
+            same in two files only if one force field was numbered once for both;
+            otherwise all bonds are "bond".
+
+    Raises:
+        ValueError: other units, or an MD step that is not positive.
+    """
+
+    units: Literal["real", "metal"] = "real"
+    md_step: float | None = None
+    type_names: Table[int, str] = field(default_factory=dict)
+    keep_bond_types: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the clock."""
+        if self.units not in TIME_UNITS:
+            raise ValueError(
+                f"LAMMPS units must be one of {', '.join(TIME_UNITS)}, got "
+                f"{self.units!r}"
+            )
+        if self.md_step is not None and not 0.0 < self.md_step < np.inf:
+            raise ValueError(f"md_step must be positive, got {self.md_step:g}")
+
+
+class Frames(NamedTuple):
+    """Some or all frames of a trajectory file, one after the other.
+
+    Attributes:
+        positions: (n_frames, n, 3), nm, float32, as stored (perhaps wrapped).
+        times: (n_frames,), ps; None where the file does not tell.
+        boxes: row vectors, (n_frames, 3, 3), nm; None for open boundaries.
+        is_unwrapped: whether positions are unwrapped in time.
+    """
+
+    positions: NDArray[np.float32]
+    times: NDArray[np.float64] | None
+    boxes: NDArray[np.float64] | None
+    is_unwrapped: bool = False
+
+
+class Sink(Protocol):
+    """Where frames go."""
+
+    def append(self, positions: NDArray[Any], times: NDArray[np.float64]) -> None:
+        """Write frames, (n_frames, n, 3), nm, at times, (n_frames,), ps."""
+
+    def close(self) -> None:
+        """Complete the file."""
+
+
+Pieces = Callable[[Path, int, LammpsOptions], Iterator[Frames]]
+"""Reads (path, frames in a piece at most, options); a file without frames may yield
+none, or an empty piece."""
+
+
+TopologyReader = Callable[[Path, Table[str, float], LammpsOptions], MolecularGraph]
+"""Reads (path, particle type -> mass in Da, options)."""
+
+BeadReader = Callable[[Path, Recipe | None, int | None], Iterable[BeadTrajectory]]
+"""Reads (path, recipe for files of atoms, frames at most or None)."""
+
+SinkOpener = Callable[[Path, Mapping, Box | None, str], Sink]
+"""Opens (path, mapping of the beads, box, name of the system)."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table: what a format can do; None where it cannot.
+
+    Attributes:
+        name: for error texts.
+        suffixes: of its files, lower case; those with .gz too, if may_be_compressed.
+        tells: what a file says of its atoms and frames, of "types", "masses",
+            "bonds", "times", "steps" (numbers of MD steps in place of times), "box".
+        pieces: reads frames of atoms.
+        topology: reads atoms and bonds.
+        beads: reads frames of beads, of one system or of several.
+        sink: opens a file to write frames of beads to.
+        recognise: tells files without a known suffix by their first bytes.
+        may_be_compressed: whether .gz is read.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    tells: frozenset[str] = frozenset()
+    pieces: Pieces | None = None
+    topology: TopologyReader | None = None
+    beads: BeadReader | None = None
+    sink: SinkOpener | None = None
+    recognise: Callable[[bytes], bool] | None = None
+    may_be_compressed: bool = False
+
+    def fits(self, path: Path) -> bool:
+        """Tell by the name whether a file is of this format."""
+        return suffix_of(path) in self.suffixes and (
+            self.may_be_compressed or path.suffix.lower() != ".gz"
+        )
+
+
+def join(pieces: Iterable[Frames]) -> Frames:
+    """Put pieces of one file together, at least one."""
+    parts = list(pieces)
+    times = [part.times for part in parts if part.times is not None]
+    boxes = [part.boxes for part in parts if part.boxes is not None]
+    return Frames(
+        np.concatenate([part.positions for part in parts]),
+        np.concatenate(times) if times else None,
+        np.concatenate(boxes) if boxes else None,
+        parts[0].is_unwrapped,
+    )
+
+
+def real_boxes(boxes: NDArray[Any] | None) -> NDArray[np.float64] | None:
+    """Return boxes unless there are none (absent, or all zero)."""
+    if boxes is None or not boxes.any():
+        return None
+    return np.asarray(boxes, dtype=np.float64)
+
+
+@contextmanager
+def foreign(path: Path, kind: str) -> Iterator[None]:
+    """Name the file in whatever a reader of another library raises."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not {kind}, or it is cut short: {error}"
+        ) from error
+
+
+def existing(path: Path | str) -> Path:
+    """Return the path of a file that is there: a pipe would block for ever.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no regular file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not path.is_file():
+        raise ValueError(f"a regular file is required, {path} is none")
+    return path
+
+
+def uncompressed(path: Path) -> Path:
+    """Return the name without .gz."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix before .gz, lower case."""
+    return uncompressed(path).suffix.lower()
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a text file, compressed if its name ends in .gz."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
+    return path.open(encoding="utf-8", errors="replace")

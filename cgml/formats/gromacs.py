@@ -1,0 +1,95 @@
+"""XTC and TRR files (GROMACS), read and written by mdtraj."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
+from numpy.typing import NDArray
+
+from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes
+from cgml.molecules.box import Box
+
+_MAGIC_XTC, _MAGIC_TRR = b"\0\0\x07\xcb", b"\0\0\x07\xc9"
+
+
+def xtc_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read an XTC file, n_frames at a time."""
+    del options
+    with foreign(path, "an XTC trajectory"), XTCTrajectoryFile(str(path)) as file:
+        yield from _pieces(file, n_frames)
+
+
+def trr_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read a TRR file, n_frames at a time."""
+    del options
+    with foreign(path, "a TRR trajectory"), TRRTrajectoryFile(str(path)) as file:
+        yield from _pieces(file, n_frames)
+
+
+def is_xtc(head: bytes) -> bool:
+    """Tell an XTC file by its first bytes."""
+    return head.startswith(_MAGIC_XTC)
+
+
+def is_trr(head: bytes) -> bool:
+    """Tell a TRR file by its first bytes."""
+    return head.startswith(_MAGIC_TRR)
+
+
+def _pieces(
+    file: XTCTrajectoryFile | TRRTrajectoryFile, n_frames: int
+) -> Iterator[Frames]:
+    while True:
+        positions, times, _, boxes, *_ = file.read(n_frames)
+        if not len(positions):
+            return
+        yield Frames(positions, times.astype(np.float64), real_boxes(boxes))
+
+
+class Writer:
+    """Writes an XTC file; it stores times in single precision."""
+
+    def __init__(self, path: Path, box: Box | None) -> None:
+        """Open the file.
+
+        Args:
+            path: the file.
+            box: row vectors, (3, 3), nm; None for open boundaries.
+        """
+        self._path = path
+        self._file = XTCTrajectoryFile(str(path), "w")
+        self._box = box
+        self._n_frames = 0
+
+    def append(self, positions: NDArray[Any], times: NDArray[np.float64]) -> None:
+        """Write frames.
+
+        Args:
+            positions: (n_frames, n_particles, 3), nm.
+            times: (n_frames,), ps.
+        """
+        n = len(positions)
+        box = None
+        if self._box is not None:
+            box = np.broadcast_to(self._box, (n, 3, 3)).astype(np.float32)
+        self._file.write(
+            np.asarray(positions, np.float32),
+            np.asarray(times, np.float32),
+            np.arange(self._n_frames, self._n_frames + n, dtype=np.int32),
+            box,
+        )
+        self._n_frames += n
+
+    def close(self) -> None:
+        """Close the file and read its end: its library hides a failed last write."""
+        self._file.close()
+        if not self._n_frames:
+            return
+        try:
+            with XTCTrajectoryFile(str(self._path)) as file:
+                file.seek(self._n_frames - 1)
+                file.read(1)
+        except Exception as error:
+            raise OSError(f"{self._path} was not written whole: {error}") from error

@@ -1,0 +1,173 @@
+"""The file formats: a row each. A new one is a module and a row here."""
+
+import gzip
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from cgml.formats import arrays, dcd, gromacs, h5md, lammps_data, lammps_dump, topology
+from cgml.formats.format import (
+    BROKEN,
+    Format,
+    SinkOpener,
+    TopologyReader,
+    existing,
+)
+
+T = TypeVar("T")
+
+_HEAD = 1 << 14  # bytes that tell a format
+
+FORMATS: list[Format] = [
+    Format(
+        name="DCD",
+        suffixes=(".dcd",),
+        tells=frozenset({"times", "box"}),
+        pieces=dcd.pieces,
+        sink=lambda path, mapping, box, _: dcd.Writer(path, mapping.n_beads, box),
+        recognise=dcd.is_dcd,
+    ),
+    Format(
+        name="XTC",
+        suffixes=(".xtc",),
+        tells=frozenset({"times", "box"}),
+        pieces=gromacs.xtc_pieces,
+        sink=lambda path, mapping, box, _: gromacs.Writer(path, box),
+        recognise=gromacs.is_xtc,
+    ),
+    Format(
+        name="TRR",
+        suffixes=(".trr",),
+        tells=frozenset({"times", "box"}),
+        pieces=gromacs.trr_pieces,
+        recognise=gromacs.is_trr,
+    ),
+    Format(
+        name="H5MD",
+        suffixes=(".h5md",),
+        tells=frozenset({"types", "masses", "bonds", "times", "box"}),
+        beads=h5md.read_frames,
+        sink=h5md.Writer,
+    ),
+    Format(
+        name="HDF5",
+        suffixes=topology.HDF5,
+        tells=frozenset({"types", "bonds", "times", "box"}),
+        pieces=topology.hdf5_pieces,
+        topology=topology.read_topology,
+    ),
+    Format(
+        name="PDB",
+        suffixes=(".pdb",),
+        tells=frozenset({"types", "bonds", "box"}),
+        pieces=topology.pdb_pieces,
+        topology=topology.read_topology,
+        may_be_compressed=True,
+    ),
+    Format(
+        name="topology",
+        suffixes=topology.OTHERS,
+        tells=frozenset({"types", "bonds"}),
+        topology=topology.read_topology,
+    ),
+    Format(
+        name="LAMMPS dump",
+        suffixes=(".lammpstrj", ".lammpsdump", ".dump"),
+        tells=frozenset({"steps", "box"}),
+        pieces=lammps_dump.pieces,
+        recognise=lammps_dump.is_dump,
+        may_be_compressed=True,
+    ),
+    Format(
+        name="LAMMPS data",
+        suffixes=(".data", ".lmp", ".lammps"),
+        tells=frozenset({"types", "masses", "bonds", "times", "box"}),
+        pieces=lammps_data.pieces,
+        topology=lammps_data.read_topology,
+        recognise=lammps_data.is_data,
+        may_be_compressed=True,
+    ),
+    Format(
+        name="reference arrays",
+        suffixes=(".npz",),
+        tells=frozenset({"types", "masses", "bonds", "times", "box"}),
+        beads=arrays.read_frames,
+    ),
+]
+
+
+def of_frames(path: Path) -> Format:
+    """Find the format of a file of frames, of atoms or of beads.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no format that is read, or no regular file.
+    """
+    return _find(path, "trajectories", lambda row: row.pieces or row.beads)[0]
+
+
+def topology_reader(path: Path) -> TopologyReader:
+    """Find what reads a file of atoms and bonds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no format that is read, or no regular file.
+    """
+    return _find(path, "atoms and bonds", lambda row: row.topology)[1]
+
+
+def sink_opener(path: Path) -> SinkOpener:
+    """Find what writes a file, by its name.
+
+    Raises:
+        ValueError: no format that is written.
+    """
+    rows = [row for row in FORMATS if row.sink is not None]
+    for row in rows:
+        if path.suffix in row.suffixes and row.sink is not None:
+            return row.sink
+    *most, last = _suffixes(rows)
+    raise ValueError(
+        f"a trajectory is written as {', '.join(most)} or {last}, got {path.name!r}"
+    )
+
+
+def with_bonds() -> str:
+    """Name the suffixes of the formats that tell atoms and bonds, for error texts."""
+    return ", ".join(_suffixes([row for row in FORMATS if row.topology is not None]))
+
+
+def _find(
+    path: Path, what: str, part: Callable[[Format], T | None]
+) -> tuple[Format, T]:
+    """Find the row that has the part, by the file's name or else its first bytes."""
+    existing(path)
+    rows = [(row, found) for row in FORMATS if (found := part(row)) is not None]
+    fitting = [row for row in rows if row[0].fits(path)]
+    if not fitting:
+        head = _head(path)
+        fitting = [row for row in rows if row[0].recognise and row[0].recognise(head)]
+    if fitting:
+        return fitting[0]
+    packed = _suffixes([row for row, _ in rows if row.may_be_compressed])
+    raise ValueError(
+        f"{what} are read from {', '.join(_suffixes([row for row, _ in rows]))} files "
+        f"({', '.join(packed)} also with .gz), got {path.name!r}, which is none of "
+        "them by its content either"
+    )
+
+
+def _suffixes(rows: Sequence[Format]) -> list[str]:
+    return [suffix for row in rows for suffix in row.suffixes]
+
+
+def _head(path: Path) -> bytes:
+    """Read the first bytes, unpacked."""
+    try:
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path) as packed:
+                return packed.read(_HEAD)
+        with path.open("rb") as plain:
+            return plain.read(_HEAD)
+    except BROKEN:
+        return b""

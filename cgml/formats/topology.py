@@ -1,0 +1,132 @@
+"""Atoms and bonds from the files that mdtraj reads (PDB, mmCIF, PRMTOP, PSF, GRO ...).
+
+Also the frames of those that have some: PDB files, and HDF5 files in mdtraj's layout,
+which are read without PyTables.
+"""
+
+import json
+from collections.abc import Iterator
+from collections.abc import Mapping as Table
+from pathlib import Path
+
+import h5py
+import mdtraj
+import numpy as np
+from mdtraj.utils import lengths_and_angles_to_box_vectors
+
+from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes, suffix_of
+from cgml.molecules.graph import MolecularGraph
+
+HDF5 = (".h5", ".hdf5")
+OTHERS = (
+    *(".prmtop", ".parm7", ".prm7", ".psf", ".mol2", ".gro", ".cif", ".pdbx"),
+    *(".hoomdxml", ".gsd", ".arc", ".lh5"),
+)
+"""Suffixes of files without frames, or whose frames are not read."""
+
+
+def from_mdtraj(
+    topology: mdtraj.Topology, masses: Table[str, float] | None = None
+) -> MolecularGraph:
+    """Read a molecular graph off an mdtraj topology.
+
+    An atom's type is its element symbol, or its name where it has no element. All
+    bonds are of one type: few files know their order.
+
+    Args:
+        topology: mdtraj topology with bonds.
+        masses: mass of particle types, Da, for instance those of a model; what is
+            not named takes the mass of its element.
+
+    Raises:
+        ValueError: an atom has no element and no mass is given for its name.
+    """
+    given = {} if masses is None else masses
+    types, weights = [], []
+    for atom in topology.atoms:
+        is_virtual = atom.element is None or atom.element.atomic_number == 0
+        name = atom.name if is_virtual else atom.element.symbol
+        if name in given:
+            mass = given[name]
+        elif not is_virtual:
+            mass = atom.element.mass
+        else:
+            raise ValueError(
+                f"a mass is required for atom {atom.index}, which has no element and "
+                f"is called {name!r}, got masses for {', '.join(given) or 'none'}: "
+                "pass masses="
+            )
+        types.append(name)
+        weights.append(mass)
+    bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds]
+    return MolecularGraph.create(types, weights, np.array(bonds).reshape(-1, 2))
+
+
+def read_topology(
+    path: Path, masses: Table[str, float], options: LammpsOptions
+) -> MolecularGraph:
+    """Read atoms and bonds.
+
+    Raises:
+        ValueError: the file cannot be read, or it has atoms but no bonds.
+    """
+    del options
+    try:
+        if suffix_of(path) in HDF5:
+            topology = _hdf5_topology(path)
+        else:
+            topology = mdtraj.load_topology(str(path))
+    except Exception as error:  # its parsers raise anything
+        raise ValueError(f"{path} cannot be read as a topology: {error}") from error
+    graph = from_mdtraj(topology, masses)
+    if graph.n_atoms > 1 and not len(graph.bonds):
+        raise ValueError(
+            f"no bonds: {path} names {graph.n_atoms} atoms and no bond between them; "
+            "give a file that has them (a PDB file needs CONECT records), or a "
+            "MolecularGraph"
+        )
+    return graph
+
+
+def pdb_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read the models of a PDB file, all at once."""
+    del n_frames, options
+    with foreign(path, "a PDB trajectory"):
+        loaded = mdtraj.load_pdb(str(path))
+        times = np.zeros(1) if loaded.n_frames == 1 else None
+        yield Frames(loaded.xyz, times, real_boxes(loaded.unitcell_vectors))
+
+
+def hdf5_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read the layout of mdtraj, n_frames at a time."""
+    del options
+    with foreign(path, "an HDF5 trajectory"), h5py.File(path, "r") as file:
+        for start in range(0, len(file["coordinates"]), n_frames):
+            part = slice(start, start + n_frames)
+            times = np.asarray(file["time"][part], float) if "time" in file else None
+            boxes = None
+            if "cell_lengths" in file:
+                sides, angles = file["cell_lengths"][part], file["cell_angles"][part]
+                cells = np.concatenate([sides, angles], axis=1)
+                vectors = lengths_and_angles_to_box_vectors(*cells.T)
+                boxes = np.stack(vectors, axis=1)
+            positions = np.asarray(file["coordinates"][part], np.float32)
+            yield Frames(positions, times, real_boxes(boxes))
+
+
+def _hdf5_topology(path: Path) -> mdtraj.Topology:
+    """Read the atoms and bonds of an HDF5 file in the layout of mdtraj."""
+    with h5py.File(path, "r") as file:
+        content = json.loads(file["topology"][0])
+    topology = mdtraj.Topology()
+    for chain in content["chains"]:
+        added = topology.add_chain()
+        for residue in chain["residues"]:
+            place = topology.add_residue(residue["name"], added)
+            for atom in residue["atoms"]:
+                element = mdtraj.element.get_by_symbol(atom["element"] or "VS")
+                topology.add_atom(atom["name"], element, place)
+    atoms = list(topology.atoms)
+    for i, j in content["bonds"]:
+        topology.add_bond(atoms[i], atoms[j])
+    return topology
