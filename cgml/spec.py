@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=65536)]
+"""Features of a network: bounded, so that a file cannot ask for all memory."""
+Rounds = Annotated[int, Field(ge=0, le=256)]
+"""Parts of a network one after the other, bounded likewise."""
 
 
 class Section(BaseModel):
@@ -33,15 +37,15 @@ class NetworkConfig(Section):
         n_refiner_layers: rounds of messages of the score network.
     """
 
-    n_embedding: Count = 16
-    n_embedding_steps: Annotated[int, Field(ge=0)] = 0
+    n_embedding: Width = 16
+    n_embedding_steps: Rounds = 0
     atom_places: bool = False
-    n_node: Count = 96
-    n_edge: Count = 64
-    n_radial: Annotated[int, Field(ge=2)] = 10
-    n_vectors: Annotated[int, Field(ge=0, multiple_of=4)] = 0
-    n_predictor_layers: Count = 2
-    n_refiner_layers: Count = 3
+    n_node: Width = 96
+    n_edge: Width = 64
+    n_radial: Annotated[Width, Field(ge=2)] = 10
+    n_vectors: Annotated[int, Field(ge=0, le=65536, multiple_of=4)] = 0
+    n_predictor_layers: Annotated[Rounds, Field(ge=1)] = 2
+    n_refiner_layers: Annotated[Rounds, Field(ge=1)] = 3
 
 
 class RousePrior(Section):
@@ -77,12 +81,12 @@ class Refinement(Section):
     """
 
     sampler: Literal["multistep", "heun", "ancestral", "langevin", "none"] = "multistep"
-    n_levels: Count = 5
+    n_levels: Annotated[int, Field(ge=1, le=100_000)] = 5
     sigma_max: Positive = 3.0
     sigma_min: Positive = 0.02
     rho: Positive = 1.5
     noise_min: NonNegative = 0.0
-    n_repeats: Count = 10
+    n_repeats: Annotated[int, Field(ge=1, le=100_000)] = 10
     step_size: Positive = 5e-5
 
     @model_validator(mode="after")
@@ -150,6 +154,7 @@ class BaseSpec(Section):
 
     Attributes:
         format: version of the file layout.
+        kind: row of the table of kinds (models/kinds.py).
         name: short name of the model.
         time_step: time of one propagator call, ps.
         n_history: displacements of earlier steps that the model sees.
@@ -171,9 +176,10 @@ class BaseSpec(Section):
     """
 
     format: Literal[1] = 1
+    kind: str
     name: str
     time_step: Positive
-    n_history: Annotated[int, Field(ge=0)]
+    n_history: Rounds
     particle_types: dict[str, Positive]
     bond_types: list[str]
     atoms_per_bead: Positive
@@ -186,6 +192,16 @@ class BaseSpec(Section):
     remove_drift: bool = False
     has_property: bool
     provenance: dict[str, str]
+
+    @property
+    def limits(self) -> Statistics | None:
+        """What the training data looked like; None: the model does not say."""
+        return None
+
+    @property
+    def is_compilable(self) -> bool:
+        """Whether `cgml compile` can make anything of the networks."""
+        return False
 
     def check_time_step(self, time_step: float) -> None:
         """Refuse a time step that is not the model's.
@@ -225,13 +241,25 @@ class ModelSpec(BaseSpec):
     """The contents of spec.json in a file of a model trained here.
 
     Attributes:
+        kind: not written, since files were so before there were several kinds.
         network: sizes.
         prior: Rouse relaxation fitted to the training data.
         refinement: default sampler.
         statistics: scales and guard limits.
     """
 
+    kind: Literal["cgml"] = Field(default="cgml", exclude=True)
     network: NetworkConfig
     prior: RousePrior
     refinement: Refinement
     statistics: Statistics
+
+    @property
+    def limits(self) -> Statistics:
+        """What the training data looked like."""
+        return self.statistics
+
+    @property
+    def is_compilable(self) -> bool:
+        """They can be compiled."""
+        return True

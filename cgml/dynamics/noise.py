@@ -2,8 +2,70 @@
 
 import hashlib
 import struct
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
+
+
+class Noise(NamedTuple):
+    """Standard normals of one step.
+
+    Attributes:
+        draws: (n_draws, n_beads, 3) float32, for the sampler.
+        kicks: (n_molecules, 3) float64, for the centres of mass.
+    """
+
+    draws: torch.Tensor
+    kicks: torch.Tensor
+
+
+class Source:
+    """Draws the noise of some replicas: for each what it would draw alone.
+
+    Args:
+        seed: seed of the run.
+        replica_ids: number of each replica.
+        sizes: beads of each replica.
+        n_molecules: molecules of each replica.
+        device: where the numbers go.
+
+    Raises:
+        ValueError: The seed is no integer of 64 bits.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        replica_ids: Sequence[int],
+        sizes: Sequence[int],
+        n_molecules: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        generator(seed, 0, 0)  # refuses a seed out of range
+        self._seed, self._device = seed, device
+        self._replicas = list(zip(replica_ids, sizes, n_molecules, strict=True))
+
+    def draw(self, n_draws: int, steps: torch.Tensor, attempts: Sequence[int]) -> Noise:
+        """Noise of one step of all replicas, one after the other.
+
+        Args:
+            n_draws: normals for each coordinate of a bead.
+            steps: (n_replicas,) number of the step.
+            attempts: number of the redraw of each replica.
+        """
+        draws, kicks = [], []
+        for (replica, n_beads, n_molecules), step, attempt in zip(
+            self._replicas, steps.tolist(), attempts, strict=True
+        ):
+            stream = generator(self._seed, replica, step, attempt)
+            draws.append(torch.randn((n_draws, n_beads, 3), generator=stream))
+            kicks.append(
+                torch.randn((n_molecules, 3), generator=stream, dtype=torch.float64)
+            )
+        return Noise(
+            torch.cat(draws, dim=1).to(self._device), torch.cat(kicks).to(self._device)
+        )
 
 
 def generator(seed: int, replica: int, step: int, attempt: int = 0) -> torch.Generator:

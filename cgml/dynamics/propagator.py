@@ -7,7 +7,6 @@ for _ in range(1000):
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,36 +14,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import units
-from cgml.dynamics import noise
 from cgml.dynamics.guards import GUARDS, GuardError, Guards
+from cgml.dynamics.noise import Source
+from cgml.dynamics.state import State, checked, counts
 from cgml.models.kinds import bind
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel
-from cgml.published.spec import PublishedSpec
-from cgml.spec import FAST, Execution, ModelSpec, Refinement
+from cgml.spec import FAST, Execution, Refinement
+
+__all__ = ["MAX_REDRAWS", "GuardPolicy", "Propagator", "State"]
 
 GuardPolicy = Literal["raise", "redraw", "record"]
 MAX_REDRAWS = 10
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything a run needs to go on.
-
-    Attributes:
-        positions: (n_beads, 3) float64 nm, unwrapped; all replicas one after the
-            other.
-        displacements: (n_history, n_beads, 3) float64 nm, newest first; zero where
-            not known.
-        n_known: (n_replicas,) int64 number of true displacements.
-        step: (n_replicas,) int64 steps done; selects the random numbers.
-    """
-
-    positions: torch.Tensor
-    displacements: torch.Tensor
-    n_known: torch.Tensor
-    step: torch.Tensor
 
 
 class Propagator:
@@ -92,7 +74,6 @@ class Propagator:
             raise ValueError(
                 f"guard must be 'raise', 'redraw' or 'record', got {guard!r}"
             )
-        noise.generator(seed, 0, 0)  # refuses a seed out of range
         self.seed = seed
         self.replica_ids = list(
             range(len(self.mappings)) if replica_ids is None else replica_ids
@@ -105,13 +86,15 @@ class Propagator:
         self.guard: GuardPolicy = guard
         self.guard_trips = [dict.fromkeys(GUARDS, 0) for _ in self.mappings]
         self._device = torch.device(device)
-        self._systems = Systems(self.mappings, self._device, box)
-        self._stepper = bind(model, self._systems, refinement, execution)
+        self._systems = systems = Systems(self.mappings, self._device, box)
+        self._noise = Source(
+            seed, self.replica_ids, systems.sizes, systems.n_molecules, self._device
+        )
+        self._stepper = bind(model, systems, refinement, execution)
         self._kick_deviation = self._kicks_of(self.spec.friction)
-        self.slices = self._systems.slices
+        self.slices = systems.slices
         self.n_beads = self.slices[-1].stop
-        statistics = self.spec.statistics if isinstance(self.spec, ModelSpec) else None
-        self._guards = Guards(statistics, self._systems.replica, self.replica_ids)
+        self._guards = Guards(self.spec.limits, systems.replica, self.replica_ids)
 
     @property
     def guard_counts(self) -> dict[str, int]:
@@ -147,10 +130,10 @@ class Propagator:
             displacements=self._checked(
                 displacements, (n_history, self.n_beads, 3), "displacements"
             ),
-            n_known=_counts(
+            n_known=counts(
                 known if n_known is None else n_known, n_replicas, "n_known", n_history
             ),
-            step=_counts(step, n_replicas, "step", 2**62),
+            step=counts(step, n_replicas, "step", 2**62),
         )
 
     def step(self, state: State) -> State:
@@ -231,33 +214,21 @@ class Propagator:
         Raises:
             ValueError: A published model without a score network.
         """
+        if n_pairs < 1:
+            raise ValueError(f"n_pairs must be 1 or more, got {n_pairs}")
         here = self._checked(positions, (self.n_beads, 3), "positions")
-        level = self._stepper.sigma_min if sigma is None else sigma
-        if isinstance(self.spec, PublishedSpec):
-            slope = self._stepper.score(here, here, level)
-        else:
-            slope = self._mean_score(here, n_pairs, level)
+        step = torch.zeros(len(self.mappings), dtype=torch.int64)
+        pairs = (
+            self._noise.draw(self._stepper.n_draws, step, [pair] * len(step)).draws
+            for pair in range(n_pairs)
+        )
+        slope = self._stepper.mean_score(here, pairs, sigma)
         energy = units.thermal_energy(self.spec.temperature)
         return np.asarray((energy * slope).cpu().numpy())
 
-    def _mean_score(
-        self, here: torch.Tensor, n_pairs: int, level: float
-    ) -> torch.Tensor:
-        """Score of the equilibrium at (n_beads, 3) nm, (n_beads, 3) 1/nm."""
-        state = self.start(here)
-        total = torch.zeros_like(here)
-        for pair in range(n_pairs):
-            draws, _ = self._noise(state, [pair] * len(self.mappings))
-            for sign in (1.0, -1.0):
-                move = self._stepper.displacement(
-                    here, state.displacements, state.n_known, sign * draws
-                )
-                total += self._stepper.score(here + move, here, level)
-        return total / (2 * n_pairs)
-
     def _propose(self, state: State, attempt: Sequence[int]) -> State:
         systems, n_history = self._systems, self.spec.n_history
-        draws, kicks = self._noise(state, attempt)
+        draws, kicks = self._noise.draw(self._stepper.n_draws, state.step, attempt)
         displacement = self._stepper.displacement(
             state.positions, state.displacements, state.n_known, draws
         )
@@ -272,26 +243,6 @@ class Propagator:
             displacements=recent,
             n_known=(state.n_known + 1).clamp(max=n_history),
             step=state.step + 1,
-        )
-
-    def _noise(
-        self, state: State, attempt: Sequence[int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Standard normals: (n_draws, n_beads, 3) float32, (n_molecules, 3) float64."""
-        count = self._stepper.n_draws
-        draws, kicks = [], []
-        for place, number in enumerate(self.replica_ids):
-            stream = noise.generator(
-                self.seed, number, int(state.step[place]), attempt[place]
-            )
-            n_beads = self.mappings[place].n_beads
-            n_molecules = self._systems.n_molecules[place]
-            draws.append(torch.randn((count, n_beads, 3), generator=stream))
-            kicks.append(
-                torch.randn((n_molecules, 3), generator=stream, dtype=torch.float64)
-            )
-        return torch.cat(draws, dim=1).to(self._device), torch.cat(kicks).to(
-            self._device
         )
 
     def _kicks_of(self, friction: float | None) -> torch.Tensor:
@@ -315,34 +266,5 @@ class Propagator:
     def _checked(
         self, values: ArrayLike | torch.Tensor, shape: tuple[int, ...], name: str
     ) -> torch.Tensor:
-        array = np.array(_on_cpu(values), dtype=np.float64)
-        if array.shape != shape:
-            raise ValueError(
-                f"{name} must have shape {shape} for {self.n_beads} beads in "
-                f"{len(self.mappings)} replicas, got {array.shape}"
-            )
-        finite = np.isfinite(array)
-        if not finite.all():
-            where = tuple(int(i) for i in np.argwhere(~finite)[0])
-            raise ValueError(
-                f"{name} must be finite, {name}{list(where)} = {array[where]}"
-            )
-        return torch.from_numpy(array).to(self._device)
-
-
-def _counts(
-    values: ArrayLike | torch.Tensor, n: int, name: str, largest: int
-) -> torch.Tensor:
-    """Whole numbers from 0 to `largest`, (n,) int64."""
-    numbers = np.broadcast_to(_on_cpu(values), (n,))
-    counts = numbers.astype(np.int64)
-    if ((counts != numbers) | (counts < 0) | (counts > largest)).any():
-        raise ValueError(
-            f"{name} must be whole numbers from 0 to {largest}, got {numbers.tolist()}"
-        )
-    return torch.from_numpy(counts)
-
-
-def _on_cpu(values: ArrayLike | torch.Tensor) -> ArrayLike:
-    """Take arrays of numpy and torch alike."""
-    return values.cpu().numpy() if isinstance(values, torch.Tensor) else values
+        why = f"for {self.n_beads} beads in {len(self.mappings)} replicas"
+        return checked(values, shape, name, why).to(self._device)

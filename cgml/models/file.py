@@ -17,17 +17,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from cgml.files import replacing
-from cgml.network.model import LearnedModel, Model
-from cgml.published.model import PublishedModel
-from cgml.published.spec import PublishedSpec
-from cgml.spec import BaseSpec, ModelSpec
+from cgml.models.kinds import KINDS, OWN
+from cgml.network.model import LearnedModel
+from cgml.spec import BaseSpec
 
 FORMAT = 1
 SPEC_FILE = "spec.json"
-OWN = "cgml"
-"""Kind of the files that do not name one: models trained here."""
-SPECS: dict[str, type[BaseSpec]] = {OWN: ModelSpec, "graphwm": PublishedSpec}
-"""Kind of a model -> what its file says."""
 
 
 class ModelFileError(ValueError):
@@ -82,7 +77,7 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
         raise ModelFileError(
             f"{path} is damaged: its networks cannot be read; fetch or export it anew"
         ) from error
-    networks = _networks(spec)
+    networks = KINDS[spec.kind].networks(spec)
     try:
         networks.load_state_dict(module.state_dict())
     except RuntimeError as error:
@@ -93,15 +88,6 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
     return LearnedModel(
         spec, networks.requires_grad_(requires_grad=False).eval().to(device)
     )
-
-
-def _networks(spec: BaseSpec) -> nn.Module:
-    """Make the networks that a spec describes."""
-    if isinstance(spec, PublishedSpec):
-        return PublishedModel(spec.parameters, spec.n_embedding, spec.length_unit)
-    if isinstance(spec, ModelSpec):
-        return Model(spec)
-    raise TypeError(f"a spec of networks is required, got {type(spec).__name__}")
 
 
 def read_spec(path: Path) -> BaseSpec:
@@ -133,13 +119,13 @@ def read_spec(path: Path) -> BaseSpec:
             f"{path} has model format {number!r}, this version of cgml reads up to "
             f"{FORMAT}: install a newer cgml"
         )
-    if kind not in SPECS:
+    if kind not in KINDS:
         raise ModelFileError(
             f"{path} has a model of kind {kind!r}, this version of cgml knows "
-            f"{', '.join(SPECS)}: install a newer cgml"
+            f"{', '.join(KINDS)}: install a newer cgml"
         )
     try:
-        return SPECS[kind].model_validate(raw)
+        return KINDS[kind].spec.model_validate(raw)
     except ValidationError as error:
         raise ModelFileError(f"{path} has an invalid {SPEC_FILE}: {error}") from error
 

@@ -1,11 +1,31 @@
-"""Which kinds of models there are, and what binds each to the systems it moves."""
+"""Which kinds of models there are: the one table that tells them apart."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import nn
 
 from cgml.molecules.systems import Systems
-from cgml.network.model import LearnedModel
+from cgml.network.model import LearnedModel, Model
 from cgml.network.stepper import LearnedStepper, Stepper
 from cgml.published.adapter import PublishedAdapter
+from cgml.published.model import PublishedModel
 from cgml.published.spec import PublishedSpec
-from cgml.spec import Execution, ModelSpec, Refinement
+from cgml.spec import BaseSpec, Execution, ModelSpec, Refinement
+
+
+class Kind(NamedTuple):
+    """What a kind of model brings; `Any` is the spec of that kind.
+
+    Attributes:
+        spec: what its file says.
+        networks: spec -> networks, to be filled with the weights of a file.
+        bind: networks, spec, systems, sampler or None, execution -> Stepper.
+    """
+
+    spec: type[BaseSpec]
+    networks: Callable[[Any], nn.Module]
+    bind: Callable[[Any, Any, Systems, Refinement | None, Execution], Stepper]
 
 
 def bind(
@@ -25,12 +45,32 @@ def bind(
     Raises:
         ValueError: a sampler for a published model, which has its own.
     """
-    spec = model.spec
-    if isinstance(spec, ModelSpec):
-        sampler = spec.refinement if refinement is None else refinement
-        return LearnedStepper(model.module, spec, systems, sampler, execution)
-    if not isinstance(spec, PublishedSpec):
-        raise TypeError(f"a spec of networks is required, got {type(spec).__name__}")
+    kind = KINDS[model.spec.kind]
+    return kind.bind(model.module, model.spec, systems, refinement, execution)
+
+
+def _bind_own(
+    module: Any,
+    spec: ModelSpec,
+    systems: Systems,
+    refinement: Refinement | None,
+    execution: Execution,
+) -> Stepper:
+    sampler = spec.refinement if refinement is None else refinement
+    return LearnedStepper(module, spec, systems, sampler, execution)
+
+
+def _published(spec: PublishedSpec) -> PublishedModel:
+    return PublishedModel(spec.parameters, spec.n_embedding, spec.length_unit)
+
+
+def _bind_published(
+    module: Any,
+    spec: PublishedSpec,
+    systems: Systems,
+    refinement: Refinement | None,
+    execution: Execution,
+) -> Stepper:
     if refinement is not None:
         raise ValueError(
             f"the sampler of the published model {spec.name!r} is fixed: leave "
@@ -41,4 +81,13 @@ def bind(
             f"capture is for models trained by cgml, {spec.name!r} is a published one: "
             "leave it out"
         )
-    return PublishedAdapter(model.module, spec, systems, execution)
+    return PublishedAdapter(module, spec, systems, execution)
+
+
+OWN = "cgml"
+"""Kind of the files that do not name one: models trained here."""
+KINDS = {
+    OWN: Kind(ModelSpec, Model, _bind_own),
+    "graphwm": Kind(PublishedSpec, _published, _bind_published),
+}
+"""Name of a kind, as its spec and its files have it -> what it brings."""

@@ -1,6 +1,6 @@
 """The networks bound to systems: one displacement, one score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -69,6 +69,21 @@ class Stepper(Protocol):
 
         The noise level sigma is in units of the predictor's spread, or, for published
         models, in nm.
+        """
+
+    def mean_score(
+        self,
+        positions: torch.Tensor,
+        pairs: Iterable[torch.Tensor],
+        sigma: float | None,
+    ) -> torch.Tensor:
+        """Score of the equilibrium distribution, (n_beads, 3) float64, 1/nm.
+
+        Args:
+            positions: (n_beads, 3) float64 nm, unwrapped.
+            pairs: standard normals of some steps, each (n_draws, n_beads, 3), drawn
+                when they are asked for.
+            sigma: noise level as `score` takes it; None: the smallest of the model.
         """
 
     def view(self, positions: torch.Tensor) -> View | None:
@@ -207,6 +222,28 @@ class LearnedStepper:
             slope = (denoise(white, sigma) - white) / sigma**2 / spread
             inverse = self._beads.inverse_kernel.transpose(1, 2)
             return apply_blocks(inverse, self._beads.slots, slope.double())
+
+    def mean_score(
+        self,
+        positions: torch.Tensor,
+        pairs: Iterable[torch.Tensor],
+        sigma: float | None,
+    ) -> torch.Tensor:
+        """Score of the equilibrium distribution by Fisher's identity; see `Stepper`.
+
+        The mean of grad' log p(x' | x) over x drawn from one step back from x', with
+        each noise and its opposite: what is linear in the noise cancels.
+        """
+        level = self.sigma_min if sigma is None else sigma
+        moves = positions.new_zeros(self._spec.n_history, *positions.shape)
+        known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
+        total, count = torch.zeros_like(positions), 0
+        for draws in pairs:
+            for sign in (1.0, -1.0):
+                move = self.displacement(positions, moves, known, sign * draws)
+                total += self.score(positions + move, positions, level)
+                count += 1
+        return total / count
 
     def _look(
         self,

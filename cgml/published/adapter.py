@@ -1,5 +1,6 @@
 """A published model bound to the systems of a propagator."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -112,6 +113,17 @@ class PublishedAdapter:
             ahead = self._stepper.predict(positions, moves, self._boxes)
             output = self._stepper.score_given(ahead, self._boxes)(candidate / unit)
         return output.double() / sigma
+
+    def mean_score(
+        self,
+        positions: torch.Tensor,
+        pairs: Iterable[torch.Tensor],
+        sigma: float | None,
+    ) -> torch.Tensor:
+        """Score at these positions, told that the beads have been there at rest."""
+        del pairs
+        level = self.sigma_min if sigma is None else sigma
+        return self.score(positions, positions, level)
 
     def view(self, positions: torch.Tensor) -> None:
         """Nothing: the file does not say what its training data looked like."""

@@ -19,7 +19,10 @@ from pydantic import (
 )
 
 from cgml.published.archive import CheckpointError, content, kind, load_archive, plain
-from cgml.spec import BaseSpec, Count, Positive
+from cgml.spec import BaseSpec, Count, Positive, Rounds, Width
+
+Hidden = Annotated[int, Field(ge=0, le=16)]
+"""Hidden layers of a perceptron."""
 
 
 class NetworkSizes(BaseModel):
@@ -34,10 +37,10 @@ class NetworkSizes(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    latent_dim: Count
-    units: Count
-    layers: Annotated[int, Field(ge=0)]
-    mp_steps: Annotated[int, Field(ge=0)]
+    latent_dim: Width
+    units: Width
+    layers: Hidden
+    mp_steps: Rounds
 
 
 class HeadSizes(BaseModel):
@@ -51,9 +54,9 @@ class HeadSizes(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    units: Count
-    layers: Annotated[int, Field(ge=0)]
-    out_dim: Count
+    units: Width
+    layers: Hidden
+    out_dim: Width
 
 
 def _none_if_false(value: Any) -> Any:
@@ -96,13 +99,13 @@ class HyperParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: Literal["gns", "pnr"]
-    seq_len: Annotated[int, Field(ge=2)]
+    seq_len: Annotated[int, Field(ge=2, le=256)]
     dilation: Count
     cg_level: Positive
     radius: Positive
-    type_emb_size: Count
-    num_ptypes: Count
-    num_btypes: Annotated[int, Field(ge=0)]
+    type_emb_size: Width
+    num_ptypes: Width
+    num_btypes: Annotated[int, Field(ge=0, le=65536)]
     use_atom_mass: bool
     use_weights: bool
     min_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -118,8 +121,8 @@ class HyperParameters(BaseModel):
     ] = None
     sigma_begin: Positive | None = None
     sigma_end: Positive | None = None
-    sigma_level: Count | None = None
-    step_per_sigma: Count | None = None
+    sigma_level: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    step_per_sigma: Annotated[int, Field(ge=1, le=10_000)] | None = None
     step_size: Positive | None = None
 
     @model_validator(mode="after")
@@ -233,5 +236,5 @@ class PublishedSpec(BaseSpec):
 
     kind: Literal["graphwm"] = "graphwm"
     parameters: HyperParameters
-    n_embedding: Count
+    n_embedding: Width
     length_unit: Positive

@@ -14,6 +14,7 @@ from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator
 from cgml.models.conversion import Origin, import_checkpoint
 from cgml.models.file import ModelFileError, load_model, read_spec
+from cgml.models.kinds import KINDS
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
@@ -21,7 +22,7 @@ from cgml.published.archive import CheckpointError
 from cgml.published.model import build_published_system
 from cgml.published.spec import PublishedSpec
 from cgml.published.stepper import PublishedStepper
-from cgml.spec import BaseSpec, ModelSpec, Refinement
+from cgml.spec import BaseSpec, Refinement
 
 UNIT = units.ANGSTROM
 BOX = np.array([[1.6, 0.0, 0.0], [0.3, 1.5, 0.0], [-0.4, 0.2, 1.7]])
@@ -88,7 +89,7 @@ def test_the_spec_names_its_kind_and_comes_back(melt, tmp_path):
 
 
 def test_a_kind_of_the_future_is_refused(melt, tmp_path, monkeypatch):
-    monkeypatch.setattr("cgml.models.file.SPECS", {"cgml": ModelSpec})
+    monkeypatch.delitem(KINDS, "graphwm")
     with pytest.raises(ModelFileError, match="kind 'graphwm', this version of cgml kn"):
         load_model(tmp_path / "model.pt")
 
@@ -100,7 +101,7 @@ def test_a_step_is_that_of_the_published_stepper(melt):
     parameters = melt.spec.parameters
     system = build_published_system(mapping(), parameters)
     stepper = PublishedStepper(melt.module, parameters, [system])
-    draws, _ = propagator._noise(state, [0])
+    draws = propagator._noise.draw(stepper.n_draws, state.step, [0]).draws
     history = np.cumsum([places() - moves().sum(axis=0), *moves()[::-1]], axis=0)
     expected = stepper.step(torch.tensor(history), [torch.tensor(BOX)], draws)
     np.testing.assert_allclose(after.positions, expected, atol=1e-5)
