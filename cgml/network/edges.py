@@ -186,4 +186,4 @@ def bond_features(apart: torch.Tensor) -> torch.Tensor:
     apart = apart.float()
     decays = [torch.exp(-apart / reach) for reach in (1.5, 4.0, 12.0, 40.0)]
     same = [(apart == 1.0).float(), torch.isfinite(apart).float()]
-    return torch.stack([*same, *decays], dim=1)
+    return torch.cat((torch.stack(same, dim=1), torch.stack(decays, dim=1)), dim=1)
