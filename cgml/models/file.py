@@ -1,28 +1,43 @@
-"""Model files: TorchScript with spec.json inside. The only user of torch.jit.
+"""Model files: TorchScript with spec.json inside, written here, read without running.
 
-A TorchScript archive is code for torch's own interpreter, which knows tensors and
-nothing of files, processes or Python: reading one runs no foreign Python. Only the
-weights are taken from it, into the networks of this version: an old file gains from
-every improvement, and a foreign one cannot bring code of its own.
+A TorchScript archive is a program: `torch.jit.load` may write any file that a file's
+`__setstate__` names, read others, or never end. So a file is read as the data that it
+is. Checksums, sizes and structure are checked (archive.py), objects become inert
+records (unpickling.py), and weights are compared by name, shape and number with what
+the spec's networks need before such networks are built. They go into the networks of
+this version: an old file gains from every improvement. The program is for others.
 """
 
+import io
 import json
 import warnings
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from cgml.archive import ArchiveError, Entries, read_archive
 from cgml.files import replacing
 from cgml.models.kinds import KINDS, OWN
 from cgml.network.model import LearnedModel
 from cgml.spec import BaseSpec
+from cgml.unpickling import Record, load_pickle
 
 FORMAT = 1
 SPEC_FILE = "spec.json"
+LARGEST_SPEC = 1 << 20  # bytes
+LARGEST_WEIGHT = 1e9  # trained ones are near 1; sums of squares stay finite
+MAX_NAMES = 1 << 15  # of weights, and of the objects that hold them
+MAX_NAME = 1000  # characters: what holds itself has no end
+ADVICE = "expected a file written by `cgml train`, `cgml export` or `cgml import`"
+CLASSES = ("__torch__.", "torch.jit._pickle.")
+"""Begin the names of what TorchScript stores as objects; they become records."""
 
 
 class ModelFileError(ValueError):
@@ -37,97 +52,187 @@ def save_model(path: Path, spec: BaseSpec, model: nn.Module) -> None:
         spec: what the model says of itself.
         model: eager networks, a Model or a PublishedModel as the spec says.
     """
-    scripted = script(model)
-    with replacing(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        contents = {SPEC_FILE: spec.model_dump_json(indent=1)}
-        torch.jit.save(scripted, str(temporary), _extra_files=contents)
-
-
-def script(model: nn.Module) -> nn.Module:
-    """Compile the networks with TorchScript, in evaluation mode."""
+    program, content = script(spec, model), io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        scripted: nn.Module = torch.jit.script(model.eval())
-    return scripted
+        torch.jit.save(
+            program, content, _extra_files={SPEC_FILE: spec.model_dump_json(indent=1)}
+        )
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+def script(spec: BaseSpec, model: nn.Module) -> Any:
+    """Compile the program of a file (program.py) with TorchScript."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(KINDS[spec.kind].program(spec, model).eval())
 
 
 def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
-    """Read a model file.
+    """Read a model file; nothing in it is run.
 
     Args:
         model: path of a model file, or the name of a bundled model.
         device: torch device on which the networks run.
 
     Raises:
-        ModelFileError: No such file, not a model file, truncated, of a newer format,
-            or written for other networks; the text says what to do.
+        ModelFileError: No such file, not a model file, truncated or changed, of a
+            newer format, or with weights that are not numbers or not those of the
+            spec's networks; one line that says what to do.
+        ValueError: This torch has no such device.
     """
     path = find_model(model)
-    spec = read_spec(path)
+    with _reading(path):
+        entries = read_archive(path)
+        spec = _spec(path, entries)
+        content = load_pickle(
+            path, entries, permits=lambda name: name.startswith(CLASSES)
+        )
+        networks = _filled(path, spec, _weights(content))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            module = torch.jit.load(  # type: ignore[no-untyped-call]
-                str(path), map_location=device
-            )
-    except (RuntimeError, ValueError) as error:
-        if "cuda" in str(error).lower():
-            raise
-        raise ModelFileError(
-            f"{path} is damaged: its networks cannot be read; fetch or export it anew"
+        networks.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"the device {device!r} cannot be used ({reason}): use 'cpu', or a torch "
+            "that has it"
         ) from error
-    networks = KINDS[spec.kind].networks(spec)
-    try:
-        networks.load_state_dict(module.state_dict())
-    except RuntimeError as error:
-        raise ModelFileError(
-            f"{path} holds other networks than its {SPEC_FILE} says: export it anew "
-            f"({error})"
-        ) from error
-    return LearnedModel(
-        spec, networks.requires_grad_(requires_grad=False).eval().to(device)
-    )
+    return LearnedModel(spec, networks)
 
 
 def read_spec(path: Path) -> BaseSpec:
-    """Read what a model file says of itself, without loading the networks.
+    """Read what a model file says of itself, without its weights.
 
     Raises:
         ModelFileError: As in `load_model`.
     """
-    advice = "expected a file written by `cgml train`, `cgml export` or `cgml import`"
+    with _reading(path):
+        return _spec(path, read_archive(path))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say in one line, with the name of the file, whatever goes wrong."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if n.endswith(f"extra/{SPEC_FILE}")]
-            if not names:
-                raise ModelFileError(f"{path} is not a cgml model file: {advice}")
-            text = archive.read(names[0]).decode()
-    except zipfile.BadZipFile as error:
+        yield
+    except ModelFileError:
+        raise
+    except (ArchiveError, FileNotFoundError) as error:  # the text names the file
+        raise ModelFileError(f"{error}; {ADVICE}") from error
+    except Exception as error:  # whatever a hostile file makes a parser say
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelFileError(f"{path} is damaged ({text}): {ADVICE}") from error
+
+
+def _spec(path: Path, entries: Entries) -> BaseSpec:
+    """The spec in a file, its kind that of this version of cgml."""
+    text = entries.get(f"extra/{SPEC_FILE}")
+    if text is None:
+        raise ModelFileError(f"{path} is not a cgml model file: {ADVICE}")
+    if len(text) > LARGEST_SPEC:
         raise ModelFileError(
-            f"{path} is truncated or not a cgml model file: {advice}"
-        ) from error
-    try:
-        raw = json.loads(text)
-        number, kind = raw["format"], raw.get("kind", OWN)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(
-            f"{path} has an unreadable {SPEC_FILE}: {advice}"
-        ) from error
-    if not isinstance(number, int) or number > FORMAT:
-        raise ModelFileError(
-            f"{path} has model format {number!r}, this version of cgml reads up to "
-            f"{FORMAT}: install a newer cgml"
+            f"{path} must have a {SPEC_FILE} of at most {LARGEST_SPEC:,} bytes, got "
+            f"{len(text):,}: {ADVICE}"
         )
-    if kind not in KINDS:
+    try:
+        raw = json.loads(bytes(text).decode())
+        number, kind = raw["format"], raw.get("kind", OWN)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(
-            f"{path} has a model of kind {kind!r}, this version of cgml knows "
+            f"{path} has an unreadable {SPEC_FILE}: {ADVICE}"
+        ) from error
+    if type(number) is not int or number > FORMAT:
+        raise ModelFileError(
+            f"{path} has model format {_short(number)}, this version of cgml reads up "
+            f"to {FORMAT}: install a newer cgml"
+        )
+    if type(kind) is not str or kind not in KINDS:
+        raise ModelFileError(
+            f"{path} has a model of kind {_short(kind)}, this version of cgml knows "
             f"{', '.join(KINDS)}: install a newer cgml"
         )
     try:
         return KINDS[kind].spec.model_validate(raw)
     except ValidationError as error:
-        raise ModelFileError(f"{path} has an invalid {SPEC_FILE}: {error}") from error
+        wrong = error.errors(include_url=False)
+        places = [
+            f"{_short('.'.join(map(str, item['loc'])))} {item['msg']}, got "
+            f"{_short(item['input'])}"
+            for item in wrong[:3]
+        ]
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ModelFileError(
+            f"{path} has an invalid {SPEC_FILE}: {'; '.join(places)}{more}: export it "
+            "anew"
+        ) from error
+
+
+def _weights(content: Any) -> dict[str, torch.Tensor]:
+    """Tensors of a tree of records, under the names of a state dict."""
+    found: dict[str, torch.Tensor] = {}
+    todo = [("", content)]
+    for prefix, record in todo:  # grows as it goes
+        state: Any = record.state if isinstance(record, Record) else None
+        if not isinstance(state, dict):
+            raise ValueError("its networks cannot be read")
+        for key, value in state.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, torch.Tensor):
+                found[name] = value
+            elif isinstance(value, Record) and value.state is not None:
+                todo.append((f"{name}.", value))
+            if len(found) + len(todo) > MAX_NAMES or len(name) > MAX_NAME:
+                raise ValueError("its networks have no end")
+    return found
+
+
+class _Undrawn(TorchFunctionMode):
+    """Networks made in it draw no first weights, which takes 3 s on meta tensors."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Do what is asked, but that."""
+        return None if func is nn.init.normal_ else func(*args, **(kwargs or {}))
+
+
+def _filled(path: Path, spec: BaseSpec, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """Networks of a spec with the weights of a file, compared before they are built."""
+    with torch.device("meta"), _Undrawn():  # names and shapes alone
+        networks = KINDS[spec.kind].networks(spec)
+    needed = networks.state_dict()
+    reasons = [f"no {name}" for name in needed if name not in weights]
+    reasons += [f"{name} too many" for name in weights if name not in needed]
+    for name, like in needed.items():
+        values = weights.get(name, like)
+        if values.shape != like.shape or values.dtype != like.dtype:
+            reasons.append(
+                f"{name} of {tuple(values.shape)} {values.dtype}, not "
+                f"{tuple(like.shape)} {like.dtype}"
+            )
+    if reasons:
+        more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        raise ModelFileError(
+            f"{path} holds other networks than its {SPEC_FILE} says "
+            f"({'; '.join(reasons[:3])}{more}): export it anew"
+        )
+    for name, values in weights.items():
+        largest = float(values.abs().max()) if values.numel() else 0.0
+        if not largest <= LARGEST_WEIGHT:
+            raise ModelFileError(
+                f"{path} must have weights below {LARGEST_WEIGHT:g}, got {largest:g} "
+                f"in {name}: train or export it anew"
+            )
+    own = {name: values.clone().contiguous() for name, values in weights.items()}
+    networks.load_state_dict(own, assign=True)
+    return networks.requires_grad_(requires_grad=False).eval()
+
+
+def _short(value: object) -> str:
+    """A value as an error text can show it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]} ..."
 
 
 def bundled_models() -> dict[str, Path]:
@@ -143,7 +248,7 @@ def find_model(model: str | Path) -> Path:
         ModelFileError: There is none.
     """
     path = Path(model)
-    if path.is_file():
+    if path.is_file():  # and no pipe, which would be waited for
         return path
     bundled = bundled_models()
     if str(model) in bundled:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from cgml.models.program import OwnProgram, PublishedProgram
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel, Model
 from cgml.network.stepper import LearnedStepper, Stepper
@@ -20,11 +21,13 @@ class Kind(NamedTuple):
     Attributes:
         spec: what its file says.
         networks: spec -> networks, to be filled with the weights of a file.
+        program: spec, networks -> what a file holds besides, see program.py.
         bind: networks, spec, systems, sampler or None, execution -> Stepper.
     """
 
     spec: type[BaseSpec]
     networks: Callable[[Any], nn.Module]
+    program: Callable[[Any, Any], nn.Module]
     bind: Callable[[Any, Any, Systems, Refinement | None, Execution], Stepper]
 
 
@@ -87,7 +90,7 @@ def _bind_published(
 OWN = "cgml"
 """Kind of the files that do not name one: models trained here."""
 KINDS = {
-    OWN: Kind(ModelSpec, Model, _bind_own),
-    "graphwm": Kind(PublishedSpec, _published, _bind_published),
+    OWN: Kind(ModelSpec, Model, OwnProgram, _bind_own),
+    "graphwm": Kind(PublishedSpec, _published, PublishedProgram, _bind_published),
 }
 """Name of a kind, as its spec and its files have it -> what it brings."""
