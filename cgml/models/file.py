@@ -13,6 +13,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,6 @@ LARGEST_WEIGHT = 1e9  # trained ones are near 1; sums of squares stay finite
 MAX_NAMES = 1 << 15  # of weights, and of the objects that hold them
 MAX_NAME = 1000  # characters: what holds itself has no end
 ADVICE = "expected a file written by `cgml train`, `cgml export` or `cgml import`"
-CLASSES = ("__torch__.", "torch.jit._pickle.")
-"""Begin the names of what TorchScript stores as objects; they become records."""
 
 
 class ModelFileError(ValueError):
@@ -86,9 +85,7 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
     with _reading(path):
         entries = read_archive(path)
         spec = _spec(path, entries)
-        content = load_pickle(
-            path, entries, permits=lambda name: name.startswith(CLASSES)
-        )
+        content = load_pickle(path, entries, permits=partial(_is_known, entries))
         networks = _filled(path, spec, _weights(content))
     try:
         networks.to(device)
@@ -153,7 +150,7 @@ def _spec(path: Path, entries: Entries) -> BaseSpec:
             f"{', '.join(KINDS)}: install a newer cgml"
         )
     try:
-        return KINDS[kind].spec.model_validate(raw)
+        return KINDS[kind].spec.model_validate_json(bytes(text), strict=True)
     except ValidationError as error:
         wrong = error.errors(include_url=False)
         places = [
@@ -166,6 +163,13 @@ def _spec(path: Path, entries: Entries) -> BaseSpec:
             f"{path} has an invalid {SPEC_FILE}: {'; '.join(places)}{more}: export it "
             "anew"
         ) from error
+
+
+def _is_known(entries: Entries, name: str) -> bool:
+    """Whether TorchScript stores objects of a class: its code is in the file."""
+    module = name.rpartition(".")[0]
+    is_own = f"code/{module.replace('.', '/')}.py" in entries
+    return module == "torch.jit._pickle" or (name.startswith("__torch__.") and is_own)
 
 
 def _weights(content: Any) -> dict[str, torch.Tensor]:

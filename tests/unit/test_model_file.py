@@ -38,13 +38,13 @@ def saved(eager, tmp_path_factory) -> Path:
     return path
 
 
-def path_of(model: LearnedModel) -> tuple[torch.Tensor, np.ndarray]:
-    """Return four steps of two systems, and the radii at the end."""
+def path_of(model: LearnedModel, n_steps: int = 4) -> tuple[torch.Tensor, np.ndarray]:
+    """Return some steps of two systems, and the radii at the end."""
     mappings = [chain(), mixture()]
     propagator = Propagator(model, mappings, seed=1)
     state = propagator.start(np.concatenate([coil(item) for item in mappings]))
     frames = []
-    for _ in range(4):
+    for _ in range(n_steps):
         state = propagator.step(state)
         frames.append(state.positions)
     return torch.stack(frames), propagator.radius_of_gyration(state)
@@ -62,6 +62,16 @@ def test_eager_and_loaded_give_the_same_bits(network, tmp_path):
     found, radii_found = path_of(load_model(saved))
     assert torch.equal(found, frames)
     np.testing.assert_array_equal(radii_found, radii)
+
+
+def test_a_file_of_format_1_gives_what_it_gave():
+    """Written, and ten steps made of it, by the release before programs had steps."""
+    data = Path(__file__).parents[1] / "data"
+    model = load_model(data / "format1.pt")
+    with np.load(data / "format1.npz") as expected:
+        frames, radii = path_of(model, len(expected["frames"]))
+        np.testing.assert_allclose(frames, expected["frames"], rtol=0.0, atol=1e-5)
+        np.testing.assert_allclose(radii, expected["radii"], rtol=0.0, atol=1e-5)
 
 
 def test_the_spec_travels_with_the_weights(eager, saved):
