@@ -4,11 +4,9 @@ import logging
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
@@ -20,11 +18,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
-from cgml.files import replacing
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.models.file import save_model
 from cgml.molecules.recipe import Recipe
 from cgml.spec import ModelSpec
+from cgml.training.checkpoint import WEIGHTS, WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.learner import Learner
 from cgml.training.preparation import Coarsening, read_systems, shared_recipe
@@ -94,19 +92,6 @@ class WindowModule(lightning.LightningDataModule):
             dataset.rank = self.trainer.global_rank
             dataset.n_ranks = self.trainer.world_size
         return DataLoader(dataset, batch_size=None, shuffle=False)
-
-
-class WholeFileCheckpoints(TorchCheckpointIO):
-    """Checkpoints are written beside and renamed, and read without running code."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        """Write whole or not at all."""
-        del storage_options
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
 
 
 def load_frames(
@@ -284,9 +269,9 @@ def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) ->
 
 
 def _write_model(config: TrainingConfig, spec: ModelSpec, checkpoint: Path) -> Path:
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = read_checkpoint(checkpoint)[WEIGHTS]
     learner = Learner(spec, config, [])
-    learner.load_state_dict(content["state_dict"])  # the averaged weights
+    learner.load_state_dict(weights)
     path = config.output / "model.pt"
     save_model(path, spec, learner.model)
     return path

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.spec import ModelSpec
+from cgml.training.checkpoint import WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.fit import (
-    WholeFileCheckpoints,
     WindowModule,
     load_frames,
     make_spec,
@@ -282,3 +284,62 @@ def test_checkpoints_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         writer.save_checkpoint({"step": 2}, path)
     assert [item.name for item in path.parent.iterdir()] == ["last.ckpt"]
     assert torch.load(path, weights_only=True) == {"step": 1}
+
+
+def checkpoint(path: Path, **changes: object) -> Path:
+    weights = {"a.weight": torch.randn(40, 3), "a.bias": torch.zeros(40)}
+    content = {
+        "state_dict": weights,
+        "optimizer_states": [{"state": {0: torch.ones(2)}}],
+    }
+    scores = {"callbacks": {"stop": {"best": torch.tensor(torch.inf)}}}
+    WholeFileCheckpoints().save_checkpoint(content | scores | changes, path)
+    return path
+
+
+def test_a_checkpoint_comes_back(tmp_path):
+    path = checkpoint(tmp_path / "last.ckpt", averaged={"n": torch.tensor(3)})
+    expected = torch.load(path, weights_only=True)
+    found = WholeFileCheckpoints().load_checkpoint(path)
+    assert found.keys() == expected.keys()
+    for name, values in expected["state_dict"].items():
+        assert torch.equal(found["state_dict"][name], values)
+    assert found["averaged"]["n"] == 3
+    assert found["callbacks"]["stop"]["best"] == torch.inf
+
+
+def test_a_checkpoint_that_is_cut_or_changed_is_named(tmp_path):
+    path = checkpoint(tmp_path / "last.ckpt")
+    content, stream = path.read_bytes(), np.random.default_rng(0)
+    for place in stream.integers(0, 8 * len(content), 60):
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"^\S*last.ckpt [^\n]* delete it"):
+            read_checkpoint(path)
+    for n in stream.integers(0, len(content), 10):
+        path.write_bytes(content[:n])
+        with pytest.raises(ValueError, match=r"^\S*last.ckpt [^\n]* delete it"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"state_dict": {"w": torch.tensor([1.0, torch.nan])}},
+            "finite in state_dict.w",
+        ),
+        (
+            {"optimizer_states": [{"s": (torch.tensor(torch.inf),)}]},
+            "finite in optimizer_states.0.s.0",
+        ),
+        ({"state_dict": [1]}, "is not a checkpoint of a training run"),
+        ({"size": slice(3)}, "it names builtins.slice"),
+    ],
+)
+def test_a_checkpoint_of_other_things_is_refused(tmp_path, changes, message):
+    path = tmp_path / "last.ckpt"
+    checkpoint(path, **changes)
+    with pytest.raises(ValueError, match=rf"last.ckpt .*{message}"):
+        read_checkpoint(path)
