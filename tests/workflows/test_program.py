@@ -1,6 +1,9 @@
 """The program in a model file, where torch is and cgml is not."""
 
+import inspect
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +14,13 @@ import pytest
 import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
+from torch.utils.cpp_extension import include_paths, library_paths
+from workflow_tools import ROOT
 
 from cgml.dynamics.propagator import Propagator
 from cgml.models.conversion import Origin, import_checkpoint
 from cgml.models.file import bundled_models, load_model, save_model
-from cgml.models.program import OwnProgram
+from cgml.models.program import OwnProgram, PublishedProgram
 from cgml.molecules.graph import MolecularGraph, bond_type_index, type_index
 from cgml.molecules.mapping import Mapping
 
@@ -255,3 +260,57 @@ def test_every_sampler_and_option(changes):
                 program.step(system, *arguments), expected, strict=True
             ):
                 torch.testing.assert_close(found, value, atol=CLOSE, rtol=0.0)
+
+
+def documented(language: str) -> str:
+    text = (ROOT / "docs" / "model-file.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    return block
+
+
+def output(*command: object) -> str:
+    done = subprocess.run(
+        [str(item) for item in command],
+        env={"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def run_documented() -> str:
+    code = ("-I", "-W", "ignore", "-c", documented("python"))
+    return output(sys.executable, *code, bundled_models()["copolymer-chain"])
+
+
+def test_the_documented_python():
+    lines = run_documented().splitlines()
+    assert [line.split()[0] for line in lines] == ["20", "40", "60"]
+    assert np.isfinite([float(x) for line in lines for x in line.split()[2:]]).all()
+
+
+def test_the_documents_name_every_argument_and_attribute():
+    text = (ROOT / "docs" / "model-file.md").read_text(encoding="utf-8")
+    for method in ("embed", "step"):
+        arguments = inspect.signature(getattr(OwnProgram, method)).parameters
+        published = inspect.signature(getattr(PublishedProgram, method)).parameters
+        assert list(arguments) == list(published)
+        assert f"`{method}({', '.join(list(arguments)[1:])})`" in text
+        for name in list(arguments)[1:]:
+            assert re.search(rf"^\| .*`{name}`", text, flags=re.MULTILINE), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+def test_the_documented_cpp(tmp_path):
+    source, program = tmp_path / "step.cpp", tmp_path / "step"
+    source.write_text(documented("cpp"))
+    places = [f"-I{path}" for path in include_paths()]
+    for path in library_paths():
+        places += [f"-L{path}", f"-Wl,-rpath,{path}"]
+    libraries = ("-ltorch", "-ltorch_cpu", "-lc10")
+    output("g++", "-std=c++20", "-O0", source, "-o", program, *places, *libraries)
+    found = output(program, bundled_models()["copolymer-chain"])
+    assert found == run_documented()
