@@ -185,7 +185,7 @@ class Propagator:
         positions: ArrayLike | torch.Tensor,
         *,
         n_pairs: int = 2,
-        sigma: float | None = None,
+        noise_scale: float = 1.0,
     ) -> NDArray[np.float64]:
         """Force of the equilibrium distribution of the beads, kT grad log p(x).
 
@@ -204,25 +204,27 @@ class Propagator:
         Args:
             positions: (n_beads, 3) nm, unwrapped.
             n_pairs: pairs of steps to average over; of no use to published models.
-            sigma: noise level of the score, in units of the predictor's spread, or in
-                nm for published models; None: the smallest of the model.
+            noise_scale: noise level of the score, as a multiple of the smallest one
+                that the model samples at.
 
         Returns:
             (n_beads, 3) kJ/mol/nm. The centre of mass feels none where the model
             holds it out.
 
         Raises:
-            ValueError: A published model without a score network.
+            ValueError: A number is out of range, or the model has no score network.
         """
         if n_pairs < 1:
             raise ValueError(f"n_pairs must be 1 or more, got {n_pairs}")
+        if not 0.0 < noise_scale < float("inf"):
+            raise ValueError(f"noise_scale must be positive, got {noise_scale:g}")
         here = self._checked(positions, (self.n_beads, 3), "positions")
         step = torch.zeros(len(self.mappings), dtype=torch.int64)
         pairs = (
             self._noise.draw(self._stepper.n_draws, step, [pair] * len(step)).draws
             for pair in range(n_pairs)
         )
-        slope = self._stepper.mean_score(here, pairs, sigma)
+        slope = self._stepper.mean_score(here, pairs, noise_scale)
         energy = units.thermal_energy(self.spec.temperature)
         return np.asarray((energy * slope).cpu().numpy())
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cgml import units
 from cgml.models.file import save_model
-from cgml.published.model import bond_types, build_model, particle_types
-from cgml.published.spec import HyperParameters, PublishedSpec, read_checkpoint
+from cgml.published.checkpoint import build_model, read_checkpoint
+from cgml.published.model import bond_types, particle_types
+from cgml.published.spec import HyperParameters, PublishedSpec
 
 
 @dataclass(frozen=True)

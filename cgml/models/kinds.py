@@ -9,9 +9,9 @@ from cgml.models.program import OwnProgram, PublishedProgram
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel, Model
 from cgml.network.stepper import LearnedStepper, Stepper
-from cgml.published.adapter import PublishedAdapter
 from cgml.published.model import PublishedModel
 from cgml.published.spec import PublishedSpec
+from cgml.published.stepper import PublishedStepper
 from cgml.spec import BaseSpec, Execution, ModelSpec, Refinement
 
 
@@ -84,7 +84,7 @@ def _bind_published(
             f"capture is for models trained by cgml, {spec.name!r} is a published one: "
             "leave it out"
         )
-    return PublishedAdapter(module, spec, systems, execution)
+    return PublishedStepper(module, spec, systems, execution)
 
 
 OWN = "cgml"

@@ -18,8 +18,8 @@ from cgml.network.model import Model
 from cgml.network.predictor import History, project, unwhiten
 from cgml.network.refiner import n_draws
 from cgml.network.schedule import schedule
+from cgml.published.blocks import PublishedEdges
 from cgml.published.model import PublishedModel
-from cgml.published.networks import PublishedEdges
 from cgml.published.spec import PublishedSpec
 from cgml.published.stepper import noise_levels as published_levels
 from cgml.spec import BaseSpec, ModelSpec

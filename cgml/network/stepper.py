@@ -32,11 +32,9 @@ class Stepper(Protocol):
 
     Attributes:
         n_draws: standard normals that a step takes for each coordinate.
-        sigma_min: smallest noise level of the score network, as `score` takes it.
     """
 
     n_draws: int
-    sigma_min: float
 
     def displacement(
         self,
@@ -62,20 +60,11 @@ class Stepper(Protocol):
     ) -> torch.Tensor:
         """Radius of gyration of each molecule from the property head, (n,) nm."""
 
-    def score(
-        self, positions: torch.Tensor, candidate: torch.Tensor, sigma: float
-    ) -> torch.Tensor:
-        """Gradient of log p(candidate | positions), (n_beads, 3) float64, 1/nm.
-
-        The noise level sigma is in units of the predictor's spread, or, for published
-        models, in nm.
-        """
-
     def mean_score(
         self,
         positions: torch.Tensor,
         pairs: Iterable[torch.Tensor],
-        sigma: float | None,
+        noise_scale: float,
     ) -> torch.Tensor:
         """Score of the equilibrium distribution, (n_beads, 3) float64, 1/nm.
 
@@ -83,7 +72,8 @@ class Stepper(Protocol):
             positions: (n_beads, 3) float64 nm, unwrapped.
             pairs: standard normals of some steps, each (n_draws, n_beads, 3), drawn
                 when they are asked for.
-            sigma: noise level as `score` takes it; None: the smallest of the model.
+            noise_scale: noise level of the score network, as a multiple of the
+                smallest one that the model samples at.
         """
 
     def view(self, positions: torch.Tensor) -> View | None:
@@ -116,7 +106,6 @@ class LearnedStepper:
         self._spec, self._systems, self._refinement = spec, systems, refinement
         self._holds_centre = spec.friction is not None
         self.n_draws = n_draws(refinement)
-        self.sigma_min = refinement.sigma_min
         unique = {id(item): item for item in systems.mappings}
         graphs = {key: build_system(item, spec) for key, item in unique.items()}
         order = [id(item) for item in systems.mappings]
@@ -227,14 +216,14 @@ class LearnedStepper:
         self,
         positions: torch.Tensor,
         pairs: Iterable[torch.Tensor],
-        sigma: float | None,
+        noise_scale: float,
     ) -> torch.Tensor:
         """Score of the equilibrium distribution by Fisher's identity; see `Stepper`.
 
         The mean of grad' log p(x' | x) over x drawn from one step back from x', with
         each noise and its opposite: what is linear in the noise cancels.
         """
-        level = self.sigma_min if sigma is None else sigma
+        level = noise_scale * self._refinement.sigma_min
         moves = positions.new_zeros(self._spec.n_history, *positions.shape)
         known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
         total, count = torch.zeros_like(positions), 0

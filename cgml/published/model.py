@@ -1,4 +1,4 @@
-"""Published checkpoints as models: weights, vocabulary, and systems to run."""
+"""Published models: networks, vocabulary, and systems to run."""
 
 import re
 from typing import NamedTuple
@@ -12,14 +12,13 @@ from cgml.molecules.graph import bond_type_index, type_index
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import differing
 from cgml.network.inputs import Atoms
-from cgml.published.archive import CheckpointError
 from cgml.published.networks import (
     PublishedDynamics,
     PublishedEmbedding,
     PublishedHead,
     PublishedScore,
 )
-from cgml.published.spec import Checkpoint, HyperParameters
+from cgml.published.spec import HyperParameters
 
 _ATOMIC_WEIGHTS = """
 H 1.008  He 4.002602  Li 6.94  Be 9.0121831  B 10.81  C 12.011  N 14.007  O 15.999
@@ -165,61 +164,3 @@ class PublishedModel(nn.Module):
             if head is not None
             else None
         )
-
-
-_FILE_NAMES = (  # ours, in the file
-    (r"^embedding\.types\.", "type_embedding."),
-    (r"^embedding\.bond_types\.", "bond_type_embedding."),
-    (r"^(dynamics|score)\.kinds\.", "edge_type_embedding."),
-    (r"^property_head\.network\.", "property_head."),
-    (r"^(\w+)\.network\.", r"\1_gn."),
-    (r"\.encode_(node|edge)s\.", r"._encode._\1_mlp."),
-    (r"\.steps\.(\d+)\.(node|edge)_update\.", r"._interaction.\1._\2_block._\2_mlp."),
-    (r"\.decode\.", "._decode."),
-    (r"\.first\.", ".0."),
-)
-
-
-def build_model(checkpoint: Checkpoint, length_unit: float) -> PublishedModel:
-    """Make the networks of a checkpoint.
-
-    Args:
-        checkpoint: from `read_checkpoint`.
-        length_unit: unit of length of the model, nm: `units.ANGSTROM`, or what the
-            unit of a chain model shall be.
-
-    Raises:
-        CheckpointError: Weights are missing, left over, or of another shape than the
-            hyper parameters say.
-    """
-    weights, parameters = checkpoint.weights, checkpoint.parameters
-    last = f"embedding_gn._decode.{2 * parameters.embedding_gn_hparams.layers}.weight"
-    if last not in weights:
-        raise CheckpointError(f"the checkpoint lacks the weights {last}")
-    model = PublishedModel(parameters, weights[last].size(0), length_unit)
-    own = {name: _file_name(name) for name, _ in model.named_parameters()}
-    missing = sorted(set(own.values()) - set(weights))
-    spare = sorted(set(weights) - set(own.values()))
-    if model.score is None:
-        spare = [name for name in spare if not name.startswith("score_gn.")]
-    if missing or spare:
-        raise CheckpointError(
-            "the weights do not fit the hyper parameters: missing "
-            f"{', '.join(missing) or 'none'}; left over {', '.join(spare) or 'none'}"
-        )
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            found = weights[own[name]]
-            if found.shape != tensor.shape:
-                raise CheckpointError(
-                    f"the weights {own[name]} must have shape {tuple(tensor.shape)} "
-                    f"by the hyper parameters, got {tuple(found.shape)}"
-                )
-            tensor.copy_(found)
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def _file_name(name: str) -> str:
-    for ours, theirs in _FILE_NAMES:
-        name = re.sub(ours, theirs, name)
-    return re.sub(r"\.rest\.(\d+)\.", lambda place: f".{int(place[1]) + 1}.", name)

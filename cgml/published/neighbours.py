@@ -11,7 +11,7 @@ import torch
 from vesin_torch import NeighborList
 
 from cgml.molecules.box import images, widths, wrap
-from cgml.published.networks import PublishedEdges
+from cgml.published.blocks import PublishedEdges
 
 SLACK = 1.0e-4  # of the cutoff: the search finds more, the float32 distance decides
 

@@ -1,13 +1,11 @@
 """Networks of the published checkpoints, in TorchScript, with the published numbers.
 
-Names and layout follow the file (graphwm.py), the code its equations; graphwm_fast.py
-evaluates the same networks without waste. Lengths are in the unit of the model
-(Angstrom; chains: their own), masses in Da.
+Names and layout follow the file. Lengths are in the unit of the model (Angstrom;
+chains: their own), masses in Da.
 
 Method: Fu et al., TMLR 2023, arXiv 2204.10348.
 """
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -15,23 +13,8 @@ from torch import nn
 
 from cgml.network.blocks import from_lanes, to_lanes
 from cgml.network.inputs import Atoms
+from cgml.published.blocks import GraphNetwork, Perceptron, PublishedEdges
 from cgml.published.spec import HyperParameters, NetworkSizes
-
-
-class PublishedEdges(NamedTuple):
-    """Directed pairs of beads, each bead with itself among them.
-
-    Attributes:
-        sender: (n_edges,) first bead of the pair.
-        receiver: (n_edges,) second bead, the one that gets the message.
-        vectors: (n_edges, 3) first minus second, shortest image.
-        kinds: (n_edges,) 1 for a bond of beads, else 0.
-    """
-
-    sender: torch.Tensor
-    receiver: torch.Tensor
-    vectors: torch.Tensor
-    kinds: torch.Tensor
 
 
 class Acceleration(NamedTuple):
@@ -46,98 +29,6 @@ class Acceleration(NamedTuple):
     mean: torch.Tensor
     deviation: torch.Tensor
     nodes: torch.Tensor
-
-
-class Perceptron(nn.Module):
-    """Linear layers with ReLU between them, LayerNorm at the end if asked."""
-
-    def __init__(
-        self,
-        n_input: int,
-        units: int,
-        layers: int,
-        n_output: int,
-        *,
-        normalise: bool = False,
-    ) -> None:
-        super().__init__()
-        widths = [n_input, *[units] * layers, n_output]
-        self.first = nn.Linear(widths[0], widths[1])
-        rest: list[nn.Module] = []
-        for before, after in pairwise(widths[1:]):
-            rest += [nn.ReLU(), nn.Linear(before, after)]
-        if normalise:
-            rest.append(nn.LayerNorm(n_output))
-        self.rest = nn.Sequential(*rest)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Map (n, n_input) to (n, n_output)."""
-        output: torch.Tensor = self.rest(self.first(values))
-        return output
-
-
-class PublishedInteraction(nn.Module):
-    """One round of messages; edges and nodes are updated from the old nodes.
-
-    Args:
-        sizes: of the network that this layer is part of.
-    """
-
-    def __init__(self, sizes: NetworkSizes) -> None:
-        super().__init__()
-        width, units, layers = sizes.latent_dim, sizes.units, sizes.layers
-        self.edge_update = Perceptron(3 * width, units, layers, width, normalise=True)
-        self.node_update = Perceptron(2 * width, units, layers, width, normalise=True)
-
-    def forward(
-        self,
-        nodes: torch.Tensor,
-        edges: torch.Tensor,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Update nodes (n_nodes, latent_dim) and edges (n_edges, latent_dim)."""
-        ends = (nodes.index_select(0, receiver), nodes.index_select(0, sender))
-        messages = self.edge_update(torch.cat((edges, ends[0], ends[1]), dim=1))
-        total = torch.zeros_like(nodes).index_add(0, receiver, messages)
-        update = self.node_update(torch.cat((nodes, total), dim=1))
-        return nodes + update, edges + messages
-
-
-class GraphNetwork(nn.Module):
-    """Encode nodes and edges, exchange messages, decode nodes.
-
-    Args:
-        n_node: width of node inputs.
-        n_edge: width of edge inputs.
-        sizes: of the network.
-        n_output: width of node outputs.
-    """
-
-    def __init__(
-        self, n_node: int, n_edge: int, sizes: NetworkSizes, n_output: int
-    ) -> None:
-        super().__init__()
-        width, units, layers = sizes.latent_dim, sizes.units, sizes.layers
-        self.encode_nodes = Perceptron(n_node, units, layers, width, normalise=True)
-        self.encode_edges = Perceptron(n_edge, units, layers, width, normalise=True)
-        self.steps = nn.ModuleList(
-            [PublishedInteraction(sizes) for _ in range(sizes.mp_steps)]
-        )
-        self.decode = Perceptron(width, units, layers, n_output)
-
-    def forward(
-        self,
-        nodes: torch.Tensor,
-        edges: torch.Tensor,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the last latent (n_nodes, latent_dim) and outputs (n_nodes, n)."""
-        nodes, edges = self.encode_nodes(nodes), self.encode_edges(edges)
-        for step in self.steps:
-            nodes, edges = step(nodes, edges, sender, receiver)
-        return nodes, self.decode(nodes)
 
 
 class PublishedEmbedding(nn.Module):
@@ -187,9 +78,13 @@ class PublishedEmbedding(nn.Module):
             edges = edges + self.bond_types(atoms.bond_types)
         if self.use_weights:
             nodes = torch.cat((nodes, atoms.masses), dim=1)
-        output: torch.Tensor = self.network(nodes, edges, atoms.sender, atoms.receiver)[
-            1
-        ]
+        receiver, order = torch.sort(atoms.receiver, stable=True)
+        output: torch.Tensor = self.network(
+            nodes,
+            edges.index_select(0, order),
+            atoms.sender.index_select(0, order),
+            receiver,
+        )
         return output
 
 
@@ -235,29 +130,30 @@ class PublishedDynamics(nn.Module):
             embedding: (n_beads, n_embedding).
             masses: (n_beads, 1) Da.
         """
-        lengths = edge_inputs(edges, self.cutoff, self.kinds.weight)
-        inputs = self.node_inputs(displacements, embedding, masses)
-        nodes, output = self.network(inputs, lengths, edges.sender, edges.receiver)
-        return self.gaussian(nodes, output)
+        return self.evaluate(self.encode(displacements, embedding, masses), edges)
 
-    def node_inputs(
+    def encode(
         self,
         displacements: torch.Tensor,
         embedding: torch.Tensor,
         masses: torch.Tensor,
     ) -> torch.Tensor:
-        """Inputs of the beads, one row each; arguments as in `forward`."""
+        """Encode the beads, (n_beads, latent_dim); arguments as in `forward`."""
         moves = displacements.transpose(0, 1).flatten(1)  # (n_beads, 3 (seq_len - 1))
         inputs = torch.cat((moves, embedding), dim=1)
         if self.use_weights:
             inputs = torch.cat((inputs, masses), dim=1)
-        return inputs
+        nodes: torch.Tensor = self.network.encode_nodes(inputs)
+        return nodes
 
-    def gaussian(self, nodes: torch.Tensor, output: torch.Tensor) -> Acceleration:
-        """Acceleration from the last latent and the outputs of the network."""
+    def evaluate(self, nodes: torch.Tensor, edges: PublishedEdges) -> Acceleration:
+        """Acceleration from encoded beads and the pairs at the present positions."""
+        latent, output = self.network.among_beads(
+            nodes, edges, self.cutoff, self.kinds.weight
+        )
         mean, raw = output[:, :3], output[:, 3:]
         positive = from_lanes(nn.functional.softplus(to_lanes(raw)), raw)
-        return Acceleration(mean, self.min_deviation + positive, nodes)
+        return Acceleration(mean, self.min_deviation + positive, latent)
 
 
 class PublishedScore(nn.Module):
@@ -287,16 +183,23 @@ class PublishedScore(nn.Module):
             nodes: (n_beads, latent_dim) latent of the dynamics network.
             masses: (n_beads, 1) Da.
         """
-        lengths = edge_inputs(edges, self.cutoff, self.kinds.weight)
-        inputs = self.node_inputs(nodes, masses)
-        output: torch.Tensor = self.network(
-            inputs, lengths, edges.sender, edges.receiver
+        return self.evaluate(self.encode(nodes, masses), edges)
+
+    def encode(self, nodes: torch.Tensor, masses: torch.Tensor) -> torch.Tensor:
+        """Encode the beads, (n_beads, latent_dim); arguments as in `forward`.
+
+        It serves for all candidates of a step.
+        """
+        inputs = torch.cat((nodes, masses), dim=1) if self.use_weights else nodes
+        encoded: torch.Tensor = self.network.encode_nodes(inputs)
+        return encoded
+
+    def evaluate(self, nodes: torch.Tensor, edges: PublishedEdges) -> torch.Tensor:
+        """Score times sigma from encoded beads and the pairs of a candidate."""
+        output: torch.Tensor = self.network.among_beads(
+            nodes, edges, self.cutoff, self.kinds.weight
         )[1]
         return output
-
-    def node_inputs(self, nodes: torch.Tensor, masses: torch.Tensor) -> torch.Tensor:
-        """Inputs of the beads, one row each; arguments as in `forward`."""
-        return torch.cat((nodes, masses), dim=1) if self.use_weights else nodes
 
 
 class PublishedHead(nn.Module):
@@ -328,18 +231,3 @@ class PublishedHead(nn.Module):
         radius = (shares * offset.square()).sum().sqrt()
         correction: torch.Tensor = self.network(nodes.mean(dim=0, keepdim=True))
         return radius + correction.squeeze(0)
-
-
-def edge_inputs(
-    edges: PublishedEdges, cutoff: torch.Tensor, kinds: torch.Tensor
-) -> torch.Tensor:
-    """Vector and length in units of the cutoff, and kind, (n_edges, 4 + width)."""
-    geometry = edge_geometry(edges.vectors, cutoff)
-    return torch.cat((geometry, kinds.index_select(0, edges.kinds)), dim=1)
-
-
-def edge_geometry(vectors: torch.Tensor, cutoff: torch.Tensor) -> torch.Tensor:
-    """Vector and length in units of the cutoff, (n_edges, 4)."""
-    scaled = vectors / cutoff
-    lengths = scaled.square().sum(dim=1, keepdim=True).sqrt()
-    return torch.cat((scaled, lengths), dim=1)

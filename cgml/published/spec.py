@@ -1,24 +1,13 @@
-"""Published checkpoints (graphwm): hyper parameters and weights.
+"""What a published checkpoint (graphwm) says of itself: hyper parameters.
 
 The layout of these files is the authors'; names of hyper parameters are kept. Method:
 Fu et al., TMLR 2023, arXiv 2204.10348.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import torch
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cgml.published.archive import CheckpointError, content, kind, load_archive, plain
 from cgml.spec import BaseSpec, Count, Positive, Rounds, Width
 
 Hidden = Annotated[int, Field(ge=0, le=16)]
@@ -139,89 +128,6 @@ class HyperParameters(BaseModel):
         if self.name == "pnr" and lacking:
             raise ValueError(f"a model named 'pnr' needs {', '.join(lacking)}")
         return self
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a file holds that is of use here.
-
-    Attributes:
-        parameters: hyper parameters.
-        weights: float32 tensors under their names in the file.
-    """
-
-    parameters: HyperParameters
-    weights: dict[str, torch.Tensor]
-
-
-def read_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a published checkpoint; no code in it is run.
-
-    Args:
-        path: of the `.ckpt` file.
-
-    Raises:
-        CheckpointError: Not such a file, truncated, of another layout, or with a
-            class in it that is not on the lists of this module, which is named.
-        FileNotFoundError: No such file.
-    """
-    found = load_archive(path)
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} must hold a dictionary, got {kind(found)}")
-    lacking = [key for key in ("state_dict", "hyper_parameters") if key not in found]
-    if lacking:
-        raise CheckpointError(
-            f"{path} is not a graphwm checkpoint, it lacks {' and '.join(lacking)}"
-        )
-    parameters = _parameters(path, found["hyper_parameters"])
-    return Checkpoint(parameters, _weights(path, found["state_dict"]))
-
-
-def _parameters(path: Path | str, stored: Any) -> HyperParameters:
-    entries = _entries(path, stored)
-    values = {
-        key: plain(path, entries[key], key)
-        for key in HyperParameters.model_fields
-        if key in entries
-    }
-    try:
-        return HyperParameters.model_validate(values)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got "
-            f"{item['input']!r}"
-            for item in error.errors()
-        ]
-        text = "\n".join(lines)
-        raise CheckpointError(
-            f"{path} has hyper parameters that cannot be used:\n{text}"
-        ) from error
-
-
-def _entries(path: Path | str, stored: Any) -> dict[Any, Any]:
-    """Hyper parameters as a dictionary, its values as they are."""
-    inner = content(stored)
-    if not isinstance(inner, dict):
-        raise CheckpointError(
-            f"{path} must hold hyper_parameters as a dictionary, got {kind(stored)}"
-        )
-    return inner
-
-
-def _weights(path: Path | str, stored: Any) -> dict[str, torch.Tensor]:
-    if not isinstance(stored, dict):
-        raise CheckpointError(f"{path} must hold state_dict, got {kind(stored)}")
-    weights = {}
-    for name, value in dict.items(stored):  # an entry named "items" cannot interfere
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise CheckpointError(
-                f"{path} is refused: state_dict[{name!r}] must be a tensor, got "
-                f"{kind(value)}"
-            )
-        weights[name] = value.detach().to(torch.float32).contiguous()
-        if not bool(torch.isfinite(weights[name]).all()):
-            raise CheckpointError(f"{path} holds numbers not finite in {name}")
-    return weights
 
 
 class PublishedSpec(BaseSpec):

@@ -1,25 +1,25 @@
 """Steps of the published models: the Gaussian move, annealed Langevin.
 
-Plain Python around the networks of graphwm_model.py, their evaluation (graphwm_fast.py)
-and their edges (graphwm_neighbours.py). Positions and boxes come in nm
-and leave in nm; the model's own unit lives between these lines only.
+Positions and boxes come in nm and leave in nm; the model's own unit lives between
+these lines only.
 
 Method: Fu et al., TMLR 2023, arXiv 2204.10348; sampler: Song & Ermon, NeurIPS 2019,
 algorithm 1, with a constant step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
+from cgml.molecules.systems import Systems
 from cgml.network.inputs import Atoms
-from cgml.published.fast import evaluator
-from cgml.published.model import PublishedSystem
+from cgml.published.blocks import PublishedEdges, fit_to_machine
+from cgml.published.model import build_published_system
 from cgml.published.neighbours import NeighbourList
-from cgml.published.networks import Acceleration, PublishedEdges
-from cgml.published.spec import HyperParameters
+from cgml.published.networks import Acceleration
+from cgml.published.spec import HyperParameters, PublishedSpec
 from cgml.spec import FAST, Execution
 
 SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
@@ -28,147 +28,163 @@ SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
 class PublishedStepper:
     """A published model bound to the systems that it moves.
 
-    A pure function of its arguments: noise comes in as numbers.
+    It is a `cgml.network.stepper.Stepper`.
 
     Args:
-        module: a PublishedModel, or the same in TorchScript.
-        parameters: of the file.
-        systems: one per replica; the same one may repeat.
-        execution: how networks are evaluated and edges found.
-        device: torch device.
+        module: a PublishedModel, or the same in TorchScript (in float32 only).
+        spec: of the model.
+        systems: all replicas; a repeated mapping is built and embedded once.
+        execution: how the networks are evaluated.
 
     Attributes:
-        n_history: displacements that the model sees.
         n_draws: standard normals that a step takes for each coordinate.
-        sizes: beads of each replica.
+
+    Raises:
+        ValueError: A particle type or bond type is unknown, or a particle has not the
+            mass of its type.
     """
 
     def __init__(
         self,
         module: Any,
-        parameters: HyperParameters,
-        systems: Sequence[PublishedSystem],
-        *,
+        spec: PublishedSpec,
+        systems: Systems,
         execution: Execution = FAST,
-        device: str = "cpu",
     ) -> None:
-        if not systems:
-            raise ValueError("at least one system is required, got none")
-        self._module = module.to(device)
-        self._device = torch.device(device)
-        self._dynamics = evaluator(self._module.dynamics, execution)
-        self._score = None
-        if self._module.score is not None:
-            self._score = evaluator(self._module.score, execution)
+        parameters, device = spec.parameters, systems.device
+        unique = {
+            id(item): build_published_system(item, parameters)
+            for item in systems.mappings
+        }
+        order = [id(item) for item in systems.mappings]
+        bonds = [unique[key].bonds for key in order]
+        self._spec, self._systems, self._unit = spec, systems, spec.length_unit
+        self._cells = None  # in the unit of the model
+        if systems.boxes is not None:
+            self._cells = systems.boxes.cpu() / self._unit
+        cutoff = parameters.radius
+        self._neighbours = NeighbourList(
+            bonds, systems.sizes, cutoff, SKIN * cutoff, device
+        )
+        module = module.to(device)
+        self._dynamics = fit_to_machine(module.dynamics, execution.precision)
+        self._score = module.score and fit_to_machine(module.score, execution.precision)
+        self._head = module.property_head
         self._levels = noise_levels(parameters)
         self._step_size = parameters.step_size or 0.0
-        self.n_history = parameters.seq_len - 1
         self.n_draws = 1 + len(self._levels)
-        self.sizes = [len(system.masses) for system in systems]
-        self._neighbours = NeighbourList(
-            [system.bonds for system in systems],
-            self.sizes,
-            parameters.radius,
-            0.0 if execution.plain else SKIN * parameters.radius,
-            self._device,
-        )
-        self._masses = torch.cat([system.masses for system in systems]).to(device)
-        self._unit = float(module.length_unit)
-        unique = {id(system): system for system in systems}
+        self._masses = torch.cat([unique[key].masses for key in order]).to(device)
         with torch.inference_mode():  # one by one: the bits depend on nothing else
             rows = {
-                key: module.embedding(_to(system.atoms, self._device))
+                key: module.embedding(_to(system.atoms, device))
                 for key, system in unique.items()
             }
-            self._embedding = torch.cat([rows[id(system)] for system in systems])
+            self._embedding = torch.cat([rows[key] for key in order])
 
-    def step(
-        self,
-        history: torch.Tensor,
-        boxes: Sequence[torch.Tensor] | None,
-        noise: torch.Tensor,
-    ) -> torch.Tensor:
-        """Next positions from the frames so far.
-
-        Args:
-            history: (n_frames, n_beads, 3) float64 nm, unwrapped, oldest first, one
-                model step apart. Of more than seq_len frames the last ones are used;
-                for those that are missing the first frame stands, as if the beads had
-                been at rest (the published code cannot start without them).
-            boxes: (3, 3) nm of each replica, or None for open boundaries.
-            noise: (n_draws, n_beads, 3) standard normals; zeros follow the mean.
-
-        Returns:
-            (n_beads, 3) float64 nm, unwrapped.
-        """
-        moves = torch.diff(history[-self.n_history - 1 :], dim=0).flip(0)
-        missing = history.new_zeros(self.n_history - len(moves), *history.shape[1:])
-        moves = torch.cat((moves, missing))
-        return history[-1] + self.move(history[-1], moves, boxes, noise)
-
-    def move(
+    def displacement(
         self,
         positions: torch.Tensor,
         displacements: torch.Tensor,
-        boxes: Sequence[torch.Tensor] | None,
-        noise: torch.Tensor,
+        n_known: torch.Tensor,
+        draws: torch.Tensor,
     ) -> torch.Tensor:
-        """Next displacement.
+        """Displacement of one step; see `cgml.network.stepper.Stepper`.
 
-        Args:
-            positions: (n_beads, 3) float64 nm, unwrapped.
-            displacements: (n_history, n_beads, 3) float64 nm, newest first; zero where
-                not known.
-            boxes: (3, 3) nm of each replica, or None for open boundaries.
-            noise: (n_draws, n_beads, 3) standard normals.
-
-        Returns:
-            (n_beads, 3) float64 nm.
+        Earlier displacements that are not known count as zero, as if the beads had
+        been at rest (the published code cannot start without them).
 
         Raises:
             ValueError: A shape does not match.
         """
-        n_beads = sum(self.sizes)
-        _check("displacements", displacements, (self.n_history, n_beads, 3))
-        _check("noise", noise, (self.n_draws, n_beads, 3))
-        draws = noise.to(self._device, torch.float32)
+        _check("draws", draws, (self.n_draws, len(positions), 3))
         with torch.inference_mode():
-            ahead = self.predict(positions, displacements, boxes)
-            kick = ahead.mean + ahead.deviation * draws[0]
-            move = displacements[0] / self._unit + kick.double()
+            ahead = self.predict(positions, displacements, n_known)
+            kick = ahead.mean + ahead.deviation * draws[0].to(ahead.mean)
+            last = self._known(displacements, n_known)[0]
+            move = last / self._unit + kick.double()
             if self._score is not None:
                 start = positions / self._unit
-                move = self.refine(start + move, ahead, boxes, draws[1:]) - start
+                move = self.refine(start + move, ahead, draws[1:]) - start
         return move * self._unit
+
+    def radius_of_gyration(
+        self,
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: torch.Tensor,
+    ) -> torch.Tensor:
+        """Radius of gyration of each molecule; see `cgml.network.stepper.Stepper`.
+
+        Raises:
+            ValueError: A replica has several molecules, or there is no such head.
+        """
+        largest = max(self._systems.n_molecules)
+        if largest > 1:
+            raise ValueError(
+                f"the property head of model {self._spec.name!r} is one of single "
+                f"molecules, got {largest} of them in a replica"
+            )
+        return self.property(positions, displacements, n_known)[:, 0]
+
+    def mean_score(
+        self,
+        positions: torch.Tensor,
+        pairs: Iterable[torch.Tensor],
+        noise_scale: float,
+    ) -> torch.Tensor:
+        """Score of the equilibrium; see `cgml.network.stepper.Stepper`.
+
+        It is the authors' score: that of the score network at these positions, told
+        that the beads have been there at rest; noise is of no use.
+
+        Raises:
+            ValueError: The model has no score network.
+        """
+        del pairs
+        if self._score is None:
+            raise ValueError(
+                f"a score network is required for forces, model {self._spec.name!r} "
+                "has none: import one of the authors' models named 'pnr'"
+            )
+        rest = positions.new_zeros(self._spec.n_history, *positions.shape)
+        known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
+        with torch.inference_mode():
+            score = self.score_given(self.predict(positions, rest, known))
+            output = score(positions / self._unit).double()
+        return output / (noise_scale * self._levels[-1] * self._unit)
+
+    def view(self, positions: torch.Tensor) -> None:
+        """Nothing: the file does not say what its training data looked like."""
+        del positions
 
     def predict(
         self,
         positions: torch.Tensor,
         displacements: torch.Tensor,
-        boxes: Sequence[torch.Tensor] | None,
+        n_known: torch.Tensor,
     ) -> Acceleration:
         """Gaussian over the next second difference, in the unit of the model.
 
         Args:
             positions: (n_beads, 3) float64 nm, unwrapped.
             displacements: (n_history, n_beads, 3) float64 nm, newest first.
-            boxes: (3, 3) nm of each replica, or None for open boundaries.
+            n_known: (n_replicas,) number of true displacements.
+
+        Raises:
+            ValueError: A shape does not match.
         """
-        _check("positions", positions, (sum(self.sizes), 3))
-        dynamics = self._module.dynamics
-        inputs = dynamics.node_inputs(
-            (displacements / self._unit).flip(0).float(), self._embedding, self._masses
+        n_beads = len(self._masses)
+        _check("positions", positions, (n_beads, 3))
+        _check("displacements", displacements, (self._spec.n_history, n_beads, 3))
+        moves = self._known(displacements, n_known) / self._unit
+        nodes = self._dynamics.encode(
+            moves.flip(0).float(), self._embedding, self._masses
         )
-        edges = self.edges(positions / self._unit, boxes)
-        ahead = self._dynamics.evaluate(self._dynamics.encode(inputs), edges)
-        return Acceleration(*dynamics.gaussian(*ahead))
+        edges = self.edges(positions / self._unit)
+        return Acceleration(*self._dynamics.evaluate(nodes, edges))
 
     def refine(
-        self,
-        candidate: torch.Tensor,
-        ahead: Acceleration,
-        boxes: Sequence[torch.Tensor] | None,
-        draws: torch.Tensor,
+        self, candidate: torch.Tensor, ahead: Acceleration, draws: torch.Tensor
     ) -> torch.Tensor:
         """Anneal candidate positions, in the unit of the model.
 
@@ -177,15 +193,14 @@ class PublishedStepper:
         Args:
             candidate: (n_beads, 3) float64.
             ahead: from `predict`.
-            boxes: (3, 3) nm of each replica, or None for open boundaries.
             draws: (n_draws - 1, n_beads, 3) standard normals.
 
         Returns:
             (n_beads, 3) float64.
         """
-        score = self.score_given(ahead, boxes)
+        score = self.score_given(ahead)
         kick = (2.0 * self._step_size) ** 0.5
-        for sigma, draw in zip(self._levels, draws, strict=True):
+        for sigma, draw in zip(self._levels, draws.to(ahead.mean), strict=True):
             if not bool(torch.isfinite(candidate).all()):
                 break  # no neighbours to be found: a guard will see it
             slope = score(candidate) / sigma
@@ -193,29 +208,21 @@ class PublishedStepper:
         return candidate
 
     def score_given(
-        self, ahead: Acceleration, boxes: Sequence[torch.Tensor] | None
+        self, ahead: Acceleration
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Score times sigma as a function of candidate positions.
 
         Args:
             ahead: from `predict`.
-            boxes: (3, 3) nm of each replica, or None for open boundaries.
 
         Returns:
             (n_beads, 3) float64 in the unit of the model -> (n_beads, 3).
-
-        Raises:
-            ValueError: The model has no score network.
         """
-        network = self._score
-        if network is None:
-            raise ValueError("a model named 'pnr' is required for a score, got 'gns'")
-        nodes = network.encode(
-            self._module.score.node_inputs(ahead.nodes, self._masses)
-        )
+        nodes = self._score.encode(ahead.nodes, self._masses)
 
         def score(candidate: torch.Tensor) -> torch.Tensor:
-            return network.evaluate(nodes, self.edges(candidate, boxes))[1]
+            output: torch.Tensor = self._score.evaluate(nodes, self.edges(candidate))
+            return output
 
         return score
 
@@ -223,53 +230,43 @@ class PublishedStepper:
         self,
         positions: torch.Tensor,
         displacements: torch.Tensor,
-        boxes: Sequence[torch.Tensor] | None,
+        n_known: torch.Tensor,
     ) -> torch.Tensor:
-        """Property of each replica (radius of gyration), (n_replicas, out_dim) nm.
+        """What the property head says of each replica, (n_replicas, out_dim) nm.
 
         Args:
             positions: (n_beads, 3) float64 nm, unwrapped.
             displacements: (n_history, n_beads, 3) float64 nm, newest first.
-            boxes: (3, 3) nm of each replica, or None for open boundaries.
+            n_known: (n_replicas,) number of true displacements.
 
         Raises:
             ValueError: The model has no property head.
         """
-        if self._module.property_head is None:
+        if self._head is None:
             raise ValueError(
                 "this published model has no property head: compute the radius of "
                 "gyration from the beads"
             )
         with torch.inference_mode():
-            ahead = self.predict(positions, displacements, boxes)
-            centred = [
-                part - part.mean(dim=0) for part in torch.split(positions, self.sizes)
-            ]
-            lengths = (torch.cat(centred) / self._unit).float()
-            columns = (
-                torch.split(part, self.sizes) for part in (ahead.nodes, self._masses)
-            )
+            ahead = self.predict(positions, displacements, n_known)
+            centred = positions - self._systems.system_centre(positions)
+            columns = ((centred / self._unit).float(), ahead.nodes, self._masses)
             rows = [
-                self._module.property_head(*parts)
-                for parts in zip(
-                    torch.split(lengths, self.sizes), *columns, strict=True
-                )
+                self._head(*(column[part] for column in columns))
+                for part in self._systems.slices
             ]
         return torch.stack(rows).double() * self._unit
 
-    def edges(
-        self, positions: torch.Tensor, boxes: Sequence[torch.Tensor] | None
-    ) -> PublishedEdges:
+    def edges(self, positions: torch.Tensor) -> PublishedEdges:
         """Edges of all replicas.
 
         Args:
             positions: (n_beads, 3) float64, in the unit of the model.
-            boxes: (3, 3) nm of each replica, or None for open boundaries.
         """
-        cells = None if boxes is None else torch.stack(list(boxes)).double().cpu()
-        return self._neighbours.edges(
-            positions, None if cells is None else cells / self._unit
-        )
+        return self._neighbours.edges(positions, self._cells)
+
+    def _known(self, moves: torch.Tensor, n_known: torch.Tensor) -> torch.Tensor:
+        return moves * self._systems.known(n_known, len(moves))
 
 
 def noise_levels(parameters: HyperParameters) -> list[float]:
