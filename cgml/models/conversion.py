@@ -1,7 +1,7 @@
 """Turn a published checkpoint into a model file."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cgml import units
@@ -68,15 +68,39 @@ def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec
     """
     checkpoint = read_checkpoint(path)
     parameters = checkpoint.parameters
-    unit = _length_unit(parameters, origin)
     if parameters.cg_tfsi and origin.single_bead_limit == 0:
         raise ValueError(
             f"{path} was trained with every anion as one bead: pass the number of "
             "atoms of the anion as the single-bead limit (TFSI: 15)"
         )
-    model = build_model(checkpoint, unit)
-    spec = PublishedSpec(
-        name=origin.name or path.stem,
+    named = replace(origin, name=origin.name or path.stem)
+    model = build_model(checkpoint, _length_unit(parameters, origin))
+    provenance = {"imported from": path.name, "layout": "graphwm"}
+    spec = describe(parameters, model.embedding.n_output, named, provenance)
+    save_model(output, spec, model)
+    return spec
+
+
+def describe(
+    parameters: HyperParameters,
+    n_embedding: int,
+    origin: Origin,
+    provenance: dict[str, str],
+) -> PublishedSpec:
+    """What the file of a published model says of itself.
+
+    Args:
+        parameters: of the checkpoint.
+        n_embedding: width of the beads' embedding.
+        origin: what the checkpoint does not say, with a name.
+        provenance: what produced the weights.
+
+    Raises:
+        ValueError: a unit of length is needed and missing.
+    """
+    unit = _length_unit(parameters, origin)
+    return PublishedSpec(
+        name=origin.name or "published",
         time_step=parameters.dilation * origin.frame_spacing,
         n_history=parameters.seq_len - 1,
         particle_types=particle_types(parameters),
@@ -90,13 +114,11 @@ def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec
         friction=None,
         remove_drift=parameters.remove_com,
         has_property=_has_radius(parameters, origin),
-        provenance={"imported from": path.name, "layout": "graphwm"},
+        provenance=provenance,
         parameters=parameters,
-        n_embedding=model.embedding.n_output,
+        n_embedding=n_embedding,
         length_unit=unit,
     )
-    save_model(output, spec, model)
-    return spec
 
 
 def _has_radius(parameters: HyperParameters, origin: Origin) -> bool:

@@ -98,7 +98,7 @@ def _checkpoint(found: Any) -> Checkpoint:
     except ValidationError as error:
         texts = [
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got "
-            f"{str(item['input'])[:80]!r}"
+            f"{item['input']!r:.80}"
             for item in error.errors()
         ]
         raise ArchiveError(

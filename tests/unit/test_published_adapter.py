@@ -1,4 +1,4 @@
-"""Published models behind the propagator: what it adds to their own stepper."""
+"""Published models behind the propagator, and what their files say."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 import torch
 from core_systems import small_spec
 from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
+from reference_published import Array, Reference
 
 from cgml import units
 from cgml.dynamics.guards import GuardError
@@ -18,10 +19,9 @@ from cgml.models.kinds import KINDS
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.published.archive import CheckpointError
+from cgml.published.checkpoint import CheckpointError
 from cgml.published.model import build_published_system
 from cgml.published.spec import PublishedSpec
-from cgml.published.stepper import PublishedStepper
 from cgml.spec import BaseSpec, Refinement
 
 UNIT = units.ANGSTROM
@@ -50,13 +50,9 @@ def chain(n_atoms: int = 12) -> Mapping:
     return Mapping.from_labels(graph, np.arange(n_atoms) // 3)
 
 
-def imported(
-    folder: Path, parameters: dict[str, Any], origin: Origin, **weights: float
-) -> LearnedModel:
-    """Import random weights; those named are filled with one number."""
+def imported(folder: Path, parameters: dict[str, Any], origin: Origin) -> LearnedModel:
+    """Import random weights."""
     content = random_weights(parameters)
-    for name, value in weights.items():
-        content[name.replace("__", ".")].fill_(value)
     source = write(
         folder / "source.ckpt",
         {"state_dict": content, "hyper_parameters": hyper_parameters(parameters)},
@@ -94,16 +90,21 @@ def test_a_kind_of_the_future_is_refused(melt, tmp_path, monkeypatch):
         load_model(tmp_path / "model.pt")
 
 
-def test_a_step_is_that_of_the_published_stepper(melt):
+def embedding(model: LearnedModel) -> Array:
+    system = build_published_system(mapping(), model.spec.parameters)
+    return model.module.embedding(system.atoms).numpy()
+
+
+def test_a_step_is_that_of_the_reference(melt):
     propagator = Propagator(melt, mapping(), box=BOX, seed=4)
     state = propagator.start(places(), displacements=moves(), step=7)
     after = propagator.step(state)
-    parameters = melt.spec.parameters
-    system = build_published_system(mapping(), parameters)
-    stepper = PublishedStepper(melt.module, parameters, [system])
-    draws = propagator._noise.draw(stepper.n_draws, state.step, [0]).draws
-    history = np.cumsum([places() - moves().sum(axis=0), *moves()[::-1]], axis=0)
-    expected = stepper.step(torch.tensor(history), [torch.tensor(BOX)], draws)
+    draws = propagator._noise.draw(7, state.step, [0]).draws
+    frames = np.cumsum([places() - moves().sum(axis=0), *moves()[::-1]], axis=0)
+    expected = UNIT * Reference(MELT, random_weights(MELT)).step(
+        *(frames / UNIT, embedding(melt), mapping().bead_masses),
+        *(mapping().bead_bonds, BOX / UNIT, draws.numpy()),
+    )
     np.testing.assert_allclose(after.positions, expected, atol=1e-5)
 
 
@@ -162,32 +163,34 @@ def test_mean_forces_are_the_authors_score(melt):
     """KT x output / smallest sigma, Angstrom to nm, at rest at these positions."""
     propagator = Propagator(melt, mapping(), box=BOX)
     found = propagator.mean_forces(places())
-    parameters = melt.spec.parameters
-    system = build_published_system(mapping(), parameters)
-    stepper = PublishedStepper(melt.module, parameters, [system])
-    here, boxes = torch.tensor(places()), [torch.tensor(BOX)]
-    with torch.inference_mode():
-        ahead = stepper.predict(here, torch.zeros(3, 6, 3).double(), boxes)
-        output = stepper.score_given(ahead, boxes)(here / UNIT)
-    slope = output.double().numpy() / 0.1 / UNIT  # sigma_end is 0.1 Angstrom
-    np.testing.assert_allclose(found, 8.314462618e-3 * 353.0 * slope, rtol=1e-6)
-    halved = propagator.mean_forces(places(), sigma=0.2 * UNIT)  # nm
+    reference, masses = Reference(MELT, random_weights(MELT)), mapping().bead_masses
+    rest = np.tile(places() / UNIT, (4, 1, 1))
+    edges = reference.edges(rest[0], mapping().bead_bonds, BOX / UNIT)
+    latent = reference.accelerate(rest, embedding(melt), masses, edges)[2]
+    output = reference.score(latent, masses, edges)
+    slope = output / 0.1 / UNIT  # sigma_end is 0.1 Angstrom
+    expected = 8.314462618e-3 * 353.0 * slope
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, atol=2e-5 * scale, rtol=0.0)
+    halved = propagator.mean_forces(places(), noise_scale=2.0)
     np.testing.assert_allclose(2.0 * halved, found, rtol=1e-6)
-    with pytest.raises(ValueError, match="sigma must be positive, got 0 nm"):
-        propagator.mean_forces(places(), sigma=0.0)
+    for scale in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="noise_scale must be positive, got"):
+            propagator.mean_forces(places(), noise_scale=scale)
 
 
-@pytest.mark.parametrize("sigma", [None, 0.1])
-def test_no_mean_forces_without_a_score_network(tmp_path, sigma):
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_no_mean_forces_without_a_score_network(tmp_path, scale):
     model = imported(tmp_path, CHAIN, CHAIN_ORIGIN)
     propagator = Propagator(model, chain())
     with pytest.raises(ValueError, match="score network is required for forces"):
-        propagator.mean_forces(places(4), sigma=sigma)
+        propagator.mean_forces(places(4), noise_scale=scale)
 
 
 @pytest.mark.parametrize("guard", ["raise", "redraw"])
 def test_positions_that_run_away_trip_the_guard(tmp_path, guard):
-    model = imported(tmp_path, MELT, MELT_ORIGIN, dynamics_gn___decode__2__bias=3.4e38)
+    model = imported(tmp_path, MELT, MELT_ORIGIN)
+    model.module.dynamics.network.decode.rest[1].bias.fill_(3.4e38)
     propagator = Propagator(model, mapping(), box=BOX, guard=guard)
     with pytest.raises(GuardError, match="guard 'finite' stopped replica 0 at step 1"):
         propagator.step(propagator.start(places()))
@@ -246,6 +249,6 @@ def test_origins_that_cannot_be(changes, text):
 
 def test_a_broken_checkpoint_writes_nothing(tmp_path):
     (tmp_path / "a.ckpt").write_bytes(b"no zip")
-    with pytest.raises(CheckpointError, match="truncated or not a checkpoint"):
+    with pytest.raises(CheckpointError, match="truncated or not an archive"):
         import_checkpoint(tmp_path / "a.ckpt", tmp_path / "a.pt", MELT_ORIGIN)
     assert not (tmp_path / "a.pt").exists()

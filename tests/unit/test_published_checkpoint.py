@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import random
 import sys
 import types
 import zipfile
@@ -14,9 +15,7 @@ import pytest
 import torch
 from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
 
-from cgml.published.archive import CheckpointError
-from cgml.published.model import build_model
-from cgml.published.spec import read_checkpoint
+from cgml.published.checkpoint import CheckpointError, build_model, read_checkpoint
 
 
 @pytest.fixture
@@ -231,7 +230,7 @@ def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path):
     shape = (torch.ones(2)._typed_storage(), 0, (4, 4), (4, 1), False, OrderedDict())
     content = contents()
     content["state_dict"]["more"] = Evil(torch._utils._rebuild_tensor_v2, *shape)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"shape \(4, 4\) in a storage of 2"):
         read_checkpoint(write(tmp_path / "a.ckpt", content))
 
 
@@ -243,7 +242,7 @@ def test_foreign_and_truncated_files_are_refused(tmp_path):
     rows = {
         "truncated or not": whole[: len(whole) // 2],
         "truncated": b"\x80\x02}q\x00.",
-        "one data.pkl": archive.getvalue(),
+        "one folder must|no data.pkl": archive.getvalue(),
     }
     for text, stream in rows.items():
         path = tmp_path / "broken.ckpt"
@@ -257,11 +256,12 @@ def test_foreign_and_truncated_files_are_refused(tmp_path):
 def test_a_file_that_holds_something_else_is_refused(tmp_path):
     rows = {
         "must hold a dictionary, got list": [1, 2],
-        "lacks state_dict and hyper_parameters": {"model": torch.ones(2)},
+        "no state_dict and hyper_parameters": {"model": torch.ones(2)},
         "hyper_parameters as a dictionary, got list": contents(hyper_parameters=[]),
         "must hold state_dict, got list": contents(state_dict=[]),
         r"state_dict\['a'\] must be a tensor, got int": contents(state_dict={"a": 1}),
-        "not finite in a": contents(state_dict={"a": torch.tensor([torch.nan])}),
+        "not finite in a,": contents(state_dict={"a": torch.tensor([torch.nan])}),
+        "in a, or above 1e": contents(state_dict={"a": torch.tensor([-1e30])}),
     }
     for text, content in rows.items():
         with pytest.raises(CheckpointError, match=text):
@@ -278,12 +278,61 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path):
         ({"name": "pnr", "score_gn_hparams": False}, "needs score_gn_hparams"),
         ({"dynamics_gn_hparams": {"latent_dim": 8}}, "dynamics_gn_hparams.units"),
         ({"min_std": torch.ones(1)}, "min_std must be plain.*got Tensor"),
+        ({"num_ptypes": 10**9}, "num_ptypes.*got 1000000000"),
+        ({"radius": "x" * 10**6}, "radius.*got 'x{79}$"),
+        ({"embedding_gn_hparams": 5, "seq_len": 0}, "seq_len.*; embedding_gn_hparams"),
     ],
 )
 def test_hyper_parameters_of_another_kind_are_refused(tmp_path, changes, text):
     content = contents(hyper_parameters=hyper_parameters(CHAIN) | changes)
     with pytest.raises(CheckpointError, match=text):
         read_checkpoint(write(tmp_path / "a.ckpt", content))
+
+
+@pytest.mark.parametrize("key", ["latent_dim", "units", "layers", "mp_steps"])
+def test_sizes_that_cannot_be_are_refused_before_they_are_built(tmp_path, key):
+    sizes = CHAIN["dynamics_gn_hparams"] | {key: 10**7}
+    content = contents(
+        hyper_parameters=hyper_parameters(CHAIN) | {"dynamics_gn_hparams": sizes}
+    )
+    with pytest.raises(CheckpointError, match=rf"{key}: .*got 10000000"):
+        read_checkpoint(write(tmp_path / "a.ckpt", content))
+    wide = CHAIN["dynamics_gn_hparams"] | {"latent_dim": 20_000, "units": 20_000}
+    content = contents(
+        hyper_parameters=hyper_parameters(CHAIN) | {"dynamics_gn_hparams": wide}
+    )
+    found = read_checkpoint(write(tmp_path / "a.ckpt", content))
+    with pytest.raises(CheckpointError, match=r"must have shape \(20000, "):
+        build_model(found, 1.0)  # 20 GB, were it built
+
+
+def test_a_great_many_values_in_few_words_are_refused(tmp_path):
+    """Lists of one list many times: four levels of a thousand are 10^12 values."""
+    value: Any = 1
+    for _ in range(4):
+        value = [value] * 1000
+    content = contents(hyper_parameters=hyper_parameters(CHAIN) | {"radius": value})
+    with pytest.raises(CheckpointError, match=r"radius.* more than 1000 values"):
+        read_checkpoint(write(tmp_path / "a.ckpt", content))
+
+
+def test_sixty_mutants_are_all_refused_in_one_line(tmp_path):
+    whole = write(tmp_path / "whole.ckpt", contents()).read_bytes()
+    draw, path = random.Random(3), tmp_path / "a.ckpt"
+    for number in range(60):
+        mutant = bytearray(whole)
+        at = draw.randrange(len(whole))
+        if number % 6 == 5:
+            del mutant[at : at + draw.randrange(1, 1000)]
+        elif number % 6 == 4:
+            mutant[at : at + 64] = draw.randbytes(64)
+        else:
+            mutant[at] ^= 1 << draw.randrange(8)
+        path.write_bytes(mutant)
+        with pytest.raises(CheckpointError) as caught:
+            read_checkpoint(path)
+        assert str(caught.value).startswith(str(path))
+        assert "\n" not in str(caught.value)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
