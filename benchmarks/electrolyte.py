@@ -47,10 +47,11 @@ from cgml.network.model import LearnedModel
 from cgml.spec import Execution
 from openmm_cgml.beads import bead_system, bead_topology
 from openmm_cgml.convert import graph_from_topology, periodic_box
-from openmm_cgml.electrolyte import ElectrolyteProtocol, electrolyte_simulation
 from openmm_cgml.integrator import LearnedCGIntegrator
-from openmm_cgml.reference import TIME_STEP
 from openmm_cgml.testsystems import ElectrolyteSystem, polymer_electrolyte
+from openmm_cgml.testsystems.chain_runs import TIME_STEP
+from openmm_cgml.testsystems.electrolyte_protocol import ElectrolyteProtocol
+from openmm_cgml.testsystems.electrolyte_runs import electrolyte_simulation
 
 MD_TIME, MODEL_STEPS = 5.0, 5  # of one round: ps, steps
 SEQUENCE = "EEEXX" * 4

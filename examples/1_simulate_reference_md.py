@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from openmm_cgml.reference import TIME_STEP, Protocol, simulate
 from openmm_cgml.testsystems import packed_chains, random_sequence
+from openmm_cgml.testsystems.chain_runs import TIME_STEP, Protocol, simulate
 
 
 def main(n_chains: int = 8, n_frames: int = 20, n_atoms: int = 50) -> None:

@@ -18,7 +18,8 @@ from cgml.spec import NetworkConfig
 from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit
 from cgml.training.preparation import Coarsening, prepare
-from openmm_cgml import reference, testsystems
+from openmm_cgml import testsystems
+from openmm_cgml.testsystems import chain_runs
 
 FOLDER = Path("copolymer")
 
@@ -27,12 +28,12 @@ def simulate(path: Path, n_chains: int, seed: int) -> Path:
     """Write short reference trajectories of chains of 30 atoms."""
     stream = np.random.default_rng(seed)
     sequences = [testsystems.random_sequence(30, "I", stream) for _ in range(n_chains)]
-    protocol = reference.Protocol(
+    protocol = chain_runs.Protocol(
         n_frames=40, interval=5.0, equilibration=20.0, seed=seed
     )
     path.parent.mkdir(exist_ok=True)
     chains = testsystems.packed_chains(sequences)
-    reference.simulate(chains, protocol).write(path)
+    chain_runs.simulate(chains, protocol).write(path)
     return path
 
 
@@ -51,7 +52,7 @@ def main(train: Path | None = None, validation: Path | None = None) -> None:
         output=FOLDER / "run",
         time_step=20.0,  # ps: one call of the model
         temperature=testsystems.TEMPERATURE,  # K
-        friction=reference.FRICTION,  # 1/ps: diffusion of the centre of mass
+        friction=testsystems.FRICTION,  # 1/ps: diffusion of the centre of mass
         data=DataConfig(
             train=[str(FOLDER / "train" / "*.h5md")],
             validation=[str(FOLDER / "validation" / "*.h5md")],

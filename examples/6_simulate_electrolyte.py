@@ -16,8 +16,9 @@ from rich.console import Console
 
 from cgml.formats.trajectory import read_reference
 from cgml.progress import progress
-from openmm_cgml.electrolyte import ElectrolyteProtocol, simulate_boxes
 from openmm_cgml.testsystems import electrolyte_sequence
+from openmm_cgml.testsystems.electrolyte_protocol import ElectrolyteProtocol
+from openmm_cgml.testsystems.electrolyte_runs import simulate_boxes
 
 
 def parse_options() -> argparse.Namespace:

@@ -19,8 +19,9 @@ from cgml.spec import NetworkConfig
 from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit
 from openmm_cgml import LearnedCGIntegrator
-from openmm_cgml.electrolyte import ElectrolyteProtocol, simulate_boxes
 from openmm_cgml.testsystems import TEMPERATURE, polymer_electrolyte
+from openmm_cgml.testsystems.electrolyte_protocol import ElectrolyteProtocol
+from openmm_cgml.testsystems.electrolyte_runs import simulate_boxes
 
 SEQUENCES = ["EEEEEXXXXXEEEEEXXXXX", "EEEEEEEEEEEEEEEEEEEE"]
 

@@ -6,6 +6,8 @@
 | electrolyte | ion-containing polymer melt in a periodic box |
 | peo | PEO with LiTFSI, united or all atoms, in a periodic box |
 
+Their reference dynamics are chain_runs, electrolyte_runs and peo_runs.
+
 The first two are in reduced Lennard-Jones units: sigma = 1 nm, epsilon = 1 kJ/mol,
 m = 1 Da, hence tau = 1 ps; kT = epsilon. The third is in those of the laboratory.
 """

@@ -11,6 +11,7 @@ from openmm import app, unit
 from openmm_systems import LEVELS, PLATFORMS, positions_of, simulate
 
 from cgml.formats import trajectory
+from cgml.formats.topology import from_mdtraj
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)
 
@@ -61,7 +62,7 @@ def test_mdtraj_reads_frames_and_times(run):
 def test_cgml_reads_times_from_the_dcd_header(run):
     folder, frames, topology = run
     mdtraj_topology = mdtraj.Topology.from_openmm(topology)
-    graph = trajectory.from_mdtraj(mdtraj_topology, dict.fromkeys("ABCD", 1.0))
+    graph = from_mdtraj(mdtraj_topology, dict.fromkeys("ABCD", 1.0))
     read = trajectory.read(folder / "a.dcd", graph)
     np.testing.assert_allclose(np.diff(read.times), 100.0, rtol=1e-6)
     np.testing.assert_allclose(read.positions, frames, atol=1e-5)

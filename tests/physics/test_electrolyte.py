@@ -8,14 +8,14 @@ from openmm import app, unit
 
 from cgml.formats.arrays import read_reference
 from cgml.formats.trajectory import read_topology
-from openmm_cgml import electrolyte as reference_md
 from openmm_cgml.convert import graph_from_topology
-from openmm_cgml.electrolyte import ElectrolyteProtocol
 from openmm_cgml.testsystems import (
     electrolyte,
     electrolyte_sequence,
     polymer_electrolyte,
 )
+from openmm_cgml.testsystems import electrolyte_runs as reference_md
+from openmm_cgml.testsystems.electrolyte_protocol import ElectrolyteProtocol
 
 DATA = Path(__file__).parents[1] / "data" / "electrolyte_energies.npz"
 SEQUENCE = "EEXXXEEXXX"

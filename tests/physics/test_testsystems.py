@@ -4,9 +4,9 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_cgml import reference as reference_md
 from openmm_cgml import testsystems
-from openmm_cgml.reference import Protocol
+from openmm_cgml.testsystems import chain_runs as reference_md
+from openmm_cgml.testsystems.chain_runs import Protocol
 
 DATA = Path(__file__).parents[1] / "data"
 PLATFORMS = [

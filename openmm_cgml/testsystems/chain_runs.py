@@ -1,4 +1,4 @@
-"""Reference dynamics of the test systems: Langevin MD of every atom, frames kept."""
+"""Reference dynamics of the chains: Langevin MD of every atom, frames kept."""
 
 import json
 import math
