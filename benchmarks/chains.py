@@ -67,7 +67,7 @@ def start_model(
         )
         for sequence in packed.sequences
     ]
-    mappings = [Mapping.from_partition(g, model.spec.atoms_per_bead) for g in graphs]
+    mappings = [Mapping.from_spec(g, model.spec) for g in graphs]
     atoms = np.split(np.asarray(positions), len(graphs))
     beads = [m.positions(x) for m, x in zip(mappings, atoms, strict=True)]
     propagator = Propagator(model, mappings, guard="record")

@@ -98,7 +98,7 @@ def start_model(
     state = simulation.context.getState(positions=True)
     atoms = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     graph = graph_from_topology(melt.topology, model.spec.particle_types)
-    mapping = Mapping.from_partition(graph, model.spec.atoms_per_bead)
+    mapping = Mapping.from_spec(graph, model.spec)
     beads = mapping.positions(np.asarray(atoms))
     return Box(mapping, beads, periodic_box(simulation.context))
 

@@ -28,7 +28,7 @@ def run(
         typer.Option(help="When a step leaves the range of the training data."),
     ] = "raise",
     file_format: Annotated[
-        Literal["dcd", "xtc", "h5md"], typer.Option("--format", help="Trajectories.")
+        str, typer.Option("--format", help="Trajectories: dcd, xtc or h5md.")
     ] = "dcd",
     device: options.Device = "cpu",
     precision: Annotated[

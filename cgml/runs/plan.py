@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
+from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
 from cgml.spec import FAST, Execution
 
@@ -30,12 +31,13 @@ class RunOptions:
         stride: model steps per stored frame; divides n_steps.
         n_part: frames per part: what a kill can cost.
         guard: what a guard does, "raise", "redraw" or "record".
-        file_format: of the trajectories, "dcd", "xtc" or "h5md".
+        file_format: of the trajectories: "dcd", "xtc", "h5md" (formats/table.py).
         device: of the networks, "cpu" or "cuda".
         execution: how the networks are evaluated.
 
     Raises:
-        ValueError: a count is below 1, or stride does not divide n_steps.
+        ValueError: a count is below 1, stride does not divide n_steps, or the format
+            is not written.
     """
 
     n_steps: int
@@ -44,7 +46,7 @@ class RunOptions:
     stride: int = 1
     n_part: int = 100
     guard: Literal["raise", "redraw", "record"] = "raise"
-    file_format: Literal["dcd", "xtc", "h5md"] = "dcd"
+    file_format: str = "dcd"
     device: str = "cpu"
     execution: Execution = FAST
 
@@ -64,6 +66,7 @@ class RunOptions:
                 f"the number of steps must be a multiple of the {self.stride} steps "
                 f"between frames, got {self.n_steps}"
             )
+        table.sink_opener(Path(f"run.{self.file_format}"))
 
     @property
     def n_frames(self) -> int:
