@@ -59,13 +59,15 @@ def read_reference(
     path = Path(path)
     arrays = _load(path)
     meta = _meta(arrays["meta"], path)
-    if recipe is None:
-        recipe = Recipe(meta["group"]) if meta["group"] > 1 else Recipe()
-    if meta["group"] not in {1, recipe.atoms_per_bead}:
+    group = meta["group"]
+    if recipe is not None and group not in {1, round(recipe.atoms_per_bead)}:
         raise ValueError(
             f"beads of {recipe.atoms_per_bead:g} atoms are required, {path} holds "
-            f"beads of {meta['group']}"
+            f"beads of {group}"
         )
+    recipe = recipe or Recipe()
+    if group > 1:  # the beads are there, cut with this number
+        recipe = replace(recipe, atoms_per_bead=group)
     if "kind" in arrays:
         return [_read_box(arrays, meta, recipe, path)]
     return _read_chains(arrays, meta, recipe, particle_types, path)

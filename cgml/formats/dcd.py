@@ -21,30 +21,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.format import Frames, LammpsOptions, join
+from cgml.formats.format import Frames, LammpsOptions
 from cgml.units import AKMA_TIME, ANGSTROM
 
-_ALL = 1 << 31  # more frames than any file has
 _HEADER = 84  # bytes of the first record
 _LARGEST_HEADER = 1 << 16  # bytes, with a long title
 _CHARMM = 24  # version number that readers of this family expect
 _CELL = [0, 2, 5, 4, 3, 1]  # places of a, b, c, alpha, beta, gamma
 
 
-def read(path: Path) -> Frames:
-    """Read a whole DCD file.
-
-    Args:
-        path: the file.
+def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
+    """Read a DCD file, n_frames at a time; one of no frames is one empty piece.
 
     Raises:
         ValueError: not a DCD file, a truncated one, or a kind that is not read.
     """
-    return join(pieces(path, _ALL, LammpsOptions()))
-
-
-def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
-    """Read a DCD file, n_frames at a time; one of no frames is one empty piece."""
     del options
     with path.open("rb") as stream:
         head = stream.read(_LARGEST_HEADER)

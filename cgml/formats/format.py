@@ -136,19 +136,6 @@ class Format:
         )
 
 
-def join(pieces: Iterable[Frames]) -> Frames:
-    """Put pieces of one file together, at least one."""
-    parts = list(pieces)
-    times = [part.times for part in parts if part.times is not None]
-    boxes = [part.boxes for part in parts if part.boxes is not None]
-    return Frames(
-        np.concatenate([part.positions for part in parts]),
-        np.concatenate(times) if times else None,
-        np.concatenate(boxes) if boxes else None,
-        parts[0].is_unwrapped,
-    )
-
-
 def real_boxes(boxes: NDArray[Any] | None) -> NDArray[np.float64] | None:
     """Return boxes unless there are none (absent, or all zero)."""
     if boxes is None or not boxes.any():

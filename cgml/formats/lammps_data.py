@@ -19,6 +19,7 @@ from mdtraj.core.element import Element
 from numpy.typing import NDArray
 
 from cgml.formats.format import BROKEN, Frames, LammpsOptions, open_text
+from cgml.molecules.box import from_edges
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.masses import names_of
 from cgml.units import ANGSTROM
@@ -264,18 +265,14 @@ def _box(content: _Content) -> NDArray[np.float64]:
         low, high = np.array(
             [content.header[f"{axis}lo {axis}hi"] for axis in "xyz"], dtype=np.float64
         ).T
-        tilt = np.array(content.header.get("xy xz yz", [0, 0, 0]), dtype=np.float64)
-        box = np.diag(high - low)
-        box[[1, 2, 2], [0, 0, 1]] = tilt
+        tilts = np.array(content.header.get("xy xz yz", [0, 0, 0]), dtype=np.float64)
+        return from_edges(high - low, tilts) * ANGSTROM
     except (KeyError, ValueError) as error:
         raise ValueError(
             "a box is required as lines xlo xhi, ylo yhi, zlo zhi (and xy xz yz) in "
             f"the header of {content.path}: {error}; general triclinic boxes "
             "(avec, bvec, cvec) are not read"
         ) from error
-    if not (np.isfinite(box).all() and (np.diag(box) > 0.0).all()):
-        raise ValueError(f"the box in {content.path} must have a volume, got {box} Å")
-    return box * ANGSTROM
 
 
 def _bonds(

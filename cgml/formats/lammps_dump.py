@@ -20,13 +20,12 @@ from cgml.formats.format import (
     TIME_UNITS,
     Frames,
     LammpsOptions,
-    join,
     open_text,
 )
+from cgml.molecules.box import from_edges
 from cgml.units import ANGSTROM
 
 _FLAGS = ("ix", "iy", "iz")
-_ALL = 1 << 62  # more frames than any file has
 _N_LINES = {"UNITS": 1, "TIME": 1, "TIMESTEP": 1, "NUMBER OF ATOMS": 1, "BOX BOUNDS": 3}
 
 
@@ -50,11 +49,6 @@ class _Header(NamedTuple):
     box: NDArray[np.float64]
     corner: NDArray[np.float64]
     is_periodic: bool
-
-
-def read_dump(path: Path, options: LammpsOptions) -> Frames:
-    """Read a whole text dump, see `pieces`."""
-    return join(pieces(path, _ALL, options))
 
 
 def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
@@ -231,15 +225,12 @@ def _header(items: dict[str, tuple[list[str], list[str]]]) -> _Header:
         )
     bounds = np.array([line.split() for line in lines], dtype=np.float64)
     low, high = bounds[:, 0].copy(), bounds[:, 1].copy()
-    box = np.zeros((3, 3))
+    tilts = np.zeros(3)
     if bounds.shape[1] == 3:
-        xy, xz, yz = bounds[:, 2]
+        xy, xz, yz = tilts = bounds[:, 2]
         low[:2] -= min(0.0, xy, xz, xy + xz), min(0.0, yz)
         high[:2] -= max(0.0, xy, xz, xy + xz), max(0.0, yz)
-        box[[1, 2, 2], [0, 0, 1]] = xy, xz, yz
-    box[np.diag_indices(3)] = high - low
-    if not (np.isfinite(box).all() and (np.diag(box) > 0.0).all()):
-        raise ValueError(f"the box must have a volume, got bounds {bounds.tolist()}")
+    box = from_edges(high - low, tilts)
     flags = [word == "pp" for word in words if word not in {"xy", "xz", "yz"}]
     if any(flags) and not all(flags):
         raise ValueError(

@@ -24,13 +24,13 @@ class TrajectoryWriter:
 
     Example:
         >>> import tempfile
-        >>> from cgml.formats import dcd
+        >>> from cgml.formats.h5md import read_beads
         >>> from cgml.molecules.graph import MolecularGraph
         >>> graph = MolecularGraph.create("AA", [1.0, 1.0], [[0, 1]])
-        >>> path = Path(tempfile.mkdtemp()) / "a.dcd"
+        >>> path = Path(tempfile.mkdtemp()) / "a.h5md"
         >>> with TrajectoryWriter(path, Mapping.from_labels(graph, [0, 1])) as writer:
         ...     writer.append(np.zeros((3, 2, 3)), np.array([0.0, 5.0, 10.0]))
-        >>> dcd.read(path).times.tolist()
+        >>> read_beads(path).times.tolist()
         [0.0, 5.0, 10.0]
     """
 

@@ -54,6 +54,26 @@ def check_box(box: ArrayLike, cutoff: float | None = None) -> Box:
     return vectors
 
 
+def from_edges(lengths: ArrayLike, tilts: ArrayLike = (0.0, 0.0, 0.0)) -> Box:
+    """Make a box of edges along the axes and tilts, as LAMMPS gives them.
+
+    Args:
+        lengths: along x, y and z, (3,), any unit.
+        tilts: xy, xz and yz, (3,).
+
+    Returns:
+        Row vectors, (3, 3), perhaps not reduced.
+
+    Raises:
+        ValueError: not finite, or without a volume.
+    """
+    box = np.diag(np.asarray(lengths, dtype=np.float64))
+    box[[1, 2, 2], [0, 0, 1]] = np.asarray(tilts, dtype=np.float64)
+    if not (np.isfinite(box).all() and (np.diag(box) > 0.0).all()):
+        raise ValueError(f"the box must have a volume, got {box.tolist()}")
+    return box
+
+
 def widths(box: Box) -> NDArray[np.float64]:
     """Return the distances between opposite faces of a box, (3,), nm."""
     return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(box), axis=0))

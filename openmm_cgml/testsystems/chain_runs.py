@@ -13,6 +13,7 @@ from openmm import app, unit
 
 from cgml import units
 from cgml.files import replacing
+from cgml.molecules.centres import squared_radius_of_gyration
 from openmm_cgml.testsystems import FRICTION, SPECIES, TEMPERATURE, ChainSystem
 
 TIME_STEP = 0.01  # ps
@@ -55,8 +56,7 @@ class ReferenceFrames:
     @property
     def squared_radius_of_gyration(self) -> NDArray[np.float64]:
         """Mean squared distance from the centre, (n_chains, n_frames), nm^2."""
-        squares = np.square(self.positions, dtype=np.float64).sum(axis=-1)
-        return np.asarray(squares.mean(axis=-1))
+        return squared_radius_of_gyration(self.positions)
 
     def write(self, path: Path | str) -> None:
         """Write a .npz file that `cgml prepare` and `cgml train` read.

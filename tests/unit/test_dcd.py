@@ -7,6 +7,7 @@ import numpy as np
 import openmm
 import pytest
 from openmm import app, unit
+from whole_files import whole
 
 from cgml.formats import dcd
 from cgml.molecules.box import reduce
@@ -32,7 +33,7 @@ def write(path: Path, times: np.ndarray, box: np.ndarray | None = None) -> np.nd
 def test_read_is_what_was_written(tmp_path: Path, box: np.ndarray | None) -> None:
     path = tmp_path / "a.dcd"
     frames = write(path, 5.0 * np.arange(7), box)
-    content = dcd.read(path)
+    content = whole(dcd.pieces, path)
     assert content.positions.dtype == np.float32
     np.testing.assert_allclose(content.positions, frames, rtol=2e-7)
     assert content.times is not None
@@ -49,15 +50,15 @@ def test_read_is_what_was_written(tmp_path: Path, box: np.ndarray | None) -> Non
 def test_any_clock(tmp_path: Path, first: float, step: float) -> None:
     times = first * step / 5.0 + step * np.arange(4)
     write(tmp_path / "a.dcd", times)
-    content = dcd.read(tmp_path / "a.dcd")
+    content = whole(dcd.pieces, tmp_path / "a.dcd")
     np.testing.assert_allclose(content.times, times, rtol=1e-9, atol=1e-9 * step)
 
 
 def test_one_frame_or_none(tmp_path: Path) -> None:
     write(tmp_path / "a.dcd", np.array([20.0]))
-    assert dcd.read(tmp_path / "a.dcd").times == pytest.approx([20.0])
+    assert whole(dcd.pieces, tmp_path / "a.dcd").times == pytest.approx([20.0])
     write(tmp_path / "a.dcd", np.zeros(0))
-    assert dcd.read(tmp_path / "a.dcd").positions.shape == (0, 5, 3)
+    assert whole(dcd.pieces, tmp_path / "a.dcd").positions.shape == (0, 5, 3)
 
 
 @pytest.mark.parametrize("box", [None, BRICK, SKEW])
@@ -85,7 +86,7 @@ def test_files_of_mdtraj_are_read_but_tell_no_time(
         cell = [np.tile(part, (7, 1)) for part in np.split(np.array(numbers), 2)]
     with mdtraj.formats.DCDTrajectoryFile(str(path), "w") as file:
         file.write((10 * frames).astype(np.float32), *[x.astype("f4") for x in cell])
-    content = dcd.read(path)
+    content = whole(dcd.pieces, path)
     assert content.times is None
     np.testing.assert_allclose(content.positions, frames, rtol=2e-7)
     if box is not None:
@@ -106,7 +107,7 @@ def test_files_of_openmm(tmp_path: Path, box: np.ndarray | None) -> None:
         file = app.DCDFile(stream, topology, 0.005 * unit.picosecond, 500, 250)
         for frame in frames:
             file.writeModel([openmm.Vec3(*x) for x in frame] * unit.nanometer)
-    content = dcd.read(path)
+    content = whole(dcd.pieces, path)
     np.testing.assert_allclose(content.positions, frames, rtol=2e-7)
     assert content.times == pytest.approx(2.5 + 1.25 * np.arange(7), rel=1e-12)
     if box is not None:
@@ -122,7 +123,7 @@ def test_big_endian_and_angles_in_degrees(tmp_path: Path) -> None:
     cell = struct.pack(">i6di", 48, 20.0, 90.0, 30.0, 90.0, 60.0, 40.0, 48)
     axes = b"".join(struct.pack(">i2fi", 8, 10.0 * k, 5.0, 8) for k in range(3))
     path.write_bytes(head + 2 * (cell + axes))
-    content = dcd.read(path)
+    content = whole(dcd.pieces, path)
     assert content.positions[1].tolist() == pytest.approx(
         np.array([[0, 1, 2], [0.5, 0.5, 0.5]])
     )
@@ -138,7 +139,7 @@ def test_x_plor_keeps_the_time_in_double_precision(tmp_path: Path) -> None:
     head = struct.pack("<i4s9id9ii", 84, b"CORD", *words, 0.25, *[0] * 9, 84)
     head += struct.pack("<ii80si", 84, 1, b"title", 84) + struct.pack("<3i", 4, 1, 4)
     path.write_bytes(head + struct.pack("<ifi", 4, 1.0, 4) * 3)
-    content = dcd.read(path)
+    content = whole(dcd.pieces, path)
     assert content.times == pytest.approx([25 * 0.04888821])
     assert content.boxes is None
 
@@ -187,7 +188,7 @@ def test_damaged_files(tmp_path: Path, damage: Any, match: str) -> None:
     write(path, np.arange(7.0))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=match):
-        dcd.read(path)
+        whole(dcd.pieces, path)
 
 
 def test_same_frames_give_the_same_bytes(tmp_path: Path) -> None:

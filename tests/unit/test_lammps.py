@@ -23,10 +23,11 @@ from lammps_files import (
     wrapped,
     write,
 )
+from whole_files import whole
 
+from cgml.formats import lammps_dump
 from cgml.formats.format import LammpsOptions
 from cgml.formats.lammps_data import molecular_graph, read_data
-from cgml.formats.lammps_dump import read_dump
 from cgml.formats.trajectory import read, read_topology
 from cgml.molecules.box import reduce
 
@@ -228,7 +229,7 @@ def test_molecules_without_bonds_are_explained(tmp_path: Path) -> None:
         ("\nBonds", "\nOther", "promises 6 bonds, and it has no section Bonds"),
         ("\nMasses", "\nOther", "a section Masses is required, .* has Pair Coeffs, "),
         ("xlo xhi", "xlo", "a box is required as lines xlo xhi"),
-        ("27 xlo", "-27 xlo", "the box in .* must have a volume"),
+        ("27 xlo", "-27 xlo", "the header of .*: the box must have a volume"),
         ("Atoms # full", "Atoms # sphere", "styles full, .* are read, .* has 'sphere'"),
         ("Atoms # full", "Atoms # atomic", "atomic has 5 columns, or 8 with .* has 10"),
         ("Atoms # full", "Atoms # charge", "charge has 6 columns, or 9"),
@@ -271,10 +272,10 @@ def test_cut_gzip(tmp_path: Path) -> None:
         path = write(tmp_path / name, text)
         path.write_bytes(path.read_bytes()[:-40])
         with pytest.raises(ValueError, match=r"is cut short.*copy it again"):
-            read_data(path) if "data" in name else read_dump(path, STEP)
+            read_data(path) if "data" in name else whole(lammps_dump.pieces, path, STEP)
         path.write_text(text)
         with pytest.raises(ValueError, match=r"is cut short.*Not a gzipped file"):
-            read_data(path) if "data" in name else read_dump(path, STEP)
+            read_data(path) if "data" in name else whole(lammps_dump.pieces, path, STEP)
 
 
 # Dumps
@@ -298,7 +299,7 @@ def test_dump(
     tmp_path: Path, columns: str, box: str, is_sorted: bool, suffix: str
 ) -> None:
     text = dump_text(columns, BOXES[box], is_sorted=is_sorted)
-    dump = read_dump(write(tmp_path / f"a{suffix}", text), STEP)
+    dump = whole(lammps_dump.pieces, write(tmp_path / f"a{suffix}", text), STEP)
     expected = paths()
     assert dump.is_unwrapped == (columns in UNWRAPPED)
     if columns in WRAPPED:
@@ -316,7 +317,7 @@ def test_dump(
 @pytest.mark.parametrize("box", BOXES)
 def test_mdanalysis_reads_the_same_dump(tmp_path: Path, columns: str, box: str) -> None:
     path = write(tmp_path / "a.dump", dump_text(columns, BOXES[box], is_sorted=False))
-    dump = read_dump(path, STEP)
+    dump = whole(lammps_dump.pieces, path, STEP)
     assert dump.boxes is not None
     with MDAnalysis.coordinates.LAMMPS.DumpReader(str(path)) as reader:
         for frame, positions in zip(reader, dump.positions, strict=True):
@@ -381,7 +382,7 @@ def test_data_file_is_a_frame_too(tmp_path: Path) -> None:
 def test_open_boundaries(tmp_path: Path) -> None:
     text = dump_text("id xu yu zu").replace("pp pp pp", "ss ss ss")
     text = text.replace("27.0", "28.5", 1)  # shrink-wrapped: any size
-    found = read_dump(write(tmp_path / "a.dump", text), STEP)
+    found = whole(lammps_dump.pieces, write(tmp_path / "a.dump", text), STEP)
     assert found.boxes is None
     np.testing.assert_allclose(10.0 * found.positions, paths(), atol=1e-5)
 
@@ -426,20 +427,22 @@ def test_times_by_the_md_step(
     tmp_path: Path, options: LammpsOptions, spacing: float
 ) -> None:
     path = write(tmp_path / "a.dump", dump_text())
-    times = read_dump(path, options).times
+    times = whole(lammps_dump.pieces, path, options).times
     np.testing.assert_allclose(times, spacing * np.arange(5))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("units", "spacing"), [("real", 0.0025), ("metal", 2.5)])
 def test_times_in_the_file(tmp_path: Path, units: Any, spacing: float) -> None:
     path = write(tmp_path / "a.dump", with_items(dump_text(), units))
-    times = read_dump(path, LammpsOptions(units=units, md_step=7.0)).times
+    times = whole(
+        lammps_dump.pieces, path, LammpsOptions(units=units, md_step=7.0)
+    ).times
     np.testing.assert_allclose(times, spacing * np.arange(5))  # type: ignore[arg-type]
 
 
 def test_uneven_steps_keep_their_times(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dump", dump_text(steps=(100, 200, 1000)))
-    assert read_dump(path, STEP).times == pytest.approx([0.2, 0.4, 2.0])
+    assert whole(lammps_dump.pieces, path, STEP).times == pytest.approx([0.2, 0.4, 2.0])
 
 
 def test_no_times(tmp_path: Path) -> None:
@@ -498,7 +501,7 @@ def test_wrong_dump(tmp_path: Path, old: str, new: str, match: str) -> None:
     assert old in text
     path = write(tmp_path / "a.dump", text.replace(old, new))
     with pytest.raises(ValueError, match=match):
-        read_dump(path, STEP)
+        whole(lammps_dump.pieces, path, STEP)
 
 
 def test_positions_that_are_not_finite(tmp_path: Path) -> None:
@@ -512,7 +515,7 @@ def test_positions_that_are_not_finite(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"must be finite, atom 7 at step 10 of .* nan"
     ):
-        read_dump(path, STEP)
+        whole(lammps_dump.pieces, path, STEP)
 
 
 def test_atoms_or_columns_that_change(tmp_path: Path) -> None:
@@ -521,22 +524,22 @@ def test_atoms_or_columns_that_change(tmp_path: Path) -> None:
     other = frame_text(second, 9, BRICK, "id x y z").replace("\n21 ", "\n22 ")
     path = write(tmp_path / "a.dump", start + other)
     with pytest.raises(ValueError, match="the same atoms are required in all frames"):
-        read_dump(path, STEP)
+        whole(lammps_dump.pieces, path, STEP)
     write(path, start + frame_text(second, 9, BRICK, "id xu yu zu"))
     with pytest.raises(ValueError, match=r"columns, times or boundaries of .* step 9"):
-        read_dump(path, STEP)
+        whole(lammps_dump.pieces, path, STEP)
 
 
 @pytest.mark.parametrize("n", [1, 2, 40, 200, 400, 470, 560, 590])
 def test_cut_dump(tmp_path: Path, n: int) -> None:
     path = write(tmp_path / "a.dump", cut(dump_text(), n))
     with pytest.raises(ValueError, match=r"is cut short behind \d whole frames"):
-        read_dump(path, STEP)
+        whole(lammps_dump.pieces, path, STEP)
 
 
 def test_an_empty_dump(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no frames"):
-        read_dump(write(tmp_path / "a.dump", "\n"), STEP)
+        whole(lammps_dump.pieces, write(tmp_path / "a.dump", "\n"), STEP)
 
 
 def test_atom_count_differs(tmp_path: Path) -> None:
