@@ -50,19 +50,20 @@ def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> Rouse
     Args:
         trajectories: training molecules.
         time_step: of the model, ps.
+
+    Raises:
+        ValueError: No two beads are bonded.
     """
     rows = []
     for trajectory in trajectories:
         stride = stride_of(trajectory, time_step)
-        mapping = trajectory.mapping
+        beads = trajectory.mapping.bead_graph
         positions = centred(trajectory)
-        for index in range(int(mapping.molecule_index.max()) + 1):
-            member = np.flatnonzero(mapping.molecule_index == index)
-            local = np.full(mapping.n_beads, -1)
-            local[member] = np.arange(len(member))
-            bonds = local[mapping.bead_bonds]
-            masses = mapping.bead_masses[member]
-            values, vectors = laplacian_modes(masses, bonds[(bonds >= 0).all(axis=1)])
+        for member, bonds in zip(beads.molecules, beads.molecule_bonds, strict=True):
+            if len(member) == 1:  # it has no internal modes
+                continue
+            masses = beads.masses[member]
+            values, vectors = laplacian_modes(masses, bonds)
             weights = np.sqrt(masses / masses.mean())
             modes = np.einsum(
                 "bk,fbd->fkd", vectors * weights[:, None], positions[:, member]
@@ -73,6 +74,8 @@ def fit_prior(trajectories: Sequence[BeadTrajectory], time_step: float) -> Rouse
                 for a, b in ((now, now), (now, later), (later, later))
             ]
             rows.append(np.stack((values[1:], *moments)))
+    if not rows:
+        raise ValueError("training frames without any bonded beads, bonds are required")
     eigenvalues, before, both, after = np.concatenate(rows, axis=1)
 
     def cost(logs: NDArray[np.float64]) -> float:
@@ -174,7 +177,10 @@ def _neighbourhood(
     n, box = mapping.n_beads, trajectory.box
     bonds = torch.from_numpy(mapping.bead_bonds @ np.array([n, 1]))  # keys, i < j
     cells = None if box is None else [torch.tensor(box)]
-    first, second = torch.from_numpy(_molecule_pairs(mapping))
+    none = np.zeros((2, 0), np.int64)
+    first, second = torch.from_numpy(
+        _molecule_pairs(mapping) if cutoff is None else none
+    )
     shift = torch.zeros(1, 3)
     closest, n_pairs = math.inf, []
     for frame in near_origin(trajectory)[::stride]:
@@ -191,6 +197,6 @@ def _neighbourhood(
 
 def _molecule_pairs(mapping: Mapping) -> NDArray[np.int64]:
     """Pairs of beads of one molecule, (2, n_pairs), i < j."""
-    first, second = np.triu_indices(mapping.n_beads, k=1)
-    same = mapping.molecule_index[first] == mapping.molecule_index[second]
-    return np.stack((first[same], second[same]))
+    molecules = mapping.bead_graph.molecules
+    pairs = [beads[np.array(np.triu_indices(len(beads), k=1))] for beads in molecules]
+    return np.concatenate(pairs, axis=1)
