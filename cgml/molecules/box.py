@@ -5,7 +5,6 @@ at most half a vector off to the side.
 """
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -169,25 +168,3 @@ def images(displacements: ArrayLike, box: Box) -> NDArray[np.float64]:
     vectors = np.asarray(displacements, dtype=np.float64)
     shift = minimum_image(vectors, box) - vectors
     return np.asarray(np.round(shift @ np.linalg.inv(box)))
-
-
-def unwrap(frames: NDArray[Any], box: Box | None) -> NDArray[np.float64]:
-    """Undo jumps across the boundary from frame to frame.
-
-    Whole box vectors are added, so nothing drifts. True moves between stored
-    frames must be shorter than half the box.
-
-    Args:
-        frames: (n_frames, n, 3), nm.
-        box: (3, 3), nm; None leaves them as they are.
-
-    Returns:
-        (n_frames, n, 3), nm; the first frame is unchanged.
-    """
-    path = np.asarray(frames, dtype=np.float64)
-    if box is None or len(path) < 2:
-        return path.copy()
-    moves = np.diff(path, axis=0)
-    jumps = np.zeros_like(path)
-    jumps[1:] = np.cumsum(images(moves, box), axis=0)
-    return np.asarray(path + jumps @ box)

@@ -110,30 +110,9 @@ def whole_beads(
     return mapping.positions(whole_paths(positions, mapping.graph, box))
 
 
-def make_whole(
-    frames: NDArray[Any], bonds: NDArray[np.int64], box: Box | None
-) -> NDArray[np.float64]:
-    """Put the pieces of molecules cut by the boundary together along their bonds.
-
-    Args:
-        frames: (..., n, 3), nm.
-        bonds: particle indices, (n_bonds, 2).
-        box: (3, 3), nm; None leaves them as they are.
-
-    Returns:
-        (..., n, 3), nm; the lowest particle of each molecule is unchanged.
-    """
-    levels = [] if box is None else breadth_first_levels(frames.shape[-2], bonds)
-    return _together(frames, levels, box)
-
-
-def _together(
-    frames: NDArray[Any], levels: _Levels, box: Box | None
-) -> NDArray[np.float64]:
+def _together(frames: NDArray[Any], levels: _Levels, box: Box) -> NDArray[np.float64]:
     """Follow the bonds outwards, (..., n, 3) nm, and move each end to its nearest."""
     whole = np.array(frames, dtype=np.float64)
-    if box is None:
-        return whole
     for child, parent in levels:
         bond = whole[..., child, :] - whole[..., parent, :]
         whole[..., child, :] += images(bond, box) @ box

@@ -12,7 +12,7 @@ from cgml.molecules.frames import (
 )
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.whole import Unwrapper, make_whole, whole_paths
+from cgml.molecules.whole import Unwrapper, whole_paths
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 
@@ -70,8 +70,6 @@ def test_whole_paths_undo_the_boundaries() -> None:
 def test_open_boundaries_change_nothing() -> None:
     positions = walk(two_molecules(), 3).astype(np.float32)
     assert whole_paths(positions, two_molecules(), None) is positions
-    bonds = two_molecules().bonds
-    assert (make_whole(positions, bonds, None) == positions).all()
 
 
 def trajectory(**changes: Any) -> Trajectory:
