@@ -43,7 +43,7 @@ class Source:
         device: torch.device,
     ) -> None:
         generator(seed, 0, 0)  # refuses a seed out of range
-        self._seed, self._device = seed, device
+        self.seed, self._device = seed, device
         self._replicas = list(zip(replica_ids, sizes, n_molecules, strict=True))
 
     def draw(self, n_draws: int, steps: torch.Tensor, attempts: Sequence[int]) -> Noise:
@@ -58,7 +58,7 @@ class Source:
         for (replica, n_beads, n_molecules), step, attempt in zip(
             self._replicas, steps.tolist(), attempts, strict=True
         ):
-            stream = generator(self._seed, replica, step, attempt)
+            stream = generator(self.seed, replica, step, attempt)
             draws.append(torch.randn((n_draws, n_beads, 3), generator=stream))
             kicks.append(
                 torch.randn((n_molecules, 3), generator=stream, dtype=torch.float64)

@@ -74,7 +74,6 @@ class Propagator:
             raise ValueError(
                 f"guard must be 'raise', 'redraw' or 'record', got {guard!r}"
             )
-        self.seed = seed
         self.replica_ids = list(
             range(len(self.mappings)) if replica_ids is None else replica_ids
         )
@@ -95,6 +94,15 @@ class Propagator:
         self.slices = systems.slices
         self.n_beads = self.slices[-1].stop
         self._guards = Guards(self.spec.limits, systems.replica, self.replica_ids)
+
+    @property
+    def seed(self) -> int:
+        """Seed of all noise; a restart may set that of its file."""
+        return self._noise.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._noise.seed = seed
 
     @property
     def guard_counts(self) -> dict[str, int]:

@@ -5,6 +5,10 @@ import pytest
 import torch
 
 from cgml.dynamics.noise import generator
+from cgml.dynamics.propagator import Propagator
+from cgml.models.file import load_model
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 
 N = 20_000
 ARGUMENTS = (3, 1, 4, 1)
@@ -70,3 +74,18 @@ def test_first_numbers_of_many_streams_are_normal():
     assert abs(values.var() - 1.0) < 4.0 * (2.0 / 2000) ** 0.5
     lagged = (values[1:] * values[:-1]).mean()
     assert abs(lagged) < 4.0 / 1999**0.5
+
+
+def test_a_propagator_takes_another_seed(tiny_model):
+    """As an engine sets that of a checkpoint: the noise follows."""
+    mapping = Mapping.from_partition(
+        MolecularGraph.create("AB" * 5, np.ones(10), [[i, i + 1] for i in range(9)]), 5
+    )
+    ends = []
+    for first, later in ((1, 1), (2, 1), (2, 2)):
+        propagator = Propagator(load_model(tiny_model), mapping, seed=first)
+        propagator.seed = later
+        state = propagator.start(np.array([[0.0, 0, 0], [1, 0, 0]]))
+        ends.append(propagator.step(state).positions)
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[1], ends[2])
