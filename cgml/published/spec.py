@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cgml.spec import BaseSpec, Count, Positive, Rounds, Width
+from cgml.spec import BaseSpec, Count, Positive, Width
 
-Hidden = Annotated[int, Field(ge=0, le=16)]
+Hidden = Annotated[int, Field(ge=0, le=8)]
 """Hidden layers of a perceptron."""
 
 
@@ -29,7 +29,7 @@ class NetworkSizes(BaseModel):
     latent_dim: Width
     units: Width
     layers: Hidden
-    mp_steps: Rounds
+    mp_steps: Annotated[int, Field(ge=0, le=64)]
 
 
 class HeadSizes(BaseModel):

@@ -18,8 +18,10 @@ import pytest
 import torch
 from conftest import tiny_spec
 from core_systems import idle_model
+from graphwm_files import MELT
 
 from cgml.models.file import SPEC_FILE, load_model, save_model, script
+from cgml.spec import BaseSpec
 
 ROOT = Path(__file__).parents[2]
 N_FLIPS, N_CUTS, N_SIZES, N_SWAPS, N_LOST = 60, 20, 20, 10, 15
@@ -194,6 +196,11 @@ def specs(text: str) -> Iterator[bytes]:
     changed += [section("refinement", n_levels=10**12)]
     changed += [good | {"n_history": 10**9}, good | {"cutoff": -1}]
     changed += [good | {"kind": "graphwm"}]
+    published = {name: good[name] for name in BaseSpec.model_fields if name in good}
+    published |= {"kind": "graphwm", "n_embedding": 6, "length_unit": 0.1}
+    for size in ({}, {"mp_steps": 64, "layers": 8}, {"mp_steps": 10**6}, {"units": -1}):
+        networks = {key: MELT[key] | size for key in MELT if key.endswith("gn_hparams")}
+        changed += [published | {"parameters": MELT | networks}]
     changed += [good | {"particle_types": dict.fromkeys(map(str, range(50_000)), 1)}]
     yield from (json.dumps(item).encode() for item in changed)
     yield json.dumps(section("statistics", length_scale=np.nan)).encode()
