@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from cgml.models.program import OwnProgram, PublishedProgram
+from cgml.models.own_program import OwnProgram
+from cgml.models.published_program import PublishedProgram
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel, Model
 from cgml.network.stepper import LearnedStepper, Stepper

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_spec
-from core_systems import idle_model
+from core_systems import idle_model, small_spec
 from graphwm_files import MELT
 
 from cgml.models.file import SPEC_FILE, load_model, save_model, script
@@ -26,7 +25,9 @@ from cgml.spec import BaseSpec
 ROOT = Path(__file__).parents[2]
 N_FLIPS, N_CUTS, N_SIZES, N_SWAPS, N_LOST = 60, 20, 20, 10, 15
 SECONDS, MEMORY = 10, 1 << 30  # that reading a file may take, bytes
-PROGRAM = "__torch__.cgml.models.program\nOwnProgram\n"
+PROGRAM = "__torch__.cgml.models.own_program\nOwnProgram\n"
+
+SPEC = small_spec(network={"n_embedding": 4, "n_node": 8, "n_edge": 8})
 
 READ = """
 import json, resource, signal, sys, time
@@ -51,7 +52,7 @@ for path in paths[1:]:
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("good") / "good.pt"
-    save_model(path, tiny_spec(), idle_model(tiny_spec()))
+    save_model(path, SPEC, idle_model(SPEC))
     return path
 
 
@@ -252,9 +253,8 @@ def archives(content: bytes, entries: dict[str, bytes]) -> Iterator[bytes]:
 
 def other_networks() -> Iterator[bytes]:
     """Yield whole files whose weights are not those of their spec."""
-    spec = tiny_spec()
+    spec, sizes = SPEC, SPEC.network
     extra = {SPEC_FILE: spec.model_dump_json()}
-    sizes = spec.network
     for change in ({"n_node": 9}, {"n_vectors": 4}, {"n_refiner_layers": 2}):
         other = spec.model_copy(update={"network": sizes.model_copy(update=change)})
         yield saved(script(other, idle_model(other)), extra)
@@ -313,7 +313,7 @@ PROGRAMS = (Writes, Maps, Loops, Allocates)
 
 def programs(trace: Path) -> Iterator[bytes]:
     """Yield files that do something when torch loads them."""
-    extra = {SPEC_FILE: tiny_spec().model_dump_json()}
+    extra = {SPEC_FILE: SPEC.model_dump_json()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         for program in PROGRAMS:

@@ -20,7 +20,8 @@ from workflow_tools import ROOT
 from cgml.dynamics.propagator import Propagator
 from cgml.models.conversion import Origin, import_checkpoint
 from cgml.models.file import bundled_models, load_model, save_model
-from cgml.models.program import OwnProgram, PublishedProgram
+from cgml.models.own_program import OwnProgram
+from cgml.models.published_program import PublishedProgram
 from cgml.molecules.graph import MolecularGraph, bond_type_index, type_index
 from cgml.molecules.mapping import Mapping
 

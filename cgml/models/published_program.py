@@ -1,0 +1,125 @@
+"""The program in the file of a published model; see program.py."""
+
+import math
+
+import torch
+
+from cgml.models.program import Program
+from cgml.network.inputs import Atoms
+from cgml.published.blocks import PublishedEdges
+from cgml.published.model import PublishedModel
+from cgml.published.spec import PublishedSpec
+from cgml.published.stepper import noise_levels
+
+
+class PublishedProgram(Program):
+    """Program of a published model.
+
+    Args:
+        spec: of the model.
+        model: its networks.
+    """
+
+    length_unit: torch.Tensor
+    levels: list[float]
+
+    def __init__(self, spec: PublishedSpec, model: PublishedModel) -> None:
+        parameters = spec.parameters
+        levels = noise_levels(parameters)
+        super().__init__(spec, 1 + len(levels))
+        self.register_buffer("length_unit", model.length_unit)
+        self.embedding, self.dynamics = model.embedding, model.dynamics
+        self.score, self.property_head = model.score, model.property_head
+        self.first_row = int(parameters.use_atom_mass)
+        self.type_masses = list(spec.particle_types.values())
+        self.levels, self.step_size = levels, parameters.step_size or 0.0
+
+    @torch.jit.export
+    def embed(
+        self,
+        types: torch.Tensor,
+        masses: torch.Tensor,
+        bonds: torch.Tensor,
+        bond_types: torch.Tensor,
+        beads: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Prepare a system, once; see docs/model-file.md."""
+        found = self.bead_system(masses.to(torch.float64), bonds, beads)
+        own = torch.tensor(self.type_masses, dtype=torch.float64)[types]
+        n_beads = found["masses"].size(0)
+        inputs = torch.zeros(n_beads, dtype=torch.float64).index_add(0, beads, own)
+        found["inputs"] = inputs.float().unsqueeze(1)
+        atoms = Atoms(
+            types=types + self.first_row,
+            masses=own.float().unsqueeze(1),
+            depths=torch.zeros(types.size(0), 0),
+            sender=torch.cat((bonds[:, 0], bonds[:, 1])),
+            receiver=torch.cat((bonds[:, 1], bonds[:, 0])),
+            bond_types=bond_types.repeat(2),
+            beads=beads,
+            bead_sizes=torch.bincount(beads).float().unsqueeze(1),
+        )
+        found["embedding"] = self.embedding(atoms)
+        return found
+
+    @torch.jit.export
+    def step(
+        self,
+        system: dict[str, torch.Tensor],
+        positions: torch.Tensor,
+        displacements: torch.Tensor,
+        n_known: int,
+        sender: torch.Tensor,
+        receiver: torch.Tensor,
+        shift: torch.Tensor,
+        noise: torch.Tensor,
+        kicks: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Move the beads by one step; see docs/model-file.md."""
+        unit, masses = self.length_unit, system["inputs"]
+        ages = torch.arange(self.n_history).view(-1, 1, 1)
+        moves = torch.where(ages < n_known, displacements, 0.0) / unit
+        pairs = (sender, receiver, shift / unit)
+        start = positions / unit
+        edges = self.edges(system["bonds"], start, pairs)
+        ahead = self.dynamics(edges, moves.flip(0).float(), system["embedding"], masses)
+        kick = ahead.mean + ahead.deviation * noise[0]
+        candidate = start + moves[0] + kick.double()
+        if self.score is not None:
+            for index, sigma in enumerate(self.levels):
+                if bool(torch.isfinite(candidate).all()):
+                    edges = self.edges(system["bonds"], candidate, pairs)
+                    slope = self.score(edges, ahead.nodes, masses) / sigma
+                    kick = math.sqrt(2.0 * self.step_size) * noise[1 + index]
+                    candidate = candidate + (self.step_size * slope + kick).double()
+        moved = (candidate - start) * unit
+        return self.advance(system, positions, displacements, moved, kicks)
+
+    def edges(
+        self,
+        bonds: torch.Tensor,
+        positions: torch.Tensor,
+        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    ) -> PublishedEdges:
+        """Pairs within the cutoff, bonds, and each bead with itself.
+
+        Args:
+            bonds: (n, 2) beads.
+            positions: (n_beads, 3) float64, in the unit of the model.
+            pairs: sender, receiver and shift, the latter in that unit.
+        """
+        n = positions.size(0)
+        loops = torch.arange(n)
+        sender, receiver = torch.cat((pairs[0], loops)), torch.cat((pairs[1], loops))
+        shift = torch.cat((pairs[2], torch.zeros_like(positions)))
+        vectors = (positions[sender] - positions[receiver] - shift).float()
+        keys = receiver * n + sender
+        both = torch.cat((bonds[:, 0] * n + bonds[:, 1], bonds[:, 1] * n + bonds[:, 0]))
+        is_bond = torch.isin(keys, both)
+        is_near = vectors.square().sum(dim=1).sqrt() <= self.dynamics.cutoff
+        kept = (is_near | is_bond).nonzero().flatten()
+        kept = kept[torch.argsort(keys[kept])]
+        kinds = is_bond if self.is_periodic else is_bond & is_near
+        return PublishedEdges(
+            sender[kept], receiver[kept], vectors[kept], kinds[kept].long()
+        )
