@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -272,7 +273,7 @@ def documented(language: str) -> str:
 def output(*command: object) -> str:
     done = subprocess.run(
         [str(item) for item in command],
-        env={"OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
