@@ -3,7 +3,7 @@
     python benchmarks/published.py FOLDER [--rounds 7] [--skip-steps]
 
 FOLDER holds a polymer electrolyte as LAMMPS files (*.lmp.gz and *.lammpstrj.gz). The
-network has the full published size and random weights. All ways take turns on one
+network has the full published size and random weights. All rows take turns on one
 thread; times are medians of CPU time. The published code was timed on a machine where
 a 2048 x 2048 float32 product ran at PUBLISHED_RATE; its times are scaled by the rate
 of this machine.
@@ -22,19 +22,14 @@ import numpy as np
 import torch
 from timing import cpu_time, in_turns, matrix_product, peak_memory
 
-import cgml.published.fast
 from cgml import units
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.memory import keep_freed_memory
+from cgml.models.conversion import Origin, describe
 from cgml.network.model import LearnedModel, Model
-from cgml.published.fast import evaluator
-from cgml.published.model import (
-    PublishedModel,
-    bond_types,
-    build_published_system,
-    particle_types,
-)
+from cgml.published.blocks import fit_to_machine
+from cgml.published.model import PublishedModel, build_published_system
 from cgml.published.neighbours import NeighbourList
 from cgml.published.spec import HyperParameters, NetworkSizes, PublishedSpec
 from cgml.published.stepper import SKIN, noise_levels
@@ -52,7 +47,7 @@ from cgml.training.preparation import Coarsening, read_systems
 PUBLISHED_GRAPH, PUBLISHED_NETWORK = 1.37, 0.22  # s of one evaluation, one thread
 PUBLISHED_STEP = 318.0  # s
 PUBLISHED_RATE = 158.0  # GFLOP/s of a float32 matrix product on the same thread
-PLAIN, COARSE = Execution(plain=True), Execution(precision="bfloat16")
+COARSE = Execution(precision="bfloat16")
 FULL = {"latent_dim": 128, "units": 128, "layers": 2, "mp_steps": 7}
 PARAMETERS = HyperParameters.model_validate(
     {
@@ -87,24 +82,8 @@ def random_model(n_embedding: int = 32) -> LearnedModel:
         if values.dim() == 2:
             bound = values.size(1) ** -0.5
             values.uniform_(-bound, bound, generator=stream)
-    spec = PublishedSpec(
-        name="random",
-        time_step=2.0,
-        n_history=PARAMETERS.seq_len - 1,
-        particle_types=particle_types(PARAMETERS),
-        bond_types=bond_types(PARAMETERS),
-        atoms_per_bead=PARAMETERS.cg_level,
-        partition="recursive",
-        cutoff=PARAMETERS.radius * units.ANGSTROM,
-        periodic=True,
-        temperature=353.0,
-        friction=None,
-        has_property=False,
-        provenance={},
-        parameters=PARAMETERS,
-        n_embedding=n_embedding,
-        length_unit=units.ANGSTROM,
-    )
+    origin = Origin(2.0, 353.0, periodic=True, name="random")
+    spec = describe(PARAMETERS, n_embedding, origin, {})
     return LearnedModel(spec, module.eval())
 
 
@@ -118,20 +97,17 @@ def read_box(folder: Path, spec: PublishedSpec) -> BeadTrajectory:
     return system
 
 
-def operations(n_nodes: int, n_edges: int, *, is_split: bool) -> float:
+def operations(n_nodes: int, n_edges: int) -> float:
     """Floating-point operations of the products of one score evaluation.
 
-    Split: node terms of edges once per node, nodes encoded already.
+    Node terms of edges are taken once per node, nodes are encoded already.
     """
     sizes = NetworkSizes.model_validate(FULL)
     width, units_, hidden = sizes.latent_dim, sizes.units, sizes.layers - 1
     tail = units_ * (hidden * units_ + width)  # layers after the first
-    kinds = 0 if is_split else PARAMETERS.type_emb_size
-    edges = (4 + kinds) * units_ + tail
-    edges += sizes.mp_steps * ((1 if is_split else 3) * width * units_ + tail)
-    nodes = sizes.mp_steps * ((4 if is_split else 2) * width * units_ + tail)
+    edges = 4 * units_ + tail + sizes.mp_steps * (width * units_ + tail)
+    nodes = sizes.mp_steps * (4 * width * units_ + tail)
     nodes += units_ * (width + hidden * units_ + 3)  # decoded
-    nodes += 0 if is_split else (width + 1) * units_ + tail  # encoded
     return 2.0 * (n_edges * edges + n_nodes * nodes)
 
 
@@ -149,7 +125,7 @@ class Box:
         stream = torch.Generator().manual_seed(1)
         width = PARAMETERS.dynamics_gn_hparams.latent_dim
         latent = torch.randn(self.n_beads, width, generator=stream)
-        self.inputs = model.module.score.node_inputs(latent, published.masses)
+        self.inputs = latent, published.masses
 
     def neighbours(self, skin: float) -> NeighbourList:
         return NeighbourList(
@@ -161,15 +137,20 @@ class Box:
         )
 
     def score(
-        self, execution: Execution, *, encodes: bool = False
+        self,
+        precision: str = "float32",
+        *,
+        encodes: bool = False,
+        block: int | None = None,
     ) -> Callable[[], torch.Tensor]:
         """One evaluation; nodes encoded before, or as part of it."""
-        network = evaluator(self.model.module.score, execution)
-        nodes = network.encode(self.inputs)
+        part = fit_to_machine(self.model.module.score, precision)
+        usual, nodes = part.network.block, part.encode(*self.inputs)
 
         def evaluate() -> torch.Tensor:
-            given = network.encode(self.inputs) if encodes else nodes
-            return network.evaluate(given, self.edges)[1]
+            part.network.block = usual if block is None else block
+            given = part.encode(*self.inputs) if encodes else nodes
+            return part.evaluate(given, self.edges)
 
         return evaluate
 
@@ -224,19 +205,6 @@ def own_step(system: BeadTrajectory) -> Callable[[], Any]:
     return lambda: propagator.step(state)
 
 
-def whole(function: Callable[[], Any]) -> Callable[[], Any]:
-    """The function with all edges in one block."""
-
-    def run() -> Any:
-        kept, cgml.published.fast.BLOCK = cgml.published.fast.BLOCK, 1 << 40
-        try:
-            return function()
-        finally:
-            cgml.published.fast.BLOCK = kept
-
-    return run
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -257,17 +225,16 @@ def report(box: Box, rounds: int) -> None:
     """Evaluations, levers and neighbours, in turns."""
     n_edges, skin = len(box.edges.sender), SKIN * PARAMETERS.radius
     networks = {
-        "plain": box.score(PLAIN),
-        "float32": box.score(FAST),
-        "bfloat16": box.score(COARSE),
+        "float32": box.score(),
+        "bfloat16": box.score("bfloat16"),
     }
     works = {
         "product": matrix_product(),
         "bfloat16 product": matrix_product(dtype=torch.bfloat16),
         **networks,
-        "float32, nodes encoded each time": box.score(FAST, encodes=True),
-        "float32, one block": whole(box.score(FAST)),
-        "bfloat16, one block": whole(box.score(COARSE)),
+        "float32, nodes encoded each time": box.score(encodes=True),
+        "float32, one block": box.score(block=1 << 40),
+        "bfloat16, one block": box.score("bfloat16", block=1 << 40),
         "fresh search": box.search(0.0),
         "kept list": box.search(skin),
     }
@@ -283,18 +250,16 @@ def report(box: Box, rounds: int) -> None:
         f"published, scaled: graph {published[0]:.2f} s, network {published[1]:.2f} s"
     )
 
-    print("\nscore network         ms  plain/it    edges/s  GFLOP/s  of product  MiB")
-    exact = networks["plain"]()
+    print("\nscore network         ms    edges/s  GFLOP/s  of product  MiB")
+    exact, done = networks["float32"](), operations(box.n_beads, n_edges) / 1e9
     for name, function in networks.items():
-        done = operations(box.n_beads, n_edges, is_split=name != "plain") / 1e9
         speed, best = done / times[name], coarse_rate if name == "bfloat16" else rate
         print(
-            f"{name:12} {1e3 * times[name]:12.1f} {times['plain'] / times[name]:8.2f} "
-            f"{n_edges / times[name]:11.3g} {speed:8.0f} {speed / best:10.0%} "
-            f"{peak_memory(function):6.0f}"
+            f"{name:12} {1e3 * times[name]:12.1f} {n_edges / times[name]:10.3g} "
+            f"{speed:8.0f} {speed / best:10.0%} {peak_memory(function):6.0f}"
         )
-        error = float((function() - exact).abs().max() / exact.abs().max())
-        print(f"{'':12} largest difference from plain {error:.1e} of the largest score")
+    error = float((networks["bfloat16"]() - exact).abs().max() / exact.abs().max())
+    print(f"bfloat16 differs by up to {error:.1e} of the largest score")
 
     print("\nlever                                         off ms    on ms    off/on")
     for lever, off, on in (
@@ -310,17 +275,13 @@ def report(box: Box, rounds: int) -> None:
         )
 
     print("\ngraph + network       ms  published/it (scaled)")
-    for name, search in (
-        ("plain", "fresh search"),
-        ("float32", "kept list"),
-        ("bfloat16", "kept list"),
-    ):
-        total = times[name] + times[search]
+    for name in networks:
+        total = times[name] + times["kept list"]
         print(f"{name:12} {1e3 * total:12.1f} {published.sum() / total:8.1f}")
 
 
 def report_steps(box: Box) -> None:
-    """Whole steps, in turns with a matrix product; plain is evaluations x time."""
+    """Whole steps, in turns with a matrix product."""
     steps = {"float32": box.step(FAST), "bfloat16": box.step(COARSE)}
     works = {"product": matrix_product()} | {
         key: run for key, (run, _) in steps.items()
