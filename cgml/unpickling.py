@@ -242,12 +242,6 @@ class _Machine:
     def _recall(self, place: Any) -> None:
         self._stack.append(self._memo[place])
 
-    def _list(self, _: Any) -> None:
-        self._stack.append([])
-
-    def _dictionary(self, _: Any) -> None:
-        self._stack.append({})
-
     def _tuple(self, _: Any) -> None:
         self._stack.append(tuple(self._pop_marked()))
 
@@ -321,8 +315,8 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine._recall),
     **dict.fromkeys(("REDUCE", "NEWOBJ"), _Machine._make),
     "MARK": _Machine._mark,
-    "EMPTY_LIST": _Machine._list,
-    "EMPTY_DICT": _Machine._dictionary,
+    "EMPTY_LIST": lambda machine, _: machine._stack.append([]),
+    "EMPTY_DICT": lambda machine, _: machine._stack.append({}),
     "TUPLE": _Machine._tuple,
     "APPEND": lambda machine, _: machine._append(machine._pop(1)),
     "APPENDS": lambda machine, _: machine._append(machine._pop_marked()),

@@ -76,7 +76,7 @@ def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec
     named = replace(origin, name=origin.name or path.stem)
     model = build_model(checkpoint, _length_unit(parameters, origin))
     provenance = {"imported from": path.name, "layout": "graphwm"}
-    spec = describe(parameters, model.embedding.n_output, named, provenance)
+    spec = describe(parameters, checkpoint.n_embedding, named, provenance)
     save_model(output, spec, model)
     return spec
 

@@ -21,11 +21,12 @@ from cgml.published.spec import HyperParameters
 from cgml.unpickling import Record, kind, load_pickle
 
 MAX_DEPTH, MAX_VALUES = 4, 1000  # of a hyper parameter
-MAX_WEIGHT = 1e6  # trained ones are some units in size
-_CONTAINERS = {"omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"}
-_NODES = {
-    f"omegaconf.nodes.{name}Node"
-    for name in ("Any", "String", "Integer", "Float", "Boolean")
+LARGEST_WEIGHT = 1e9  # trained ones are near 1; sums of squares stay finite
+_NODES = ("Any", "String", "Integer", "Float", "Boolean")
+_HOLDERS = {  # class of omegaconf -> where its state has the value
+    "omegaconf.dictconfig.DictConfig": "_content",
+    "omegaconf.listconfig.ListConfig": "_content",
+    **{f"omegaconf.nodes.{name}Node": "_val" for name in _NODES},
 }
 _MARKS = {  # stand in the metadata of omegaconf containers, not looked at
     "omegaconf.base.ContainerMetadata",
@@ -33,7 +34,6 @@ _MARKS = {  # stand in the metadata of omegaconf containers, not looked at
     "typing.Any",
     *(f"builtins.{name}" for name in ("dict", "list", "str", "int", "float", "bool")),
 }
-_KNOWN = _CONTAINERS | _NODES | _MARKS
 _TRAINING_STATE = ("pytorch_lightning.", "lightning.", "lightning_fabric.")
 
 
@@ -48,10 +48,12 @@ class Checkpoint:
     Attributes:
         parameters: hyper parameters.
         weights: float32 tensors under their names in the file.
+        n_embedding: width of the beads' embedding.
     """
 
     parameters: HyperParameters
     weights: dict[str, torch.Tensor]
+    n_embedding: int
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
@@ -61,8 +63,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         path: of the `.ckpt` file.
 
     Raises:
-        CheckpointError: Not such a file, damaged, too large, of another layout, or
-            with a class in it that is on no list of this module, which is named.
+        CheckpointError: Not such a file, damaged, too large, of another layout, with
+            a class in it that is on no list of this module, which is named, or with
+            weights other than the hyper parameters say.
         FileNotFoundError: No such file.
     """
     try:
@@ -74,7 +77,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def _permits(name: str) -> bool:
-    return name in _KNOWN or name.startswith(_TRAINING_STATE)
+    return name in _MARKS or name in _HOLDERS or name.startswith(_TRAINING_STATE)
 
 
 def _checkpoint(found: Any) -> Checkpoint:
@@ -104,7 +107,8 @@ def _checkpoint(found: Any) -> Checkpoint:
         raise ArchiveError(
             f"has hyper parameters that cannot be used: {'; '.join(texts)}"
         ) from error
-    return Checkpoint(parameters, _weights(found["state_dict"]))
+    weights = _weights(found["state_dict"])
+    return Checkpoint(parameters, weights, _embedding_width(parameters, weights))
 
 
 def _plain(value: Any, where: str, depth: int, left: list[int]) -> Any:
@@ -133,10 +137,8 @@ def _plain(value: Any, where: str, depth: int, left: list[int]) -> Any:
 
 def _content(value: Any) -> Any:
     """What an omegaconf container or node holds; anything else as it is."""
-    if not isinstance(value, Record) or value.name not in _CONTAINERS | _NODES:
-        return value
-    key = "_content" if value.name in _CONTAINERS else "_val"
-    is_held = type(value.state) is dict and key in value.state
+    key = _HOLDERS.get(value.name) if isinstance(value, Record) else None
+    is_held = key is not None and type(value.state) is dict and key in value.state
     return value.state[key] if is_held else value
 
 
@@ -151,9 +153,9 @@ def _weights(stored: Any) -> dict[str, torch.Tensor]:
                 f"{kind(value)}"
             )
         weights[name] = value.to(torch.float32).contiguous()
-        if not bool((weights[name].abs() <= MAX_WEIGHT).all()):  # NaN is not
+        if not bool((weights[name].abs() <= LARGEST_WEIGHT).all()):  # NaN is not
             raise ArchiveError(
-                f"holds numbers not finite in {name}, or above {MAX_WEIGHT:g}"
+                f"holds numbers not finite in {name}, or above {LARGEST_WEIGHT:g}"
             )
     return weights
 
@@ -171,35 +173,16 @@ _FILE_NAMES = (  # ours, in the file
 )
 
 
-def build_model(checkpoint: Checkpoint, length_unit: float) -> PublishedModel:
-    """Make the networks of a checkpoint.
-
-    Args:
-        checkpoint: from `read_checkpoint`.
-        length_unit: unit of length of the model, nm: `units.ANGSTROM`, or what the
-            unit of a chain model shall be.
-
-    Raises:
-        CheckpointError: Weights are missing, left over, or of another shape than the
-            hyper parameters say.
-    """
-    weights, parameters = checkpoint.weights, checkpoint.parameters
+def _embedding_width(
+    parameters: HyperParameters, weights: dict[str, torch.Tensor]
+) -> int:
+    """Compare weights with what the hyper parameters ask for, before it is built."""
     last = f"embedding_gn._decode.{2 * parameters.embedding_gn_hparams.layers}.weight"
     if last not in weights or weights[last].dim() != 2:
-        raise CheckpointError(f"the checkpoint lacks the weights {last}")
-    n_embedding = weights[last].size(0)
-    with torch.device("meta"):  # what it would be: no memory is taken
-        planned = PublishedModel(parameters, n_embedding, length_unit)
-    _check_weights(planned, weights)
-    model = PublishedModel(parameters, n_embedding, length_unit)
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            tensor.copy_(weights[_file_name(name)])
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def _check_weights(planned: PublishedModel, weights: dict[str, torch.Tensor]) -> None:
-    """Compare names and shapes with those that the hyper parameters ask for."""
+        raise ArchiveError(f"lacks the weights {last}")
+    width = weights[last].size(0)
+    with torch.device("meta"):  # names and shapes alone: no memory is taken
+        planned = PublishedModel(parameters, width, 1.0)
     shapes = {
         _file_name(name): tuple(tensor.shape)
         for name, tensor in planned.named_parameters()
@@ -209,17 +192,33 @@ def _check_weights(planned: PublishedModel, weights: dict[str, torch.Tensor]) ->
     if planned.score is None:
         spare = [name for name in spare if not name.startswith("score_gn.")]
     if missing or spare:
-        raise CheckpointError(
-            "the weights do not fit the hyper parameters: missing "
+        raise ArchiveError(
+            "has weights that do not fit its hyper parameters: missing "
             f"{', '.join(missing[:8]) or 'none'}; left over "
             f"{', '.join(spare[:8]) or 'none'}"
         )
     for name, shape in shapes.items():
         if tuple(weights[name].shape) != shape:
-            raise CheckpointError(
-                f"the weights {name} must have shape {shape} by the hyper parameters, "
+            raise ArchiveError(
+                f"must have weights {name} of shape {shape} by its hyper parameters, "
                 f"got {tuple(weights[name].shape)}"
             )
+    return width
+
+
+def build_model(checkpoint: Checkpoint, length_unit: float) -> PublishedModel:
+    """Make the networks of a checkpoint.
+
+    Args:
+        checkpoint: from `read_checkpoint`.
+        length_unit: unit of length of the model, nm: `units.ANGSTROM`, or what the
+            unit of a chain model shall be.
+    """
+    model = PublishedModel(checkpoint.parameters, checkpoint.n_embedding, length_unit)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            tensor.copy_(checkpoint.weights[_file_name(name)])
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def _file_name(name: str) -> str:

@@ -20,7 +20,7 @@ N_NODES, N_EDGES = 60, 900
 def model(parameters: dict[str, Any]) -> PublishedModel:
     weights = random_weights(parameters)
     hyper = HyperParameters.model_validate(parameters)
-    return build_model(Checkpoint(hyper, weights), 0.1)
+    return build_model(Checkpoint(hyper, weights, 6), 0.1)
 
 
 def edges(n_nodes: int = N_NODES, n_edges: int = N_EDGES) -> PublishedEdges:

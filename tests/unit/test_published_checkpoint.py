@@ -301,9 +301,8 @@ def test_sizes_that_cannot_be_are_refused_before_they_are_built(tmp_path, key):
     content = contents(
         hyper_parameters=hyper_parameters(CHAIN) | {"dynamics_gn_hparams": wide}
     )
-    found = read_checkpoint(write(tmp_path / "a.ckpt", content))
-    with pytest.raises(CheckpointError, match=r"must have shape \(20000, "):
-        build_model(found, 1.0)  # 20 GB, were it built
+    with pytest.raises(CheckpointError, match=r" of shape \(20000, "):
+        read_checkpoint(write(tmp_path / "a.ckpt", content))  # 20 GB, were it built
 
 
 def test_a_great_many_values_in_few_words_are_refused(tmp_path):
@@ -347,7 +346,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         build({key: value for key, value in sound.items() if key != name})
     with pytest.raises(CheckpointError, match="left over more"):
         build(sound | {"more": torch.ones(1)})
-    with pytest.raises(CheckpointError, match=rf"{name} must have shape .*\(1,\)"):
+    with pytest.raises(CheckpointError, match=rf"{name} of shape .*got \(1,\)"):
         build(sound | {name: torch.ones(1)})
     with pytest.raises(CheckpointError, match=r"lacks the weights embedding_gn"):
         build({})

@@ -60,7 +60,7 @@ class Case:
     def __init__(self, parameters: dict[str, Any]) -> None:
         weights = random_weights(parameters)
         self.parameters = HyperParameters.model_validate(parameters)
-        self.model = build_model(Checkpoint(self.parameters, weights), UNIT)
+        self.model = build_model(Checkpoint(self.parameters, weights, 6), UNIT)
         self.reference = Reference(parameters, weights)
         self.mapping = mapping(parameters)
         self.system = build_published_system(self.mapping, self.parameters)
@@ -306,7 +306,7 @@ def test_noise_levels():
 def test_a_gns_file_with_a_score_network_does_not_use_it():
     weights = random_weights(MELT)
     parameters = HyperParameters.model_validate(MELT | {"name": "gns"})
-    model = build_model(Checkpoint(parameters, weights), UNIT)
+    model = build_model(Checkpoint(parameters, weights, 6), UNIT)
     assert model.score is None
 
 
