@@ -62,7 +62,7 @@ def main(
     ] = 1,
     debug: Annotated[
         bool,
-        typer.Option("--debug", envvar="CGML_DEBUG", help="Errors show where."),
+        typer.Option("--debug", envvar="CGML_DEBUG", help="Show where errors arise."),
     ] = False,
     version: Annotated[
         bool,

@@ -68,7 +68,7 @@ def describe(error: BaseException) -> str:
         where = "cgml --debug COMMAND shows where"
         text = f"{type(error).__name__}: {text or 'no more is known'} ({where})"
     lines = (line.strip() for line in text.splitlines())
-    return "; ".join(line for line in lines if line)
+    return "; ".join(line for line in lines if line).replace(":; ", ": ")
 
 
 def print_anywhere() -> None:

@@ -14,7 +14,7 @@ def evaluate(
         list[Path], typer.Option(help="File of reference frames.", parser=options.path)
     ],
     output: Annotated[
-        Path, typer.Option(help="Folder of figures and page.", parser=options.path)
+        Path, typer.Option(help="Folder of figures and page.", parser=options.folder)
     ],
     topology: options.Topology = None,
     time: Annotated[

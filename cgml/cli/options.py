@@ -14,6 +14,14 @@ def path(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def folder(text: str) -> Path:
+    """Read the path of a folder to write to, there already or not."""
+    found = path(text)
+    if found.exists() and not found.is_dir():
+        raise typer.BadParameter(f"{text} is a file, the output is a folder")
+    return found
+
+
 def model_name(text: str) -> str:
     """Read the name of a bundled model or the path of a file; ~ is the user's home."""
     return os.path.expanduser(text)

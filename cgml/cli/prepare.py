@@ -12,7 +12,7 @@ from cgml.cli.console import say
 def prepare(
     trajectories: options.Files,
     output: Annotated[
-        Path, typer.Option(help="Folder of the bead frames.", parser=options.path)
+        Path, typer.Option(help="Folder of the bead frames.", parser=options.folder)
     ],
     topology: options.Topology = None,
     atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,

@@ -13,7 +13,7 @@ def run(
     model: options.Model,
     starts: options.Files,
     output: Annotated[
-        Path, typer.Option(help="Folder of the run.", parser=options.path)
+        Path, typer.Option(help="Folder of the run.", parser=options.folder)
     ],
     time: Annotated[float, typer.Option(help="Simulated time, ps.")],
     topology: options.Topology = None,

@@ -1,6 +1,8 @@
 """What a training run says of itself: one TOML file, validated."""
 
+import os
 import tomllib
+from glob import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -134,9 +136,16 @@ class TrainingConfig(Section):
             raise ValueError(f"{path} cannot be used:\n{text}") from error
         folder = path.resolve().parent
         data = DataConfig(
-            train=[str(folder / item) for item in config.data.train],
-            validation=[str(folder / item) for item in config.data.validation],
+            train=[_pattern(folder, item) for item in config.data.train],
+            validation=[_pattern(folder, item) for item in config.data.validation],
         )
-        return config.model_copy(
-            update={"output": folder / config.output, "data": data}
-        )
+        output = folder / os.path.expanduser(config.output)
+        return config.model_copy(update={"output": output, "data": data})
+
+
+def _pattern(folder: Path, item: str) -> str:
+    """Return the glob pattern of files named in a folder whose name is no pattern."""
+    item = os.path.expanduser(item)
+    if (folder / item).exists():
+        return escape(str(folder / item))
+    return os.path.join(escape(str(folder)), item)

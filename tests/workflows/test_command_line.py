@@ -1,0 +1,180 @@
+"""What holds for every command: names, paths, output, errors."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+from workflow_tools import command, environment, in_process
+
+import cgml as package
+from cgml.cli.app import COMMANDS, app
+from cgml.models import file as model_file
+
+HEAVY = {"torch", "numpy", "scipy", "pydantic", "lightning", "matplotlib", "mdtraj"}
+
+
+def test_version(cgml):
+    assert cgml("--version").output == f"cgml {package.__version__}\n"
+    assert in_process("--version").stdout == f"cgml {package.__version__}\n"
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys; from cgml.cli.app import app; app(standalone_mode=False); "
+        "print('imported', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"],
+        env=environment() | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    text, _, modules = done.stdout.partition("imported")
+    assert not HEAVY & set(modules.split())
+    assert "cgml.cli.models" in modules.split()
+    for name in COMMANDS:
+        assert f"│ {name} " in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_example_and_only_models_runs_without_input(cgml, name):
+    text = " ".join(cgml(name, "--help").output.split())
+    assert f"cgml {name} " in text.partition("For example")[2]
+    if name != "models":
+        assert "Usage:" in cgml(name).output
+
+
+@pytest.mark.parametrize(
+    "name", ["beads [test]", "run[1]", "[bold]x[/bold]", ":smile:"]
+)
+def test_names_are_printed_as_they_are(cgml, chains, tmp_path, name):
+    result = cgml("prepare", chains, "--output", tmp_path / name)
+    assert f"2 systems written to {tmp_path / name}\n" in result.output
+    missing = cgml("prepare", tmp_path / name / "a.npz", "--output", tmp_path)
+    assert missing.exit_code == 1
+    assert f"{tmp_path / name / 'a.npz'}" in missing.output
+
+
+def test_a_project_folder_may_look_like_a_pattern(tmp_path):
+    """Only what the user wrote in the file is a pattern, not where it lies."""
+    from cgml.training.config import TrainingConfig
+    from cgml.training.fit import load_frames
+
+    folder = tmp_path / "run[1]"
+    (folder / "more[2]").mkdir(parents=True)
+    (folder / "polymer.toml").write_text(
+        'name = "a"\noutput = "~/out"\ntime_step = 1.0\ntemperature = 300.0\n'
+        '[data]\ntrain = ["*.h5md"]\nvalidation = ["more[2]/a[3].h5md"]\n'
+    )
+    for name in ("a.h5md", "more[2]/a[3].h5md"):
+        (folder / name).write_text("no HDF5")
+    config = TrainingConfig.from_toml(folder / "polymer.toml")
+    assert config.output == Path.home() / "out"
+    for patterns in (config.data.train, config.data.validation):
+        with pytest.raises((ValueError, OSError)) as error:
+            load_frames(patterns)
+        assert "no bead frames match" not in str(error.value)
+
+
+def test_home_is_expanded(chains, tmp_path):
+    home = environment() | {"HOME": str(tmp_path)}
+    (tmp_path / "chains.npz").write_bytes(chains.read_bytes())
+    done = subprocess.run(
+        command("prepare", "~/chains.npz", "--output=~/beads"),
+        env=home,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "beads").glob("*.h5md"))) == 2
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("", "a path must not be empty"), ("{file}", "is a file, the output is a folder")],
+)
+def test_outputs_that_cannot_be_folders(cgml, chains, tmp_path, output, message):
+    taken = tmp_path / "taken"
+    taken.touch()
+    result = cgml("prepare", chains, "--output", output.format(file=taken))
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_encoding_can_be_printed(encoding):
+    done = subprocess.run(
+        command("models", "copolymer-chain"),
+        env=environment() | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode(encoding)
+    assert (" ± " in text) == (encoding != "ascii")
+    assert (" +- " in text) == (encoding == "ascii")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ValueError("a must be b"), 1, "error: a must be b"),
+        (
+            ValueError("x.toml:\n  a: one\n\n  b: two\n"),
+            1,
+            "error: x.toml: a: one; b: two",
+        ),
+        (KeyError("a"), 1, "error: KeyError: 'a' (cgml --debug COMMAND shows where)"),
+        (
+            RecursionError("deep"),
+            1,
+            "error: RecursionError: deep (cgml --debug COMMAND ",
+        ),
+        (MemoryError(), 1, "error: MemoryError: no more is known (cgml --debug "),
+        (FileNotFoundError(2, "No such file", "a.b"), 1, "error: a.b: no such file"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_error_is_one_line(cgml, monkeypatch, error, code, message):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(model_file, "bundled_models", fail)
+    result = cgml("models")
+    assert result.exit_code == code
+    assert result.output.startswith(message)
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_a_traceback_for_who_asks(monkeypatch, way):
+    def fail() -> None:
+        raise KeyError("a")
+
+    monkeypatch.setattr(model_file, "bundled_models", fail)
+    first = ["--debug"] if way == "option" else []
+    variables = {"CGML_DEBUG": "1"} if way == "environment" else {}
+    result = CliRunner().invoke(app, [*first, "models"], env=variables)
+    assert isinstance(result.exception, KeyError)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pipe that is closed")
+def test_a_reader_that_leaves_is_no_error():
+    """`cgml models NAME | head -1` says nothing of broken pipes."""
+    line = " ".join(f"'{item}'" for item in command("models", "copolymer-chain"))
+    done = subprocess.run(
+        ["sh", "-c", f"{line} | true"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "error" not in done.stderr
