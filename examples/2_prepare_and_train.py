@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgml.models.file import load_model
+from cgml import load_model
 from cgml.molecules.recipe import Recipe
 from cgml.spec import NetworkConfig
 from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig

@@ -15,9 +15,8 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from cgml.dynamics.propagator import Propagator
+from cgml import Propagator, load_model
 from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
-from cgml.models.file import load_model
 from cgml.molecules.recipe import Recipe
 from cgml.training.config import TrainingConfig
 from cgml.training.fit import fit

@@ -14,7 +14,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from cgml.models.file import load_model
+from cgml import load_model
 from cgml.spec import NetworkConfig
 from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit

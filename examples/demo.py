@@ -17,9 +17,7 @@ import mdtraj
 import numpy as np
 from openmm import app, unit
 
-from cgml.dynamics.propagator import Propagator
-from cgml.models.file import load_model
-from cgml.molecules.mapping import Mapping
+from cgml import Mapping, Propagator, load_model
 from cgml.observables.statistics import autocorrelation, mean_estimate
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.testsystems import copolymer_chain

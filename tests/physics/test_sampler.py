@@ -125,7 +125,7 @@ def test_solvers_are_of_second_order(sampler):
 def test_euler_is_of_first_order():
     """The yardstick of the next test, checked with the same ruler."""
     errors = np.array([deviation("euler", n) for n in (40, 80, 160, 320)])
-    np.testing.assert_allclose(np.log2(errors[:-1] / errors[1:]), 1.0, atol=0.2)
+    np.testing.assert_allclose(np.log2(errors[:-1] / errors[1:]), 1.0, atol=0.02)
 
 
 @pytest.mark.parametrize("variance", [0.05, 0.2, 0.6, 3.0])

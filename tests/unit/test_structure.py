@@ -77,7 +77,8 @@ def test_first_minimum():
     r = np.linspace(0.01, 2.0, 200)
     g = np.where(r < 0.5, 0.0, 1.0 + 2.0 * np.cos(2 * np.pi * (r - 0.6)) * np.exp(-r))
     rdf = RadialDistribution(r, g, np.zeros_like(r))
-    assert structure.first_minimum(rdf) == pytest.approx(1.1, abs=0.1)
+    exact = 1.1 - np.arctan(1.0 / (2.0 * np.pi)) / (2.0 * np.pi)  # dg/dr = 0
+    assert structure.first_minimum(rdf) == pytest.approx(exact, abs=r[1] - r[0])
 
 
 def test_nearest_distances_leave_bonds_out(frames):
