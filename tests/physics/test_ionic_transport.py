@@ -194,8 +194,8 @@ def two_state(generator, shape: tuple[int, int], join: float, leave: float):
 def test_lifetimes_of_a_two_state_process():
     generator, join, leave = np.random.default_rng(12), 0.02, 0.1
     again, never = [], []
-    for _ in range(60):
-        is_close = two_state(generator, (100, 800), join, leave)
+    for _ in range(200):
+        is_close = two_state(generator, (100, 400), join, leave)
         contacts = Contacts(np.arange(100) // 5, is_close, 20, 100)
         again.append(residence.intermittent(contacts, STEP))
         never.append(residence.continuous(contacts, STEP))
@@ -207,15 +207,15 @@ def test_lifetimes_of_a_two_state_process():
         values = np.array([item.lifetime.value for item in results])
         errors = np.array([item.lifetime.error for item in results])
         # the integral stops after 5 lifetimes: exp(-5) is missing
-        assert abs(values.mean() - exact) < 0.01 * exact + 4.0 * values.std() / 60**0.5
+        assert abs(values.mean() - exact) < 0.01 * exact + 4.0 * values.std() / 200**0.5
         spread = values.std(ddof=1)
-        error = np.hypot(spread / np.sqrt(2 * 59), errors.std(ddof=1) / np.sqrt(60))
+        error = np.hypot(spread / np.sqrt(2 * 199), errors.std(ddof=1) / np.sqrt(200))
         assert abs(errors.mean() - spread) < 4.0 * error
     lags = again[0].lags / STEP
     values = np.array([item.values for item in again])[:, :30]
     chance = join / rate
     expected = chance + (1.0 - chance) * (1.0 - rate) ** lags[:30]
-    error = values.std(axis=0, ddof=1) / 60**0.5
+    error = values.std(axis=0, ddof=1) / 200**0.5
     assert error.max() < 0.005
     assert (abs(values.mean(axis=0) - expected) <= 4.0 * error).all()
 

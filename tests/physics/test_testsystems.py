@@ -137,14 +137,14 @@ def test_class_one_repeats_a_motif_and_class_two_follows_its_composition():
     shares = np.array(
         [
             testsystems.random_sequence(100, "II", rng).count("A") / 100
-            for _ in range(400)
+            for _ in range(2000)
         ]
     )
-    assert abs(shares.mean() - 0.25) < 4.0 * shares.std(ddof=1) / np.sqrt(400)
+    assert abs(shares.mean() - 0.25) < 4.0 * shares.std(ddof=1) / np.sqrt(2000)
     # a share of the flat Dirichlet law of four, then 100 draws:
     # variance 3/80 + (1/4 - 1/16 - 3/80) / 100 = 0.0390
     squares = np.square(shares - 0.25)
-    assert abs(squares.mean() - 0.0390) < 4.0 * squares.std(ddof=1) / np.sqrt(400)
+    assert abs(squares.mean() - 0.0390) < 4.0 * squares.std(ddof=1) / np.sqrt(2000)
 
 
 @pytest.mark.parametrize("kind", ["I", "II"])
