@@ -1,5 +1,6 @@
 # make demo: run the bundled model, draw docs/figures/chain.png
-# make test: run the tests          make lint: style, types, import contracts
+# make test: run the tests (TESTS=folder: those)    make lint: style, types, import contracts
+# make coverage: which lines and branches the unit tests reach (they take half as long again)
 # make benchmark: time chains and boxes beside MD; with BOX=folder (LAMMPS files) the published size, too
 # All of them set up their own environment in .venv first, once.
 
@@ -12,16 +13,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean benchmark
+.PHONY: help demo test coverage lint format clean benchmark
 
 help:
-	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -4
+	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -5
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python examples/demo.py --figure docs/figures/chain.png
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n $(or $(JOBS),2) -q
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) -q $(TESTS)
+
+coverage: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) -q --cov --cov-report=term $(or $(TESTS),tests/unit)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
@@ -39,7 +43,7 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache demo
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .coverage demo
 
 $(VENV)/.python:
 	@python=$$(for name in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
