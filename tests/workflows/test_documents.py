@@ -1,5 +1,6 @@
 """README and examples: what a reader copies runs as it stands."""
 
+import importlib
 import os
 import re
 import shutil
@@ -79,16 +80,64 @@ def test_commands_of_the_readme(cgml):
             assert option in text, f"{command} has no {option}"
 
 
-def test_links_of_the_readme_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+PAGES = [
+    path
+    for folder in (".", "docs", "cgml/models")
+    for path in (ROOT / folder).glob("*.md")
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[path.name for path in PAGES])
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
     missing = [
         link
         for link in links
         if "://" not in link
         and not link.endswith(".png")
-        and not (ROOT / link).exists()
+        and not (page.parent / link).exists()
     ]
     assert not missing
+
+
+def test_the_tree_is_the_one_described():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(cgml/\w+)/`", page, flags=re.MULTILINE)
+    packages = {
+        f"cgml/{path.parent.name}" for path in (ROOT / "cgml").glob("*/__init__.py")
+    }
+    assert set(rows) == packages
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (layers,) = (
+        contract["layers"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    order = [name for layer in layers for name in layer.split(" | ")]
+    named = [row.removeprefix("cgml/") for row in rows]
+    assert named == [name for name in order if name in named]
+    modules = {path.stem for path in (ROOT / "cgml").glob("[a-z]*.py")}
+    assert set(re.findall(r"`cgml/(\w+)\.py`", page)) == modules
+
+
+TODAY = [path for path in PAGES if path.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", TODAY, ids=[path.name for path in TODAY])
+def test_modules_named_are_there(page):
+    """In code of a page, a path or a dotted name of ours is one that exists."""
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(
+        r"`((?:cgml|openmm_cgml|ase_cgml|tests|examples)/[\w/.]+)`", text
+    )
+    assert not [
+        path for path in paths if "NAME" not in path and not (ROOT / path).exists()
+    ]
+    for name in re.findall(r"`((?:cgml|openmm_cgml|ase_cgml)\.[\w.]+)`", text):
+        module, _, attribute = name.rpartition(".")
+        base = ROOT / name.replace(".", "/")
+        if not base.is_dir() and not base.with_suffix(".py").exists():
+            assert hasattr(importlib.import_module(module), attribute), name
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
