@@ -5,6 +5,7 @@ Text of the user (names, paths) is printed as it is, never read as markup.
 
 import codecs
 import io
+import re
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -29,12 +30,17 @@ show_traceback: ContextVar[bool] = ContextVar("show_traceback", default=False)
 
 def say(text: str) -> None:
     """Print a line of results."""
-    out.print(text, markup=False, emoji=False, soft_wrap=True)
+    out.print(visible(text), markup=False, emoji=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:
     """Print a line about the work in hand, to standard error."""
-    err.print(text, markup=False, emoji=False, soft_wrap=True)
+    err.print(visible(text), markup=False, emoji=False, soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """Spell out what would move the cursor or colour the terminal, as in a name."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -51,7 +57,7 @@ def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             is_stopped = isinstance(error, KeyboardInterrupt)
             text = "interrupted" if is_stopped else describe(error)
-            line = Text.assemble(("error: ", "bold red"), text)
+            line = Text.assemble(("error: ", "bold red"), visible(text))
             err.print(line, soft_wrap=True)
             raise typer.Exit(130 if is_stopped else 1) from error
 

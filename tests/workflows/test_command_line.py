@@ -48,6 +48,16 @@ def test_every_command_has_an_example_and_only_models_runs_without_input(cgml, n
         assert "Usage:" in cgml(name).output
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "\x1b[2J", "\x9b2J"])
+def test_names_cannot_move_the_cursor(cgml, chains, tmp_path, name):
+    result = cgml("prepare", chains, "--output", tmp_path / name)
+    missing = cgml("prepare", tmp_path / name / "a.npz", "--output", tmp_path)
+    for output in (result.output, missing.output):
+        assert name not in output
+        assert output.count("\n") == 1
+    assert ascii(name)[1:-1] in result.output
+
+
 @pytest.mark.parametrize(
     "name", ["beads [test]", "run[1]", "[bold]x[/bold]", ":smile:"]
 )
