@@ -1,5 +1,6 @@
 """What holds for every command: names, paths, output, errors."""
 
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from workflow_tools import command, environment, in_process
 
 import cgml as package
+from cgml.cli import console
 from cgml.cli.app import COMMANDS, app
 from cgml.models import file as model_file
 
@@ -118,18 +120,34 @@ def test_outputs_that_cannot_be_folders(cgml, chains, tmp_path, output, message)
     assert message in " ".join(result.output.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_any_encoding_can_be_printed(encoding):
+def test_a_card_can_be_printed_to_ascii():
     done = subprocess.run(
         command("models", "copolymer-chain"),
-        env=environment() | {"PYTHONIOENCODING": encoding},
+        env=environment() | {"PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    text = done.stdout.decode(encoding)
-    assert (" ± " in text) == (encoding != "ascii")
-    assert (" +- " in text) == (encoding == "ascii")
+    assert " +- " in done.stdout.decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("ascii", "3 +- 1 A, Rg2 ~ sigma ? ??"),
+        ("latin-1", "3 ± 1 Å, Rg² ~ sigma ? ??"),
+        ("utf-8", "3 ± 1 Å, Rg² ~ σ 中 ⟨⟩"),
+    ],
+)
+def test_any_encoding_can_be_printed(monkeypatch, encoding, expected):
+    for name in ("stdout", "stderr"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, name, stream)
+    console.print_anywhere()
+    for write, stream in ((console.say, sys.stdout), (console.tell, sys.stderr)):
+        write("3 ± 1 Å, Rg² ~ σ 中 ⟨⟩")
+        stream.flush()
+        assert stream.buffer.getvalue().decode(encoding) == f"{expected}\n"
 
 
 @pytest.mark.parametrize(
