@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.ideal_chain import gained_variance, laplacian_modes, retention
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.rouse import gained_variance, laplacian_modes, retention
 from cgml.network.inputs import Beads, SystemGraph
 from cgml.network.model import LearnedModel, Model
+from cgml.network.pairs import Layout, PairSearch, lay_out
 from cgml.spec import ModelSpec
 
 MASSES = {"A": 1.0, "B": 2.0, "C": 1.5, "D": 3.0}
@@ -127,8 +128,25 @@ def rouse_only(spec: ModelSpec) -> LearnedModel:
 
 
 def as_double(part: Any) -> Any:
-    """Return a named tuple of tensors with its real numbers in double precision."""
-    return type(part)(*(x.double() if x.is_floating_point() else x for x in part))
+    """Return tensors, in named tuples and lists, with real numbers in double."""
+    if isinstance(part, torch.Tensor):
+        return part.double() if part.is_floating_point() else part
+    if isinstance(part, list):
+        return [as_double(each) for each in part]
+    return type(part)(*(as_double(each) for each in part))
+
+
+def laid_out(
+    beads: Beads,
+    sizes: list[int],
+    positions: Any = None,
+    cutoff: float | None = None,
+    boxes: Any = None,
+) -> Layout:
+    """Return the edges along which beads exchange messages."""
+    places = torch.zeros(sum(sizes), 3) if positions is None else positions
+    pairs = PairSearch(beads, sizes, cutoff, boxes)(torch.as_tensor(places))
+    return lay_out(pairs, sum(sizes), is_periodic=boxes is not None)
 
 
 def double_system(system: SystemGraph) -> SystemGraph:
@@ -180,17 +198,3 @@ def rouse_frames(
         modes[frame] = kept * modes[frame - 1] + np.sqrt(gained) * noise[frame]
     weights = np.sqrt(masses / masses.mean())
     return np.einsum("bk,fkd->fbd", vectors / weights[:, None], modes)
-
-
-def whole_kernel(beads: Beads, blocks: torch.Tensor) -> NDArray[np.float64]:
-    """Return the blocks of all molecules as one matrix over beads, (n, n)."""
-    width = blocks.size(1)
-    slots, molecules = beads.slots.numpy(), beads.molecules.numpy()
-    n = len(slots)
-    matrix = np.zeros((n, n))
-    for i in range(n):
-        for j in range(n):
-            if molecules[i] == molecules[j]:
-                own = blocks[molecules[i]].double().numpy()
-                matrix[i, j] = own[slots[i] % width, slots[j] % width]
-    return matrix

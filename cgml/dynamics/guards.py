@@ -6,7 +6,7 @@ from typing import Self
 
 import torch
 
-from cgml.network.pairs import Neighbours
+from cgml.network.pairs import Pairs
 from cgml.spec import Statistics
 
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
@@ -73,7 +73,7 @@ class Guards:
     def check(
         self,
         move: torch.Tensor,
-        view: tuple[torch.Tensor, Neighbours] | None,
+        view: tuple[torch.Tensor, Pairs] | None,
         steps: torch.Tensor,
     ) -> dict[int, GuardError]:
         """Look at one step.

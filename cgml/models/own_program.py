@@ -6,12 +6,13 @@ import torch
 
 from cgml.models import system
 from cgml.models.program import Program
-from cgml.network.edges import Edges, bond_features
+from cgml.network.gaussian import project, unwhiten
 from cgml.network.inputs import Atoms, Beads
+from cgml.network.kinds import Kinds
 from cgml.network.model import Model
-from cgml.network.predictor import History, project, unwhiten
-from cgml.network.refiner import n_draws
-from cgml.network.schedule import schedule
+from cgml.network.pairs import Layout, Pairs, bond_features, lay_out
+from cgml.network.predictor import History
+from cgml.network.sampler import Evaluation, advance, n_draws, schedule
 from cgml.spec import ModelSpec
 
 
@@ -35,7 +36,8 @@ class OwnProgram(Program):
         self.bead_mass_unit = spec.atoms_per_bead * self.mass_unit
         self.has_places = spec.network.atom_places
         self.rate, self.variance = spec.prior.rate, spec.prior.variance
-        self.start, self.schedule = schedule(spec.refinement)
+        self.start, rows = schedule(spec.refinement)
+        self.schedule = [[float(number) for number in row] for row in rows]
 
     @torch.jit.export
     def embed(
@@ -49,7 +51,7 @@ class OwnProgram(Program):
         """Prepare a system, once; see docs/model-file.md."""
         masses = masses.to(torch.float64)
         found = self.bead_system(masses, bonds, beads)
-        n_beads, n_types = found["masses"].size(0), len(self.particle_types)
+        n_types = len(self.particle_types)
         depth = torch.zeros(masses.size(0), 0)
         ends, weights = torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 0).double()
         if self.has_places:
@@ -68,31 +70,34 @@ class OwnProgram(Program):
         found["embedding"] = self.embedding(atoms)
         found["centre_receiver"], found["centre_sender"] = ends[:, 0], ends[:, 1]
         found["centre_weights"] = weights
-        molecules = found["molecules"]
-        n_molecules = int(molecules.max()) + 1
-        width = int(torch.bincount(molecules).max())
-        blocks = torch.zeros(4, n_molecules, width, width, dtype=torch.float64)
-        rest = torch.zeros(n_beads, dtype=torch.float64)
-        slots = torch.zeros(n_beads, dtype=torch.int64)
-        for molecule in range(n_molecules):
-            members = (molecules == molecule).nonzero().flatten()
-            n = members.size(0)
-            slots[members] = molecule * width + torch.arange(n)
-            own = system.part(members, n_beads, found["bonds"])
-            mean, root, inverse, rest[members] = system.kernels(
-                found["masses"][members, 0],
-                own,
-                self.rate,
-                self.variance,
-                self.holds_centre,
-            )
-            blocks[0, molecule, :n, :n] = mean
-            blocks[1, molecule, :n, :n] = root
-            blocks[2, molecule, :n, :n] = inverse
-            blocks[3, molecule, :n, :n] = system.separation(n, own)
-        found["slots"], found["blocks"] = slots, blocks
-        found["rest"] = rest.float().unsqueeze(1)
+        self.embed_kinds(found)
         return found
+
+    def embed_kinds(self, found: dict[str, torch.Tensor]) -> None:
+        """Add the matrices of each kind of molecule, and what its pairs look up."""
+        n_beads = found["masses"].size(0)
+        kinds = system.kinds(found["masses"][:, 0], found["molecules"], found["bonds"])
+        rest = torch.zeros(n_beads, dtype=torch.float64)
+        row = torch.zeros(n_beads, dtype=torch.int64)
+        column = torch.zeros(n_beads, dtype=torch.int64)
+        apart: list[torch.Tensor] = []
+        begin = 0
+        for number, (members, masses, bonds) in enumerate(kinds):
+            n, m = members.size(0), members.size(1)
+            mean, root, inverse, direction = system.kernels(
+                masses, bonds, self.rate, self.variance, self.holds_centre
+            )
+            flat, places = members.flatten(), torch.arange(m).repeat(n)
+            rest[flat] = direction.repeat(n)
+            row[flat] = begin + m * places
+            column[flat] = places
+            apart.append(system.separation(m, bonds).flatten())
+            begin += m * m
+            found["members " + str(number)] = members
+            found["kernels " + str(number)] = torch.stack((mean, root, inverse))
+        found["rest"] = rest.float().unsqueeze(1)
+        found["row"], found["column"] = row, column
+        found["apart"] = torch.cat(apart)
 
     @torch.jit.export
     def step(
@@ -117,41 +122,47 @@ class OwnProgram(Program):
         known = (ages < n_known).float().expand(-1, positions.size(0), 1)
         history = History(near, moves.float() * known, known)
         beads = self.beads(system)
-        edges = self.edges(system, positions, origin, sender, receiver, shift)
-        prediction = self.predictor(beads, edges, system["embedding"], history)
-        condition = self.conditioner(edges, near, prediction)
-        spread = prediction.spread
-        white = self.start * project(noise[0], spread, beads)
-        before, pull_before = white, white
-        for index, row in enumerate(self.schedule):
+        layout = self.edges(system, positions, origin, (sender, receiver, shift))
+        prediction = self.predictor(beads, layout, system["embedding"], history)
+        condition = self.conditioner(layout, near, prediction)
+        mean, spread = prediction.mean, prediction.spread
+        draws = torch.stack([project(draw, spread, beads) for draw in noise.unbind()])
+        unit = draws[0]
+        slope = unit
+        if len(self.schedule) > 0:
+            unit = unit * self.start * self.schedule[0][1]
+        for row in self.schedule:
             level = torch.full_like(spread, row[0])
-            clean = self.denoiser(beads, edges, condition, white, level)
+            white = unit / row[1]
+            clean = self.denoiser(beads, layout, condition, white, level)
             clean = project(clean, spread, beads)
-            pull = clean - white
-            after = row[1] * white + row[2] * pull
-            if row[3] != 0.0 or row[4] != 0.0:
-                after = after + row[3] * before + row[4] * pull_before
-            if row[5] != 0.0:
-                after = after + row[5] * project(noise[1 + index], spread, beads)
-            before, pull_before, white = white, pull, after
-        moved = unwhiten(white, prediction.mean, spread, beads).double() - near.double()
+            unit, slope = advance(evaluation(row), unit, slope, clean, draws)
+        moved = unwhiten(unit, mean, spread, beads).double() - near.double()
         return self.advance(system, positions, displacements, moved, kicks)
 
     def beads(self, system: dict[str, torch.Tensor]) -> Beads:
         """Beads as the networks take them."""
-        molecules, blocks = system["molecules"], system["blocks"]
+        molecules = system["molecules"]
         masses = system["masses"] / self.bead_mass_unit
-        totals = torch.zeros(blocks.size(1), 1, dtype=masses.dtype)
+        totals = torch.zeros(int(molecules.max()) + 1, 1, dtype=masses.dtype)
+        members: list[torch.Tensor] = []
+        mean: list[torch.Tensor] = []
+        root: list[torch.Tensor] = []
+        inverse: list[torch.Tensor] = []
+        while "members " + str(len(members)) in system:
+            kernels = system["kernels " + str(len(members))].unsqueeze(1)
+            members.append(system["members " + str(len(members))])
+            mean.append(kernels[0])
+            root.append(kernels[1])
+            inverse.append(kernels[2])
+        order = torch.cat([rows.flatten() for rows in members])
+        places = torch.argsort(order)
         return Beads(
             masses=masses.float(),
             molecules=molecules,
             molecule_masses=totals.index_add(0, molecules, masses).float(),
-            slots=system["slots"],
-            mean_kernel=blocks[0],
-            root_kernel=blocks[1],
-            inverse_kernel=blocks[2],
+            kinds=Kinds(members, mean, root, inverse, [], order, places),
             rest=system["rest"],
-            separation=blocks[3],
             centre_receiver=system["centre_receiver"],
             centre_sender=system["centre_sender"],
             centre_weights=system["centre_weights"],
@@ -162,27 +173,51 @@ class OwnProgram(Program):
         system: dict[str, torch.Tensor],
         positions: torch.Tensor,
         origin: torch.Tensor,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-        shift: torch.Tensor,
-    ) -> Edges:
-        """Pairs within the cutoff, and bonds, between molecules moved to the origin."""
-        apart, slots, molecules = (
-            system["blocks"][3],
-            system["slots"],
-            system["molecules"],
-        )
-        width = apart.size(1)
-        place = slots[receiver] * width + slots[sender] % width
-        bonds = apart.flatten().index_select(0, place)
+        edges: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    ) -> Layout:
+        """Pairs within the cutoff, and bonds, between molecules moved to the origin.
+
+        Args:
+            system: from `embed`.
+            positions: (n_beads, 3) float64 nm.
+            origin: (n_beads, 3) nm, where the networks see the origin.
+            edges: sender, receiver and shift, both edges of each pair; see `step`.
+        """
+        sender, receiver, shift = edges
+        first = shift.sign() @ torch.tensor([9.0, 3.0, 1.0], dtype=shift.dtype)
+        is_half = (receiver < sender) | ((receiver == sender) & (first > 0.0))
+        half = is_half.nonzero().flatten()
+        sender, receiver, shift = sender[half], receiver[half], shift[half]
+        molecules, n = system["molecules"], positions.size(0)
+        place = system["row"][receiver] + system["column"][sender]
         is_other = (molecules[receiver] != molecules[sender]) | (
             shift.abs().amax(dim=1) > 1e-6
         )
+        place = place.masked_fill(is_other, 0)
+        bonds = system["apart"].index_select(0, place)
         bonds = bonds.masked_fill(is_other, float("inf"))
         gaps = positions[receiver] - positions[sender] + shift
         is_kept = (gaps.norm(p=2, dim=1) < self.cutoff) | (bonds == 1.0)
         order = is_kept.nonzero().flatten()
-        order = order[torch.argsort(receiver[order] * len(slots) + sender[order])]
-        ends = (sender[order], receiver[order])
-        moved = shift[order] + origin[ends[1]] - origin[ends[0]]
-        return Edges(ends[0], ends[1], bond_features(bonds[order]), moved.float())
+        order = order[torch.argsort(receiver[order] * n + sender[order])]
+        sender, receiver = sender[order], receiver[order]
+        moved = shift[order] + origin[receiver] - origin[sender]
+        static = bond_features(bonds[order])
+        pairs = Pairs(sender, receiver, static, moved.float())
+        return lay_out(pairs, n, is_periodic=True)
+
+
+def evaluation(row: list[float]) -> Evaluation:
+    """Row of a schedule from its numbers."""
+    return Evaluation(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        int(row[8]),
+        row[9] > 0.0,
+    )

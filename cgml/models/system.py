@@ -53,6 +53,39 @@ def part(members: torch.Tensor, n: int, bonds: torch.Tensor) -> torch.Tensor:
     return own[(own >= 0).all(dim=1)]
 
 
+def kinds(
+    masses: torch.Tensor, molecules: torch.Tensor, bonds: torch.Tensor
+) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Molecules that are equal bead by bead.
+
+    Args:
+        masses: (n_beads,) Da.
+        molecules: (n_beads,) molecule of each bead.
+        bonds: (n_bonds, 2) beads.
+
+    Returns:
+        For each kind the beads of its molecules (n, m), masses (m,) and bonds.
+    """
+    known: list[tuple[torch.Tensor, torch.Tensor]] = []
+    rows: list[list[torch.Tensor]] = []
+    for molecule in range(int(molecules.max()) + 1):
+        members = (molecules == molecule).nonzero().flatten()
+        own = masses[members]
+        inside = part(members, masses.size(0), bonds)
+        number = len(known)
+        for index, (weights, ends) in enumerate(known):
+            if torch.equal(weights, own) and torch.equal(ends, inside):
+                number = index
+        if number == len(known):
+            known.append((own, inside))
+            rows.append([])
+        rows[number].append(members)
+    found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    for each, (weights, ends) in zip(rows, known):  # noqa: B905 (TorchScript)
+        found.append((torch.stack(each), weights, ends))
+    return found
+
+
 def laplacian(n: int, bonds: torch.Tensor) -> torch.Tensor:
     """Laplacian of n atoms joined by (n_bonds, 2) bonds, (n, n) float64."""
     matrix = torch.zeros(n, n, dtype=torch.float64)

@@ -3,10 +3,34 @@
 Scalars travel along edges and nodes; vectors enter only through invariants (lengths,
 cosines, projections) and leave only as sums of scalars times given vectors. The
 networks are therefore equivariant under rotation and reflection by construction.
+
+Every block says with `pack` what it needs of its weights, and takes that as an
+argument: who keeps it saves the packing, see bound.py. Edges stand as in pairs.Layout.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import nn
+
+from cgml.network.leaves import (
+    Product,
+    grown,
+    multiply,
+    multiply_onto,
+    pack,
+    silu,
+    widened,
+)
+from cgml.network.pairs import Layout
+from cgml.network.sums import add_ends, sum_arrivals
+
+
+class MlpWeights(NamedTuple):
+    """Packed weights of an MLP."""
+
+    first: Product
+    second: Product
 
 
 class MLP(nn.Module):
@@ -24,6 +48,22 @@ class MLP(nn.Module):
         """Map (..., n_input) to (..., n_output)."""
         hidden = nn.functional.silu(self.first(values))
         output: torch.Tensor = self.norm(self.second(hidden))
+        return output
+
+    def pack(self, kind: torch.dtype | None) -> MlpWeights:
+        """Prepare the weights; see leaves.pack. What comes out is float32 or better."""
+        return MlpWeights(
+            pack(self.first.weight, self.first.bias, kind),
+            pack(self.second.weight, self.second.bias, kind),
+        )
+
+    def run(self, weights: MlpWeights, values: torch.Tensor) -> torch.Tensor:
+        """Map (n, n_input) to (n, n_output)."""
+        return self.finish(weights.second, multiply(weights.first, values))
+
+    def finish(self, second: Product, hidden: torch.Tensor) -> torch.Tensor:
+        """Go on from the first product, (n, n_hidden), which is used up."""
+        output: torch.Tensor = self.norm(widened(multiply(second, silu(hidden))))
         return output
 
 
@@ -44,10 +84,19 @@ class ScalarReadout(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Map (n, n_input) to (n, 1)."""
-        hidden = nn.functional.silu(self.first(values))
+        return self.run(self.pack(), values)
+
+    def pack(self) -> MlpWeights:
+        """Prepare the weights."""
         weight, bias = self.second.weight, self.second.bias
-        columns = nn.functional.linear(hidden, weight.repeat(4, 1), bias.repeat(4))
-        return columns[:, :1]
+        return MlpWeights(
+            pack(self.first.weight, self.first.bias),
+            pack(weight.repeat(4, 1), bias.repeat(4)),
+        )
+
+    def run(self, weights: MlpWeights, values: torch.Tensor) -> torch.Tensor:
+        """Map (n, n_input) to (n, 1)."""
+        return multiply(weights.second, silu(multiply(weights.first, values)))[:, :1]
 
 
 class RadialBasis(nn.Module):
@@ -60,19 +109,43 @@ class RadialBasis(nn.Module):
 
     centres: torch.Tensor
     n_functions: int
-    inverse_width: float
+    factor: float
 
     def __init__(self, n_functions: int, largest: float) -> None:
         super().__init__()
         self.n_functions = n_functions
         self.register_buffer("centres", torch.linspace(0.0, largest, n_functions))
-        self.inverse_width = float(n_functions - 1) / largest
+        self.factor = -0.5 * (float(n_functions - 1) / largest) ** 2
 
-    def forward(self, distances: torch.Tensor) -> torch.Tensor:
-        """Map (n_edges, 1) distances in units of the length scale to (n_edges, n)."""
-        logs = from_lanes(torch.log1p(to_lanes(distances)), distances)
-        steps = (logs - self.centres) * self.inverse_width
-        return from_lanes(torch.exp(to_lanes(-0.5 * steps * steps)), steps)
+    def forward(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Map (..., n) distances, in units of the length scale, to functions.
+
+        Args:
+            lengths: n whole registers.
+
+        Returns:
+            (..., n_functions, n).
+        """
+        steps = torch.log1p(lengths).unsqueeze(-2) - self.centres.unsqueeze(1)
+        return steps.square_().mul_(self.factor).exp_()
+
+
+class MessageWeights(NamedTuple):
+    """Packed weights of an Interaction.
+
+    Attributes:
+        edge: of the edges.
+        ends: of receiver and sender, side by side, for all nodes.
+        own: first product of the update, of the node itself.
+        arrived: likewise, of the sums of messages.
+        update: second product of the update.
+    """
+
+    edge: Product
+    ends: Product
+    own: Product
+    arrived: Product
+    update: Product
 
 
 class Interaction(nn.Module):
@@ -96,32 +169,58 @@ class Interaction(nn.Module):
         self.update = MLP(n_node + n_edge, n_node, n_node)
         self.norm = nn.LayerNorm(n_node)
 
-    def forward(
-        self,
-        nodes: torch.Tensor,
-        edges: torch.Tensor,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-        mean_degree: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Update nodes (n_nodes, n_node) and edges (n_edges, n_edge).
+    def pack(
+        self, mean_degree: torch.Tensor, kind: torch.dtype | None
+    ) -> MessageWeights:
+        """Prepare the weights.
 
         Args:
-            nodes: node features.
-            edges: edge features.
-            sender: (n_edges,) index of the node that sends.
-            receiver: (n_edges,) index of the node that receives.
             mean_degree: () typical number of edges of a node, scales the sums.
+            kind: of the numbers that are multiplied at the edges, and of the inputs
+                of the messages; sums of messages, nodes and edges are not shortened.
         """
-        inputs = self.edge(edges)
-        inputs += self.receiver(nodes).index_select(0, receiver)
-        inputs += self.sender(nodes).index_select(0, sender)
-        message = nn.functional.silu(inputs)
-        total = torch.zeros(
-            nodes.size(0), message.size(1), dtype=nodes.dtype, device=nodes.device
-        ).index_add(0, receiver, message)
-        both = torch.cat((nodes, total / torch.sqrt(mean_degree)), dim=1)
-        return self.norm(nodes + self.update(both)), edges + message
+        bias = self.edge.bias  # added where it costs least: at the nodes
+        first, n_node = self.update.first, self.receiver.weight.size(1)
+        ends = torch.cat((self.receiver.weight, self.sender.weight))
+        arrived = first.weight[:, n_node:] / torch.sqrt(mean_degree)
+        return MessageWeights(
+            edge=pack(self.edge.weight, None, kind),
+            ends=pack(ends, torch.cat((bias, torch.zeros_like(bias)))),
+            own=pack(first.weight[:, :n_node], first.bias),
+            arrived=pack(arrived, None),
+            update=pack(self.update.second.weight, self.update.second.bias),
+        )
+
+    def forward(
+        self,
+        weights: MessageWeights,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        layout: Layout,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Update nodes (n_nodes, n_node) and edges (2 n, n_edge), which are used up."""
+        table = multiply(weights.ends, nodes).to(weights.edge.matrix.dtype)
+        inputs = multiply_onto(weights.edge, add_ends(table, layout), edges)
+        message = silu(widened(inputs))
+        total = sum_arrivals(message, layout)
+        edges = grown(edges, message)
+        hidden = multiply_onto(weights.arrived, multiply(weights.own, nodes), total)
+        update = self.update.finish(weights.update, hidden)
+        return self.norm(grown(update, nodes)), edges
+
+
+class ReadoutWeights(NamedTuple):
+    """Packed weights of a VectorReadout.
+
+    Attributes:
+        edge: (n_edge_vectors, n_edge) scaled weight of the edges.
+        bias: (n_edge_vectors, 1).
+        node: of the nodes.
+    """
+
+    edge: torch.Tensor
+    bias: torch.Tensor
+    node: MlpWeights
 
 
 class VectorReadout(nn.Module):
@@ -141,140 +240,38 @@ class VectorReadout(nn.Module):
         self.edge = nn.Linear(n_edge, n_edge_vectors)
         self.node = MLP(n_node, n_node, n_node_vectors)
 
+    def pack(self, mean_degree: torch.Tensor) -> ReadoutWeights:
+        """Prepare the weights; mean_degree is () typical number of edges of a node."""
+        scale = 1.0 / torch.sqrt(mean_degree)
+        bias = (self.edge.bias * scale).unsqueeze(1)
+        return ReadoutWeights(self.edge.weight * scale, bias, self.node.pack(None))
+
     def forward(
         self,
+        weights: ReadoutWeights,
         nodes: torch.Tensor,
         edges: torch.Tensor,
-        edge_vectors: torch.Tensor,
+        pair_vectors: torch.Tensor,
         node_vectors: torch.Tensor,
-        receiver: torch.Tensor,
-        mean_degree: torch.Tensor,
+        layout: Layout,
     ) -> torch.Tensor:
         """Combine to (n_nodes, 3).
 
         Args:
+            weights: packed.
             nodes: (n_nodes, n_node).
-            edges: (n_edges, n_edge).
-            edge_vectors: (n_edges, n_edge_vectors, 3) unit vectors.
+            edges: (2 n, n_edge).
+            pair_vectors: (n_edge_vectors, 3, n) unit vectors, receiver minus sender.
             node_vectors: (n_nodes, n_node_vectors, 3).
-            receiver: (n_edges,) index of the node that receives.
-            mean_degree: () typical number of edges of a node.
+            layout: of the edges.
         """
-        weights = self.edge(edges).unsqueeze(2)  # (n_edges, n_edge_vectors, 1)
-        along = (weights * edge_vectors).sum(dim=1)  # (n_edges, 3)
-        total = torch.zeros(
-            nodes.size(0), 3, dtype=nodes.dtype, device=nodes.device
-        ).index_add(0, receiver, along)
-        weights = self.node(nodes).unsqueeze(2)  # (n_nodes, n_node_vectors, 1)
-        own: torch.Tensor = (weights * node_vectors).sum(dim=1)  # (n_nodes, 3)
-        return own + total / torch.sqrt(mean_degree)
-
-
-class Directions(nn.Module):
-    """Angles between edges: vectors of a node, and what they are along its edges.
-
-    Every node sums learned multiples of its edges' unit vectors and of vectors given
-    to it; lengths of the sums go to the node, their projections on each edge go to
-    the edge. So a message knows on which side of a bead the other neighbours are,
-    which distances alone tell only after many rounds (as in PaiNN: K. Schütt,
-    O. Unke, M. Gastegger, ICML 2021, eq. 8 and 9, with projections for products).
-
-    Args:
-        n_node: width of node features.
-        n_edge: width of edge features.
-        n_vectors: vectors of a node.
-        n_node_vectors: vectors given per node.
-    """
-
-    def __init__(
-        self, n_node: int, n_edge: int, n_vectors: int, n_node_vectors: int
-    ) -> None:
-        super().__init__()
-        self.n_vectors, self.n_given = n_vectors, n_node_vectors
-        self.edge = nn.Linear(n_edge, n_vectors)
-        self.node = nn.Linear(n_node, n_vectors * n_node_vectors)
-        self.to_node = MLP(n_node + n_vectors, n_node, n_node)
-        self.to_edge = MLP(2 * n_vectors, n_edge, n_edge)
-
-    def forward(
-        self,
-        nodes: torch.Tensor,
-        edges: torch.Tensor,
-        along: torch.Tensor,
-        node_vectors: torch.Tensor,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-        mean_degree: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Update nodes (n_nodes, n_node) and edges (n_edges, n_edge).
-
-        Args:
-            nodes: node features.
-            edges: edge features.
-            along: (n_edges, 3) unit vectors.
-            node_vectors: (n_nodes, n_node_vectors, 3).
-            sender: (n_edges,) index of the node that sends.
-            receiver: (n_edges,) index of the node that receives.
-            mean_degree: () typical number of edges of a node.
-        """
-        n, width = nodes.size(0), self.n_vectors
-        parts = (self.edge(edges).unsqueeze(1) * along.unsqueeze(2)).flatten(1)
-        total = torch.zeros(n, 3 * width, dtype=nodes.dtype, device=nodes.device)
-        total = total.index_add(0, receiver, parts) / torch.sqrt(mean_degree)
-        own = self.node(nodes).view(n, self.n_given, 1, width)
-        vectors = total.view(n, 3, width) + (own * node_vectors.unsqueeze(3)).sum(dim=1)
-        lengths = torch.sqrt(vectors.square().sum(dim=1) + 1e-8)
-        seen = torch.cat(
-            (
-                (vectors.index_select(0, receiver) * along.unsqueeze(2)).sum(dim=1),
-                (vectors.index_select(0, sender) * along.unsqueeze(2)).sum(dim=1),
-            ),
-            dim=1,
-        )
-        nodes = nodes + self.to_node(torch.cat((nodes, lengths), dim=1))
-        return nodes, edges + self.to_edge(seen)
-
-
-class NoDirections(nn.Module):
-    """In the place of `Directions`, of a network without vectors."""
-
-    def forward(
-        self,
-        nodes: torch.Tensor,
-        edges: torch.Tensor,
-        along: torch.Tensor,
-        node_vectors: torch.Tensor,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-        mean_degree: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return nodes and edges as they are."""
-        del along, node_vectors, sender, receiver, mean_degree
-        return nodes, edges
-
-
-def directions(
-    n_layers: int, n_node: int, n_edge: int, n_vectors: int, n_node_vectors: int
-) -> nn.ModuleList:
-    """One `Directions` per layer, or as many that do nothing if n_vectors is 0."""
-    if n_vectors == 0:
-        return nn.ModuleList([NoDirections() for _ in range(n_layers)])
-    return nn.ModuleList(
-        [Directions(n_node, n_edge, n_vectors, n_node_vectors) for _ in range(n_layers)]
-    )
-
-
-def length_and_direction(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lengths (n, 1) and unit vectors (n, 3), smooth through zero."""
-    lengths = torch.sqrt((vectors * vectors).sum(dim=1, keepdim=True) + 1e-8)
-    return lengths, vectors / lengths
-
-
-def edge_differences(
-    values: torch.Tensor, sender: torch.Tensor, receiver: torch.Tensor
-) -> torch.Tensor:
-    """Receiver minus sender, (n_edges, 3)."""
-    return values.index_select(0, receiver) - values.index_select(0, sender)
+        n = pair_vectors.size(2)
+        shares = torch.addmm(weights.bias, weights.edge, edges.t())
+        along = (shares.view(-1, 2, 1, n) * pair_vectors.unsqueeze(1)).sum(dim=0)
+        along[1].neg_()  # (2, 3, n), the second half from the other side
+        rows = along.transpose(1, 2).reshape(2 * n, 3)
+        own = self.node.run(weights.node, nodes).unsqueeze(2)  # (n_nodes, n_vectors, 1)
+        return sum_arrivals(rows, layout).add_((own * node_vectors).sum(dim=1))
 
 
 def to_lanes(values: torch.Tensor) -> torch.Tensor:

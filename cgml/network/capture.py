@@ -1,26 +1,26 @@
 """A whole model step as one CUDA graph: nothing is launched kernel by kernel.
 
 A graph replays the same kernels on the same memory, so everything in it has a fixed
-size. Edges are padded to a capacity: a ghost, one bead more than the systems have,
-takes the padding as edges with itself, and no other bead hears of it. If a frame has
-more edges than there is room for, the room grows and the step is recorded anew;
+size. Pairs are padded to a capacity: a ghost, one bead more than the systems have,
+takes the padding as pairs with itself, and no other bead hears of it. If a frame has
+more pairs than there is room for, the room grows and the step is recorded anew;
 nothing is left out.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
-from cgml.network.edges import Edges, EdgeSearch
+from cgml.network.bound import BoundNetworks
 from cgml.network.inputs import Beads, join_beads
-from cgml.network.plain import PlainNetworks, next_positions
+from cgml.network.kinds import Kinds
+from cgml.network.pairs import Layout, Pairs, PairSearch, lay_out
 from cgml.network.predictor import History
 from cgml.spec import Refinement
 
-ROOM = 1.25  # capacity over the edges of the frame that asked for it
-_BLOCK = 256  # edges by which the capacity grows
+ROOM = 1.25  # capacity over the pairs of the frame that asked for it
+_BLOCK = 128  # pairs by which the capacity grows, whole registers
 
 Work = Callable[[], torch.Tensor]
 
@@ -29,16 +29,20 @@ class _Recorded(NamedTuple):
     """A recorded step.
 
     Attributes:
-        inputs: edges, history and noise, where the step reads them.
+        layout: of the edges, where the step reads it.
+        history: likewise.
+        draws: likewise.
         replay: do it, and give the next positions.
     """
 
-    inputs: tuple[Edges, History, torch.Tensor]
+    layout: Layout
+    history: History
+    draws: torch.Tensor
     replay: Work
 
 
 class CapturedStep:
-    """Next positions of some beads; see plain.next_positions.
+    """Next positions of some beads; see BoundNetworks.next_positions.
 
     On CUDA a step is recorded once and replayed. On the CPU the padded step is
     computed as it stands, which is of use in tests only.
@@ -47,7 +51,7 @@ class CapturedStep:
         module: a Model.
         beads: of all systems, on the device.
         embedding: (n_beads, n_embedding).
-        search: of the edges of these beads.
+        search: of the pairs of these beads.
         refinement: how the score network is sampled.
 
     Attributes:
@@ -59,72 +63,73 @@ class CapturedStep:
         module: Any,
         beads: Beads,
         embedding: torch.Tensor,
-        search: EdgeSearch,
+        search: PairSearch,
         refinement: Refinement,
     ) -> None:
         self.n_captures = 0
         self._n = len(beads.masses)
         self._beads = join_beads([beads, _ghost(beads)])
         rows = torch.cat((embedding, torch.zeros_like(embedding[:1])))
-        self._networks = PlainNetworks(module, self._beads, rows, search)
+        self._networks = BoundNetworks(module, self._beads, rows, search)
         self._refinement = refinement
         self._recorded: _Recorded | None = None
 
     def __call__(
-        self, edges: Edges, history: History, draws: torch.Tensor
+        self, pairs: Pairs, history: History, draws: torch.Tensor
     ) -> torch.Tensor:
         """Draw the next positions, (n_beads, 3) nm.
 
         Args:
-            edges: at the present positions.
+            pairs: at the present positions.
             history: of the beads.
             draws: (n_draws, n_beads, 3) standard normals.
         """
-        recorded = self._recorded
-        if recorded is None or len(edges.sender) > len(recorded.inputs[0].sender):
-            recorded = self._recorded = self._record(edges, history, draws)
-        self._fill(recorded.inputs, edges, history, draws)
+        recorded, n = self._recorded, len(pairs.sender)
+        if recorded is None or n > len(recorded.layout.sender):
+            capacity = int(ROOM * n) + _BLOCK
+            capacity -= capacity % _BLOCK
+            recorded = self._record(self._padded(pairs, capacity), history, draws)
+            self._recorded = recorded
+        else:
+            layout = self._padded(pairs, len(recorded.layout.sender))
+            for target, source in zip(recorded.layout, layout, strict=True):
+                target.copy_(source)
+        self._fill(recorded, history, draws)
         return recorded.replay()[: self._n].clone()
 
-    def _record(self, edges: Edges, history: History, draws: torch.Tensor) -> _Recorded:
-        """Make room for a frame and record its step."""
-        capacity = int(ROOM * len(edges.sender)) + _BLOCK
-        capacity -= capacity % _BLOCK
-        ghosts = edges.sender.new_full((2, capacity), self._n)
-        inputs = (
-            Edges(
-                sender=ghosts[0],
-                receiver=ghosts[1],
-                static=edges.static.new_zeros(capacity, edges.static.size(1)),
-                shift=edges.shift.new_zeros(capacity, 3),
-            ),
-            History(*(_longer(part, self._n + 1) for part in history)),
-            _longer(draws, self._n + 1),
+    def _padded(self, pairs: Pairs, capacity: int) -> Layout:
+        """Layout of the pairs and of those of the ghost with itself."""
+        missing = capacity - len(pairs.sender)
+        ghosts = pairs.sender.new_full((missing,), self._n)
+        more = Pairs(
+            sender=torch.cat((pairs.sender, ghosts)),
+            receiver=torch.cat((pairs.receiver, ghosts)),
+            static=_padding(pairs.static, missing),
+            shift=_padding(pairs.shift, missing),
         )
-        self._fill(inputs, edges, history, draws)
-        self.n_captures += 1
-        step = partial(
-            next_positions, self._networks, self._beads, self._refinement, *inputs
-        )
-        return _Recorded(inputs, _replayable(step))
+        is_periodic = self._networks.search.is_periodic
+        return lay_out(more, self._n + 1, is_periodic=is_periodic)
 
-    def _fill(
-        self,
-        inputs: tuple[Edges, History, torch.Tensor],
-        edges: Edges,
-        history: History,
-        draws: torch.Tensor,
-    ) -> None:
-        """Copy a frame to where the step reads it; the rest is the ghost's."""
-        padded, known, noise = inputs
-        n = len(edges.sender)
-        for target, source in zip(padded, edges, strict=True):
-            target[:n].copy_(source)
-        padded.sender[n:].fill_(self._n)
-        padded.receiver[n:].fill_(self._n)
-        padded.static[n:].zero_()
-        padded.shift[n:].zero_()
-        for target, source in zip((*known, noise), (*history, draws), strict=True):
+    def _record(
+        self, layout: Layout, history: History, draws: torch.Tensor
+    ) -> _Recorded:
+        """Record the step of a frame."""
+        known = History(*(_longer(part, self._n + 1) for part in history))
+        noise = _longer(draws, self._n + 1)
+
+        def step() -> torch.Tensor:
+            near = self._networks.neighbourhood(layout)
+            return self._networks.next_positions(near, known, noise, self._refinement)
+
+        recorded = _Recorded(layout, known, noise, step)
+        self._fill(recorded, history, draws)
+        self.n_captures += 1
+        return recorded._replace(replay=_replayable(step))
+
+    def _fill(self, recorded: _Recorded, history: History, draws: torch.Tensor) -> None:
+        """Copy a frame to where the step reads it."""
+        targets = (*recorded.history, recorded.draws)
+        for target, source in zip(targets, (*history, draws), strict=True):
             target[..., : self._n, :].copy_(source)
 
 
@@ -155,22 +160,30 @@ def _longer(values: torch.Tensor, n: int) -> torch.Tensor:
     return values.new_zeros(*values.shape[:-2], n, values.size(-1))
 
 
+def _padding(rows: torch.Tensor, n: int) -> torch.Tensor:
+    """Add n rows of zeros."""
+    return torch.nn.functional.pad(rows, (0, 0, 0, n))
+
+
 def _ghost(beads: Beads) -> Beads:
     """One lone bead that diffuses freely, on the device of `beads`."""
-    one = beads.mean_kernel.new_ones(1, 1, 1)
-    first = beads.molecules.new_zeros(1)
-    column = beads.masses.new_ones(1, 1)
-    nothing = beads.molecules.new_zeros(0)
+    first, column = beads.molecules.new_zeros(1), beads.masses.new_ones(1, 1)
+    one = torch.ones((1, 1, 1), dtype=torch.float64, device=first.device)
+    nothing = first[:0]
     return Beads(
         masses=column,
         molecules=first,
-        molecule_masses=beads.molecule_masses.new_ones(1, 1),
-        slots=first,
-        mean_kernel=one,
-        root_kernel=one,
-        inverse_kernel=one,
-        rest=beads.rest.new_zeros(1, 1),
-        separation=beads.separation.new_zeros(1, 1, 1),
+        molecule_masses=column,
+        kinds=Kinds(
+            members=[first[:, None]],
+            mean=[one],
+            root=[one],
+            inverse=[one],
+            separation=[0.0 * one],
+            order=nothing,
+            places=nothing,
+        ),
+        rest=0.0 * column,
         centre_receiver=nothing,
         centre_sender=nothing,
         centre_weights=beads.centre_weights[:0],

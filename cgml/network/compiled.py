@@ -1,16 +1,17 @@
 """Networks compiled for this machine: a second kind of file beside the model's.
 
-`cgml compile` has torch's AOTInductor compile the parts of the fast path that take
+`cgml compile` has torch's AOTInductor compile the parts of the networks that take
 most of the time. What comes out is machine code. It is therefore never taken from
 where models come from: it lies in the user's own cache, under a fingerprint of the
 model, and is loaded only if it was built there, by this version, for this processor,
-and has not changed since. Anything else is refused, and the fast path goes on without.
+and has not changed since. Anything else is refused, and the networks run as they are.
 """
 
 import hashlib
 import json
 import os
 import platform
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
@@ -25,12 +26,12 @@ from torch.export import Dim
 from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.network.inference import FastNetworks, Parts
-from cgml.network.inputs import Beads, build_system
+from cgml.network.bound import BoundNetworks, Part, Parts
+from cgml.network.inputs import build_system
+from cgml.network.leaves import LEAST_ROWS
 from cgml.network.model import LearnedModel
 from cgml.network.pairs import LANES, Layout, PairSearch
 from cgml.network.predictor import History
-from cgml.network.products import LEAST_ROWS, N_BEADS, N_LAYOUT, Part
 from cgml.spec import ModelSpec
 
 LABEL = "built.json"
@@ -47,8 +48,8 @@ def compile_model(model: LearnedModel) -> Path:
     """Compile the networks of a model for this machine; it takes a minute or two.
 
     From then on they are used wherever the model runs on the CPU in single
-    precision, unless `Execution(compiled=False)` or the plain path is asked for.
-    Results differ in the last bits from those of the fast path.
+    precision, unless `Execution(compiled=False)` is asked for. Results differ in the
+    last bits from those of networks that are not compiled.
 
     Args:
         model: from `cgml.load_model`, on the CPU.
@@ -72,7 +73,7 @@ def compile_model(model: LearnedModel) -> Path:
         *(_example(spec, model.module, n) for n in _N), strict=True
     )
     digests = {}
-    for name, part in networks[0].parts._asdict().items():
+    for name, part in networks[0].parts()._asdict().items():
         path = folder / f"{name}.pt2"
         with replacing(path) as temporary:
             _compile(part, [inputs[name] for inputs in examples], temporary)
@@ -132,7 +133,7 @@ def _objection(folder: Path) -> str | None:
 
 def _stranger(folder: Path) -> str | None:
     """Say what in a folder others than the user could have written, or nothing."""
-    if hasattr(os, "getuid"):
+    if sys.platform != "win32":
         for place in (folder, *folder.iterdir()):
             status = place.stat()
             if status.st_uid != os.getuid() or status.st_mode & 0o022:
@@ -268,30 +269,23 @@ class _Sizes(NamedTuple):
     """What a system is large in."""
 
     beads: int
-    molecules: int
-    width: int
     registers: int
     arrivals: int
-    centres: int
 
 
 def _sizes(inputs: list[torch.Tensor]) -> _Sizes:
-    """Sizes of the system behind the inputs of a part."""
-    beads = Beads(*inputs[:N_BEADS])
-    layout = Layout(*inputs[N_BEADS : N_BEADS + N_LAYOUT])
+    """Sizes of the system behind the inputs of a part, which begin with a layout."""
+    layout = Layout(*inputs[: len(Layout._fields)])
     return _Sizes(
-        beads=len(beads.masses),
-        molecules=len(beads.molecule_masses),
-        width=beads.separation.size(1),
+        beads=len(layout.begins),
         registers=len(layout.receiver) // LANES,
         arrivals=len(layout.arrivals),
-        centres=len(beads.centre_receiver),
     )
 
 
 def _example(
     spec: ModelSpec, module: Any, n: int
-) -> tuple[FastNetworks, dict[str, list[torch.Tensor]]]:
+) -> tuple[BoundNetworks, dict[str, list[torch.Tensor]]]:
     """Networks bound to n chains, and the inputs of their parts."""
     mapping = _chains(spec, n)
     system = build_system(mapping, spec)
@@ -312,21 +306,17 @@ def _example(
         return run
 
     with torch.no_grad():
-        embedding = module.embedding(system.atoms)
+        bound = (module, system.beads, module.embedding(system.atoms))
         search = PairSearch(system.beads, [mapping.n_beads], spec.cutoff, boxes)
-        kind = torch.float32
-        plain = FastNetworks(module, system.beads, embedding, search, kind)
-        parts = Parts(*(noted(*item) for item in plain.parts._asdict().items()))
-        watched = FastNetworks(
-            module, system.beads, embedding, search, kind, compiled=parts
-        )
+        networks = BoundNetworks(*bound, search)
+        parts = Parts(*(noted(*item) for item in networks.parts()._asdict().items()))
+        watched = BoundNetworks(*bound, search, compiled=parts)
         moves = torch.zeros(spec.n_history, len(positions), 3)
         history = History(positions, moves, moves[:, :, :1])
-        pairs = search(positions)
-        prediction = watched.predict(pairs, history)
-        denoise = watched.denoiser(pairs, positions, prediction)
+        near = watched.lay_out(search(positions))
+        denoise = watched.denoiser(near, positions, watched.predict(near, history))
         denoise(torch.randn(positions.shape, generator=stream), 0.5)
-    return plain, inputs
+    return networks, inputs
 
 
 def _chains(spec: ModelSpec, n: int) -> Mapping:

@@ -1,19 +1,18 @@
 """Systems as the networks see them: what never changes is built once."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
 from cgml.molecules.graph import bond_type_index, type_index
+from cgml.molecules.ideal_chain import depths, kernels, laplacian, pieces, type_centres
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import differing
-from cgml.molecules.places import depths, type_centres
-from cgml.molecules.rouse import Kernels, kernels
+from cgml.network.kinds import Kinds, Matrices, group_kinds, join_kinds
 from cgml.spec import ModelSpec
 
 
@@ -23,7 +22,7 @@ class Atoms(NamedTuple):
     Attributes:
         types: (n_atoms,) index of the particle type.
         masses: (n_atoms, 1) mass in units of the mean mass of the vocabulary.
-        depths: (n_atoms, 1) place in the bead, see places.depths; (n_atoms, 0) for
+        depths: (n_atoms, 1) place in the bead, see ideal_chain.depths; (n_atoms, 0) for
             models that do not look.
         sender: (2 n_bonds,) first atom of each directed bond.
         receiver: (2 n_bonds,) second atom.
@@ -49,29 +48,24 @@ class Beads(NamedTuple):
         masses: (n_beads, 1) mass in units of the model's mean bead mass.
         molecules: (n_beads,) molecule of each bead.
         molecule_masses: (n_molecules, 1) sums of `masses`.
-        slots: (n_beads,) place of each bead in the padded blocks below.
-        mean_kernel: (n_molecules, m, m) see rouse.Kernels.
-        root_kernel: (n_molecules, m, m) nm.
-        inverse_kernel: (n_molecules, m, m) 1/nm.
+        kinds: matrices of the molecules.
         rest: (n_beads, 1) direction that the root kernel ignores.
-        separation: (n_molecules, m, m) number of bonds between two beads.
         centre_receiver: (n,) bead in which centres of atom types are expected.
-        centre_sender: (n,) bead that says where, see places.type_centres.
+        centre_sender: (n,) bead that says where, see ideal_chain.type_centres.
         centre_weights: (n, n_types) float64; (0, 0) for models that do not look.
     """
 
     masses: torch.Tensor
     molecules: torch.Tensor
     molecule_masses: torch.Tensor
-    slots: torch.Tensor
-    mean_kernel: torch.Tensor
-    root_kernel: torch.Tensor
-    inverse_kernel: torch.Tensor
+    kinds: Kinds
     rest: torch.Tensor
-    separation: torch.Tensor
     centre_receiver: torch.Tensor
     centre_sender: torch.Tensor
     centre_weights: torch.Tensor
+
+
+Parts = TypeVar("Parts", bound=tuple[Any, ...])
 
 
 class SystemGraph(NamedTuple):
@@ -133,71 +127,63 @@ def _atoms(mapping: Mapping, spec: ModelSpec) -> Atoms:
 
 def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:
     molecules = mapping.molecule_index
-    n_molecules = int(molecules.max()) + 1
-    members = [np.flatnonzero(molecules == index) for index in range(n_molecules)]
-    width = max(len(member) for member in members)
-    blocks = np.zeros((4, n_molecules, width, width))
-    rest = np.zeros(mapping.n_beads)
-    slots = np.zeros(mapping.n_beads, dtype=np.int64)
-    local = np.zeros(mapping.n_beads, dtype=np.int64)
-    bond_molecules = molecules[mapping.bead_bonds[:, 0]]
-    known: dict[bytes, tuple[Kernels, NDArray[np.float64]]] = {}
-    for index, member in enumerate(members):
-        n = len(member)
-        local[member] = np.arange(n)
-        slots[member] = index * width + np.arange(n)
-        bonds = local[mapping.bead_bonds[bond_molecules == index]]
-        key = mapping.bead_masses[member].tobytes() + bonds.tobytes()
-        if key not in known:  # equal molecules share their matrices
-            known[key] = (
-                kernels(
-                    mapping.bead_masses[member],
-                    bonds,
-                    spec.prior,
-                    hold_centre=spec.friction is not None,
-                ),
-                _separation(n, bonds),
-            )
-        matrices, separation = known[key]
-        blocks[0, index, :n, :n] = matrices.mean
-        blocks[1, index, :n, :n] = matrices.root
-        blocks[2, index, :n, :n] = matrices.inverse
-        blocks[3, index, :n, :n] = separation
-        rest[member] = matrices.rest
     masses = mapping.bead_masses / (spec.atoms_per_bead * _mean_mass(spec))
-    mean, root, inverse, apart = torch.from_numpy(blocks)
+    kinds, rest = _kinds(mapping, spec)
     ends, weights = _centres(mapping, spec)
     return Beads(
         masses=_column(masses),
         molecules=torch.tensor(molecules),
         molecule_masses=_column(np.bincount(molecules, weights=masses)),
-        slots=torch.from_numpy(slots),
-        mean_kernel=mean,
-        root_kernel=root,
-        inverse_kernel=inverse,
+        kinds=kinds,
         rest=_column(rest),
-        separation=apart,
         centre_receiver=torch.from_numpy(ends[:, 0].copy()),
         centre_sender=torch.from_numpy(ends[:, 1].copy()),
         centre_weights=torch.from_numpy(weights),
     )
 
 
+def _kinds(mapping: Mapping, spec: ModelSpec) -> tuple[Kinds, NDArray[np.float64]]:
+    """Matrices of the kinds of molecules, and the direction that each ignores."""
+    rest = np.zeros(mapping.n_beads)
+    known: dict[bytes, tuple[Matrices, NDArray[np.float64]]] = {}
+    molecules: dict[bytes, list[NDArray[np.int64]]] = {}
+    for members, bonds in pieces(mapping.molecule_index, mapping.bead_bonds):
+        masses = mapping.bead_masses[members]
+        masses = masses / masses.mean()  # only ratios count
+        key = masses.tobytes() + bonds.tobytes()
+        if key not in known:  # equal molecules share their matrices
+            known[key] = _matrices(masses, bonds, spec)
+        rest[members] = known[key][1]
+        molecules.setdefault(key, []).append(members)
+    groups = [
+        (known[key][0], torch.from_numpy(np.stack(found)))
+        for key, found in molecules.items()
+    ]
+    return group_kinds(groups), rest
+
+
+def _matrices(
+    masses: NDArray[np.float64], bonds: NDArray[np.int64], spec: ModelSpec
+) -> tuple[Matrices, NDArray[np.float64]]:
+    """Matrices of one kind of molecule, and the direction that they ignore."""
+    found = kernels(masses, bonds, spec.prior, hold_centre=spec.friction is not None)
+    joined = abs(laplacian(len(masses), bonds))
+    apart = shortest_path(joined, directed=False, unweighted=True)
+    mean, root, inverse, separation = (
+        torch.from_numpy(np.ascontiguousarray(matrix))
+        for matrix in (found.mean, found.root, found.inverse, apart)
+    )
+    return (mean, root, inverse, separation), found.rest
+
+
 def _centres(
     mapping: Mapping, spec: ModelSpec
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of beads and weights of `places.type_centres`, or none."""
+    """Pairs of beads and weights of `ideal_chain.type_centres`, or none."""
     if not spec.network.atom_places:
         return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 0))
     types = list(spec.particle_types)
     return type_centres(mapping, type_index(mapping.graph, types), len(types))
-
-
-def _separation(n: int, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Number of bonds between any two beads of a molecule, (n, n)."""
-    first, second = bonds.T
-    joined = coo_array((np.ones(len(bonds)), (first, second)), shape=(n, n)).tocsr()
-    return np.asarray(shortest_path(joined, directed=False, unweighted=True))
 
 
 def starts(sizes: Sequence[int]) -> list[int]:
@@ -222,25 +208,15 @@ def join_atoms(systems: Sequence[Atoms]) -> Atoms:
 
 
 def join_beads(systems: Sequence[Beads]) -> Beads:
-    """Several systems as one, in order; blocks are padded to the largest molecule."""
-    width = max(part.mean_kernel.size(1) for part in systems)
+    """Several systems as one, in order; equal molecules share their matrices."""
     molecule_offsets = _offsets([part.molecule_masses for part in systems])
     bead_offsets = _offsets([part.masses for part in systems])
-    slots = []
-    for part, offset in zip(systems, molecule_offsets, strict=True):
-        own = part.mean_kernel.size(1)
-        index = torch.div(part.slots, own, rounding_mode="floor")
-        slots.append((index + offset) * width + part.slots % own)
     return Beads(
         masses=torch.cat([part.masses for part in systems]),
         molecules=_cat([part.molecules for part in systems], molecule_offsets),
         molecule_masses=torch.cat([part.molecule_masses for part in systems]),
-        slots=torch.cat(slots),
-        mean_kernel=_pad([part.mean_kernel for part in systems], width),
-        root_kernel=_pad([part.root_kernel for part in systems], width),
-        inverse_kernel=_pad([part.inverse_kernel for part in systems], width),
+        kinds=join_kinds([part.kinds for part in systems], bead_offsets),
         rest=torch.cat([part.rest for part in systems]),
-        separation=_pad([part.separation for part in systems], width),
         centre_receiver=_cat([part.centre_receiver for part in systems], bead_offsets),
         centre_sender=_cat([part.centre_sender for part in systems], bead_offsets),
         centre_weights=torch.cat([part.centre_weights for part in systems]),
@@ -261,12 +237,43 @@ def _cat(parts: Sequence[torch.Tensor], offsets: Sequence[int]) -> torch.Tensor:
     )
 
 
-def _pad(parts: Sequence[torch.Tensor], width: int) -> torch.Tensor:
-    return torch.cat(
-        [
-            torch.nn.functional.pad(
-                part, (0, width - part.size(2), 0, width - part.size(1))
-            )
-            for part in parts
-        ]
+def centre_offsets(beads: Beads, positions: torch.Tensor) -> torch.Tensor:
+    """Expected centres of the atoms of each type in a bead, relative to the bead.
+
+    Args:
+        beads: static description.
+        positions: (n_beads, 3) nm, molecules whole.
+
+    Returns:
+        (n_beads, n_types, 3) nm, summed in float64; no types where the model does not
+        look, zero where a bead has no such atoms.
+    """
+    weights = beads.centre_weights
+    if weights.size(1) == 0:
+        return positions.new_zeros(positions.size(0), 0, 3)
+    wide = positions.to(weights.dtype)
+    gaps = wide.index_select(0, beads.centre_sender) - wide.index_select(
+        0, beads.centre_receiver
     )
+    parts = weights.unsqueeze(2) * gaps.unsqueeze(1)  # (n, n_types, 3)
+    offsets = torch.zeros(
+        positions.size(0),
+        weights.size(1),
+        3,
+        dtype=parts.dtype,
+        device=positions.device,
+    ).index_add(0, beads.centre_receiver, parts)
+    return offsets.to(positions.dtype)
+
+
+def to_device(parts: Parts, device: torch.device) -> Parts:
+    """Tensors of a named tuple, also those in lists and named tuples, on a device."""
+    return type(parts)(*(_moved(part, device) for part in parts))
+
+
+def _moved(part: Any, device: torch.device) -> Any:
+    if isinstance(part, torch.Tensor):
+        return part.to(device)
+    if isinstance(part, list):
+        return [_moved(each, device) for each in part]
+    return to_device(part, device)

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from cgml.network.blocks import MLP, RadialBasis, ScalarReadout
+from cgml.network.conditioner import Conditioner
+from cgml.network.denoiser import Denoiser
 from cgml.network.inputs import Atoms, Beads
 from cgml.network.predictor import Predictor
-from cgml.network.refiner import Conditioner, Denoiser
 from cgml.spec import BaseSpec, ModelSpec
 
 OPEN_REACH = 2.7  # log(1 + r / length_scale) of the widest pairs without a cutoff

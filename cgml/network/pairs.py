@@ -1,7 +1,7 @@
-"""Pairs of beads, each once: what the fast path looks at in the place of edges.
+"""Pairs of beads that exchange messages, each once, and the edges that they stand for.
 
 Distances, cosines and all that follows from them are the same seen from both ends of
-a pair, so half of the edges suffice. What never changes is prepared once per system.
+a pair, so half of the edges suffice.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,17 @@ from typing import NamedTuple
 import torch
 from vesin_torch import NeighborList
 
-from cgml.network.edges import Edges, bond_features, bond_keys, molecule_keys
 from cgml.network.inputs import Beads, starts
+from cgml.network.kinds import Kinds
 
 try:  # the extra "cluster"
     from torch_cluster import radius_graph
 except ImportError:
     radius_graph = None
 
+N_STATIC = 6  # columns of Pairs.static
 SMALL = 200  # beads of a system, below which one search for all is faster
-LANES = 32  # rows of pairs are padded to whole vector registers, see networks.to_lanes
+LANES = 32  # rows of pairs are padded to whole vector registers, see blocks.to_lanes
 
 
 class Pairs(NamedTuple):
@@ -29,8 +30,10 @@ class Pairs(NamedTuple):
         sender: (n_pairs,) bead with the higher number.
         receiver: (n_pairs,) bead with the lower number, or the same bead where the
             pair is one of a bead and its own image; ascending.
-        static: (n_pairs, 6) see Edges.
-        shift: (n_pairs, 3) nm, to add to receiver minus sender.
+        static: (n_pairs, 6) bonded, same molecule, and four decays of the number of
+            bonds between the two.
+        shift: (n_pairs, 3) nm, to add to receiver minus sender: whole box vectors,
+            zero with open boundaries.
     """
 
     sender: torch.Tensor
@@ -39,18 +42,17 @@ class Pairs(NamedTuple):
     shift: torch.Tensor
 
 
-Neighbours = Edges | Pairs
-"""Who exchanges messages: each edge by itself, or one pair for two of them."""
-
-
 class PairSearch:
     """Finds the pairs of some systems again and again.
 
-    The pairs are those of `edges.find_edges`, one for two edges. Many small systems
-    with open boundaries are searched all at once where torch-cluster is installed.
+    With a cutoff: pairs of a system within it, and all bonds. In a box narrower than
+    twice the cutoff a pair is there once for each of its images within reach, and
+    another image of a bead is another molecule. Without a cutoff: all pairs of a
+    molecule; molecules do not see each other. Many small systems with open boundaries
+    are searched all at once where torch-cluster is installed.
 
     Args:
-        beads: of all systems, on the CPU.
+        beads: of all systems.
         sizes: number of beads of each system.
         cutoff: nm, or None: all pairs of a molecule.
         boxes: (3, 3) nm of each system, or None for open boundaries.
@@ -67,25 +69,22 @@ class PairSearch:
         boxes: Sequence[torch.Tensor] | None,
     ) -> None:
         self.is_periodic = boxes is not None
+        self._device = beads.molecules.device
         self._n, self._sizes = len(beads.molecules), list(sizes)
         self._boxes = None if boxes is None else [box.double().cpu() for box in boxes]
-        self._molecules, self._slots = beads.molecules, beads.slots
-        self._width = beads.separation.size(1)
-        apart = torch.cat((beads.separation.reshape(-1), torch.tensor([torch.inf])))
-        self._features = bond_features(apart)  # last row: no bonds in between
-        keys = bond_keys(beads, self._n)
+        self._cutoff, self._molecules = cutoff, beads.molecules.cpu()
+        self._features, self._row, self._column = _bond_table(beads.kinds, self._n)
+        keys = _molecule_keys(beads.kinds, self._n, only_bonds=True)
         self._bonds = keys[self._is_half(keys)].sort().values
         self._fixed: Pairs | None = None
         self._systems: torch.Tensor | None = None  # of each bead, to search all at once
         if cutoff is not None:
-            self._search = NeighborList(cutoff=cutoff, full_list=False)
             is_small = boxes is None and len(sizes) > 1 and max(sizes) <= SMALL
             if is_small and radius_graph is not None:
                 counts = torch.tensor(self._sizes)
                 self._systems = torch.arange(len(counts)).repeat_interleave(counts)
-                self._cutoff = cutoff
         else:
-            keys = torch.cat(molecule_keys(beads.molecules, self._n))
+            keys = _molecule_keys(beads.kinds, self._n, only_bonds=False)
             keys = keys[self._is_half(keys)].sort().values
             self._fixed = self._pairs(
                 keys, torch.zeros_like(keys), torch.zeros(len(keys), 3)
@@ -95,8 +94,8 @@ class PairSearch:
         """Find the pairs at (n_beads, 3) positions, nm, molecules whole.
 
         Returns:
-            Pairs in ascending order of (receiver, sender, image). Without a cutoff
-            the same object every time.
+            Pairs in ascending order of (receiver, sender, image), on the device of
+            the beads. Without a cutoff the same object every time.
         """
         if self._fixed is not None:
             return self._fixed
@@ -134,28 +133,10 @@ class PairSearch:
             keys = ends[1] * self._n + ends[0]
             keys = keys[self._is_half(keys)]
             return keys, torch.zeros_like(keys), torch.zeros(len(keys), 3)
-        rows = []
-        parts = torch.split(positions, self._sizes)
-        for number, (part, begin) in enumerate(
-            zip(parts, starts(self._sizes), strict=True)
-        ):
-            box = torch.zeros(3, 3, dtype=torch.float64)
-            if self._boxes is not None:
-                box = self._boxes[number]
-            sender, receiver, cells = self._search.compute(
-                part, box, periodic=self._boxes is not None, quantities="ijS"
-            )
-            a, b, c = cells.long().unbind(dim=1)
-            reach = 2 * int(cells.abs().max()) + 1 if len(cells) else 1
-            image = (a * reach + b) * reach + c  # 0 for the pair as it stands
-            turn = (receiver > sender) | ((receiver == sender) & (image < 0))
-            sign = 1 - 2 * turn.long()
-            first = torch.minimum(receiver, sender) + begin
-            second = torch.maximum(receiver, sender) + begin
-            shift = (cells.double() @ box).float() * sign[:, None]
-            rows.append((first * self._n + second, image * sign, shift))
-        keys, image, shift = (torch.cat(column) for column in zip(*rows, strict=True))
-        return keys, image, shift
+        receiver, sender, image, shift = pairs_within(
+            self._sizes, positions, self._cutoff or 0.0, self._boxes
+        )
+        return receiver * self._n + sender, image, shift
 
     def _is_half(self, keys: torch.Tensor) -> torch.Tensor:
         return torch.div(keys, self._n, rounding_mode="floor") < keys % self._n
@@ -165,11 +146,107 @@ class PairSearch:
     ) -> Pairs:
         receiver = torch.div(keys, self._n, rounding_mode="floor")
         sender = keys - receiver * self._n
-        slots, molecules = self._slots, self._molecules
-        place = slots[receiver] * self._width + slots[sender] % self._width
+        molecules = self._molecules
+        place = self._row[receiver] + self._column[sender]
         is_other = (molecules[receiver] != molecules[sender]) | (image != 0)
         place[is_other] = len(self._features) - 1
-        return Pairs(sender, receiver, self._features.index_select(0, place), shift)
+        static = self._features.index_select(0, place)
+        found = (sender, receiver, static, shift)
+        return Pairs(*(part.to(self._device) for part in found))
+
+
+def pairs_within(
+    sizes: Sequence[int],
+    positions: torch.Tensor,
+    cutoff: float,
+    boxes: Sequence[torch.Tensor] | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pairs of beads within a cutoff, each image once, in no certain order.
+
+    Args:
+        sizes: number of beads of each system.
+        positions: (n_beads, 3) float64 nm, on the CPU.
+        cutoff: nm.
+        boxes: (3, 3) float64 nm of each system, or None for open boundaries.
+
+    Returns:
+        Receiver, sender (the higher number, or the same bead), number of the image (0:
+        the pair as it stands), each (n_pairs,), and what to add to receiver minus
+        sender, (n_pairs, 3) nm.
+    """
+    search = NeighborList(cutoff=cutoff, full_list=False)
+    rows = []
+    parts = torch.split(positions, list(sizes))
+    for number, (part, begin) in enumerate(zip(parts, starts(sizes), strict=True)):
+        box = torch.zeros(3, 3, dtype=torch.float64)
+        if boxes is not None:
+            box = boxes[number]
+        one, other, cells = search.compute(
+            part, box, periodic=boxes is not None, quantities="ijS"
+        )
+        a, b, c = cells.long().unbind(dim=1)
+        reach = 2 * int(cells.abs().max()) + 1 if len(cells) else 1
+        image = (a * reach + b) * reach + c
+        turn = (other > one) | ((other == one) & (image < 0))
+        sign = 1 - 2 * turn.long()
+        shift = (cells.double() @ box).float() * sign[:, None]
+        receiver, sender = torch.minimum(one, other), torch.maximum(one, other)
+        rows.append((receiver + begin, sender + begin, image * sign, shift))
+    receiver, sender, image, shift = (
+        torch.cat(column) for column in zip(*rows, strict=True)
+    )
+    return receiver, sender, image, shift
+
+
+def _bond_table(
+    kinds: Kinds, n: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features of all pairs in all kinds, (n_rows, 6), and where they stand.
+
+    Returns:
+        The table, whose last row is that of pairs of two molecules; and two numbers of
+        each bead, (n,): receiver's first plus sender's second is the row of their pair.
+    """
+    row = torch.zeros(n, dtype=torch.int64)
+    column = torch.zeros(n, dtype=torch.int64)
+    apart, begin = [], 0
+    for members, separation in zip(kinds.members, kinds.separation, strict=True):
+        rows, (n_kinds, m, _) = members.cpu(), separation.shape
+        firsts = m * m * torch.arange(n_kinds)[:, None] + m * torch.arange(m)
+        row[rows] = (begin + firsts).expand(rows.shape)
+        column[rows] = torch.arange(m).expand(rows.shape)
+        apart.append(separation.cpu().reshape(-1))
+        begin += apart[-1].numel()
+    apart.append(torch.tensor([torch.inf]))
+    return bond_features(torch.cat(apart)), row, column
+
+
+def bond_features(apart: torch.Tensor) -> torch.Tensor:
+    """Features of pairs from the number of bonds between them, (n,) -> (n, 6)."""
+    apart = apart.float()
+    decays = [torch.exp(-apart / reach) for reach in (1.5, 4.0, 12.0, 40.0)]
+    same = [(apart == 1.0).float(), torch.isfinite(apart).float()]
+    return torch.cat((torch.stack(same, dim=1), torch.stack(decays, dim=1)), dim=1)
+
+
+def _molecule_keys(kinds: Kinds, n: int, *, only_bonds: bool) -> torch.Tensor:
+    """Receiver * n + sender of pairs of two beads of one molecule, both ways.
+
+    Args:
+        kinds: of the molecules.
+        n: number of beads.
+        only_bonds: of bonded beads only.
+    """
+    keys = [torch.zeros(0, dtype=torch.int64)]
+    for members, separation in zip(kinds.members, kinds.separation, strict=True):
+        rows, apart = members.cpu(), separation.cpu()
+        kept = apart == 1.0 if only_bonds else apart > 0.0
+        kind, first, second = kept.nonzero().T
+        if len(apart) == 1:
+            keys.append((rows[:, first] * n + rows[:, second]).reshape(-1))
+        else:
+            keys.append(rows[kind, first] * n + rows[kind, second])
+    return torch.cat(keys)
 
 
 class Layout(NamedTuple):
@@ -182,6 +259,7 @@ class Layout(NamedTuple):
     Attributes:
         receiver: (n,) int32, padded.
         sender: (n,) int32, padded.
+        static: (n, 6) see Pairs, zero where padded.
         shift: (3, n) nm, zero where padded; (3, 0) with open boundaries.
         ends: (4 n,) int32, of each edge 2 * receiver and 2 * sender + 1.
         twos: (2 n,) int32, where the ends of an edge begin.
@@ -192,15 +270,12 @@ class Layout(NamedTuple):
 
     receiver: torch.Tensor
     sender: torch.Tensor
+    static: torch.Tensor
     shift: torch.Tensor
     ends: torch.Tensor
     twos: torch.Tensor
     arrivals: torch.Tensor
     begins: torch.Tensor
-
-    def add_shift(self, gaps: torch.Tensor) -> torch.Tensor:
-        """Add the box vectors between the images to (..., 3, n) nm in place."""
-        return gaps.add_(self.shift) if self.shift.size(1) else gaps
 
 
 def lay_out(pairs: Pairs, n_beads: int, *, is_periodic: bool) -> Layout:
@@ -211,14 +286,14 @@ def lay_out(pairs: Pairs, n_beads: int, *, is_periodic: bool) -> Layout:
         n_beads: number of beads.
         is_periodic: whether there are shifts to add.
     """
-    n_pairs = len(pairs.receiver)
-    n = max(LANES, -(-n_pairs // LANES) * LANES)
+    n_pairs = pairs.receiver.size(0)
+    n = whole_registers(n_pairs)
     pad = (0, n - n_pairs)
     receiver = torch.nn.functional.pad(pairs.receiver.int(), pad)
     sender = torch.nn.functional.pad(pairs.sender.int(), pad)
-    shift = pairs.shift[:0].T
+    shift = pairs.shift[:0].t()
     if is_periodic:
-        shift = torch.nn.functional.pad(pairs.shift.T, pad).contiguous()
+        shift = torch.nn.functional.pad(pairs.shift.t(), pad).contiguous()
     first = torch.stack((2 * receiver, 2 * sender + 1), dim=1)
     second = torch.stack((2 * sender, 2 * receiver + 1), dim=1)
     # senders below a bead come first: its arrivals are in ascending order of sender
@@ -229,9 +304,15 @@ def lay_out(pairs: Pairs, n_beads: int, *, is_periodic: bool) -> Layout:
     return Layout(
         receiver=receiver,
         sender=sender,
+        static=torch.nn.functional.pad(pairs.static, (0, 0, 0, n - n_pairs)),
         shift=shift,
         ends=torch.cat((first, second)).view(-1),
         twos=torch.arange(0, 4 * n, 2, dtype=torch.int32, device=receiver.device),
         arrivals=arrivals.int(),
         begins=(torch.cumsum(counts, dim=0) - counts).int(),
     )
+
+
+def whole_registers(n: int, lanes: int = LANES) -> int:
+    """Rows to which n rows are padded, one register at least."""
+    return max(lanes, (n + lanes - 1) // lanes * lanes)

@@ -5,21 +5,34 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.molecules.rouse import apply_blocks
 from cgml.network.blocks import (
     MLP,
     Interaction,
+    MessageWeights,
+    MlpWeights,
     RadialBasis,
+    ReadoutWeights,
     ScalarReadout,
     VectorReadout,
-    directions,
-    edge_differences,
     from_lanes,
-    length_and_direction,
     to_lanes,
 )
-from cgml.network.edges import N_STATIC, Edges, edge_vectors
-from cgml.network.inputs import Beads
+from cgml.network.directions import TurnWeights, directions
+from cgml.network.gaussian import Prediction
+from cgml.network.inputs import Beads, centre_offsets
+from cgml.network.kinds import apply_kernels
+from cgml.network.leaves import (
+    Product,
+    add_shift,
+    differences,
+    length_and_direction,
+    lengths_and_directions,
+    multiply,
+    multiply_onto,
+    pack,
+)
+from cgml.network.pairs import N_STATIC, Layout
+from cgml.network.sums import at_ends
 from cgml.spec import NetworkConfig
 
 
@@ -40,22 +53,84 @@ class History(NamedTuple):
     known: torch.Tensor
 
 
-class Prediction(NamedTuple):
-    """Gaussian over the next positions, x' = mean + L (spread * w), w white.
+class PredictorWeights(NamedTuple):
+    """Packed weights of a Predictor.
 
     Attributes:
-        mean: (n_beads, 3) expected next positions, nm.
-        spread: (n_beads, 1) dimensionless; 1 is the Rouse model's spread.
-        nodes: (n_beads, n_node) latent.
-        edges: (n_edges, n_edge) latent.
-        pairs: (n_edges, n_edge) products of the two beads' learned properties.
+        moving: first product of the edge encoder, of what changes at every step.
+        static: likewise, of what stays as long as the pairs do.
+        edges: second product of the edge encoder.
+        filter: of the distances, multiplies the beads' properties.
+        properties: of the embedding.
+        nodes: node encoder.
+        turns: what precedes each round of messages.
+        layers: rounds of messages.
+        shift: readout of the mean.
+        spread: readout of the spread.
     """
 
-    mean: torch.Tensor
+    moving: Product
+    static: Product
+    edges: Product
+    filter: Product
+    properties: Product
+    nodes: MlpWeights
+    turns: list[TurnWeights]
+    layers: list[MessageWeights]
+    shift: ReadoutWeights
+    spread: MlpWeights
+
+
+class Terms(NamedTuple):
+    """What a predictor need not compute again as long as the pairs stay.
+
+    Attributes:
+        nodes: (n_beads, n_embedding + 1) inputs of the node encoder.
+        static: (n, n_edge) terms of the edge encoder.
+        pairs: (n, n_edge) products of the two beads' learned properties.
+    """
+
+    nodes: torch.Tensor
+    static: torch.Tensor
+    pairs: torch.Tensor
+
+
+class PredictorInputs(NamedTuple):
+    """All that a predictor's networks look at, tensors alone.
+
+    Attributes:
+        layout: of the edges.
+        terms: of the pairs.
+        present: (n_beads, 3) nm.
+        relaxed: (n_beads, 3) nm, one step later without noise and networks.
+        displacements: (n_history, n_beads, 3) nm.
+        known: (n_history, n_beads, 1).
+        centres: (n_beads, n_types, 3) nm, see `centre_offsets`.
+    """
+
+    layout: Layout
+    terms: Terms
+    present: torch.Tensor
+    relaxed: torch.Tensor
+    displacements: torch.Tensor
+    known: torch.Tensor
+    centres: torch.Tensor
+
+
+class PredictorOutputs(NamedTuple):
+    """What a predictor's networks say.
+
+    Attributes:
+        force: (n_beads, 3) shift of the mean in white coordinates.
+        spread: (n_beads, 1) see Prediction.
+        nodes: (n_beads, n_node) latent.
+        edges: (2 n, n_edge) latent.
+    """
+
+    force: torch.Tensor
     spread: torch.Tensor
     nodes: torch.Tensor
     edges: torch.Tensor
-    pairs: torch.Tensor
 
 
 class Predictor(nn.Module):
@@ -72,6 +147,7 @@ class Predictor(nn.Module):
     """
 
     min_spread: float
+    n_static: int
     length_scale: torch.Tensor
     displacement_scale: torch.Tensor
     mean_degree: torch.Tensor
@@ -84,7 +160,7 @@ class Predictor(nn.Module):
         radial: RadialBasis,
     ) -> None:
         super().__init__()
-        self.min_spread = 0.1
+        self.min_spread, self.n_static = 0.1, N_STATIC
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("displacement_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))
@@ -107,153 +183,140 @@ class Predictor(nn.Module):
         self.spread = ScalarReadout(n_node)
 
     def forward(
-        self, beads: Beads, edges: Edges, embedding: torch.Tensor, history: History
+        self, beads: Beads, layout: Layout, embedding: torch.Tensor, history: History
     ) -> Prediction:
         """Predict the next positions.
 
         Args:
             beads: static description.
-            edges: pairs that exchange messages.
+            layout: edges along which beads exchange messages.
             embedding: (n_beads, n_embedding).
             history: present positions and earlier displacements.
         """
-        present = history.positions
-        relaxed = apply_blocks(beads.mean_kernel, beads.slots, present)
-        drift = (relaxed - present) / self.displacement_scale
-        moves = (
-            history.displacements / self.displacement_scale
-        )  # (n_history, n_beads, 3)
-        known = history.known
+        weights = self.pack(None)
+        terms = self.terms(weights, beads, layout, embedding)
+        inputs = self.look(beads, layout, terms, history)
+        return self.conclude(beads, inputs, self.evaluate(weights, inputs))
 
-        length_now, along_now = length_and_direction(edge_vectors(present, edges))
-        length_relaxed, along_relaxed = length_and_direction(
-            edge_vectors(relaxed, edges)
-        )
-        radial_now = self.radial(length_now / self.length_scale)
-        properties = self.properties(embedding)
-        pairs = properties.index_select(0, edges.receiver) * properties.index_select(
-            0, edges.sender
-        )
-        node_parts = [embedding, beads.masses, length_and_direction(drift)[0]]
-        edge_parts = [
-            radial_now,
-            self.radial(length_relaxed / self.length_scale),
-            (along_now * along_relaxed).sum(dim=1, keepdim=True),
-            edges.static,
-        ]
-        node_vectors = [drift]
-        for age in range(moves.size(0)):
-            move = moves[age]
-            node_parts.extend([length_and_direction(move)[0], known[age]])
-            relative = edge_differences(move, edges.sender, edges.receiver)
-            edge_parts.append((relative * along_now).sum(dim=1, keepdim=True))
-            edge_parts.append((relative * along_relaxed).sum(dim=1, keepdim=True))
-            node_vectors.append(move)
-
-        nodes = self.node_encoder(torch.cat(node_parts, dim=1))
-        latent = self.edge_encoder(torch.cat(edge_parts, dim=1))
-        latent = latent + self.filter(radial_now) * pairs
-        centres = centre_offsets(beads, present) / self.length_scale
-        given = torch.cat((torch.stack(node_vectors, dim=1), centres), dim=1)
-        sender, receiver, degree = edges.sender, edges.receiver, self.mean_degree
+    def pack(self, kind: torch.dtype | None) -> PredictorWeights:
+        """Prepare the weights; kind is of the numbers multiplied at the edges."""
+        first, second = self.edge_encoder.first, self.edge_encoder.second
+        begin = 2 * self.radial.n_functions + 1  # of the static inputs of an edge
+        end = begin + self.n_static
+        moving = torch.cat((first.weight[:, :begin], first.weight[:, end:]), dim=1)
+        turns: list[TurnWeights] = []
+        layers: list[MessageWeights] = []
         for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
-            nodes, latent = turn(
-                nodes, latent, along_now, given, sender, receiver, degree
-            )
-            nodes, latent = layer(nodes, latent, sender, receiver, degree)
-        force = self.shift(
-            nodes,
-            latent,
-            torch.stack((along_now, along_relaxed), dim=1),
-            given,
-            receiver,
-            degree,
+            turns.append(turn.pack(self.mean_degree))  # type: ignore[operator]
+            layers.append(layer.pack(self.mean_degree, kind))  # type: ignore[operator]
+        return PredictorWeights(
+            moving=pack(moving, None),
+            static=pack(first.weight[:, begin:end], first.bias),
+            edges=pack(second.weight, second.bias, kind),
+            filter=pack(self.filter.weight, None),
+            properties=pack(self.properties.weight, None),
+            nodes=self.node_encoder.pack(None),
+            turns=turns,
+            layers=layers,
+            shift=self.shift.pack(self.mean_degree),
+            spread=self.spread.pack(),
         )
-        mean = relaxed + apply_blocks(beads.root_kernel, beads.slots, force)
-        raw = self.spread(nodes) + 0.4
-        spread = self.min_spread + from_lanes(
-            nn.functional.softplus(to_lanes(raw)), raw
+
+    def terms(
+        self,
+        weights: PredictorWeights,
+        beads: Beads,
+        layout: Layout,
+        embedding: torch.Tensor,
+    ) -> Terms:
+        """Compute what stays as long as the pairs do; see `forward`."""
+        first, second = at_ends(multiply(weights.properties, embedding), layout)
+        return Terms(
+            nodes=torch.cat((embedding, beads.masses), dim=1),
+            static=multiply(weights.static, layout.static),
+            pairs=first * second,
         )
-        return Prediction(mean, spread, nodes, latent, pairs)
 
+    def look(
+        self, beads: Beads, layout: Layout, terms: Terms, history: History
+    ) -> PredictorInputs:
+        """Bring a history before the networks."""
+        present = history.positions
+        return PredictorInputs(
+            layout=layout,
+            terms=terms,
+            present=present,
+            relaxed=apply_kernels(beads.kinds.mean, beads.kinds, present),
+            displacements=history.displacements,
+            known=history.known,
+            centres=centre_offsets(beads, present),
+        )
 
-def centre_offsets(beads: Beads, positions: torch.Tensor) -> torch.Tensor:
-    """Expected centres of the atoms of each type in a bead, relative to the bead.
+    def evaluate(
+        self, weights: PredictorWeights, inputs: PredictorInputs
+    ) -> PredictorOutputs:
+        """Ask the networks: most of the time of a prediction is spent here."""
+        layout = inputs.layout
+        drift = (inputs.relaxed - inputs.present) / self.displacement_scale
+        moves = inputs.displacements / self.displacement_scale
+        pairs, along = self._encode_pairs(weights, inputs, moves)
+        edges = pairs.repeat(2, 1)
+        parts = [inputs.terms.nodes, length_and_direction(drift)[0]]
+        vectors = [drift.unsqueeze(1)]
+        for age in range(moves.size(0)):
+            parts.append(length_and_direction(moves[age])[0])
+            parts.append(inputs.known[age])
+            vectors.append(moves[age].unsqueeze(1))
+        if inputs.centres.size(1) > 0:
+            vectors.append(inputs.centres / self.length_scale)
+        own = torch.cat(vectors, dim=1)
+        nodes = self.node_encoder.run(weights.nodes, torch.cat(parts, dim=1))
+        for number, (turn, layer) in enumerate(zip(self.directions, self.layers)):  # noqa: B905 (TorchScript)
+            turned = weights.turns[number]
+            nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
+            nodes, edges = layer(weights.layers[number], nodes, edges, layout)
+        force = self.shift(weights.shift, nodes, edges, along, own, layout)
+        raw = self.spread.run(weights.spread, nodes) + 0.4
+        positive = nn.functional.softplus(to_lanes(raw))
+        spread = self.min_spread + from_lanes(positive, raw)
+        return PredictorOutputs(force, spread, nodes, edges)
 
-    Args:
-        beads: static description.
-        positions: (n_beads, 3) nm, molecules whole.
+    def conclude(
+        self, beads: Beads, inputs: PredictorInputs, outputs: PredictorOutputs
+    ) -> Prediction:
+        """Say in space what the networks said."""
+        moved = apply_kernels(beads.kinds.root, beads.kinds, outputs.force)
+        return Prediction(
+            mean=inputs.relaxed + moved,
+            spread=outputs.spread,
+            nodes=outputs.nodes,
+            edges=outputs.edges,
+            pairs=inputs.terms.pairs,
+        )
 
-    Returns:
-        (n_beads, n_types, 3) nm, summed in float64; no types where the model does not
-        look, zero where a bead has no such atoms.
-    """
-    weights, wide = beads.centre_weights, positions.to(beads.centre_weights.dtype)
-    gaps = wide.index_select(0, beads.centre_sender) - wide.index_select(
-        0, beads.centre_receiver
-    )
-    parts = weights.unsqueeze(2) * gaps.unsqueeze(1)  # (n, n_types, 3)
-    offsets = torch.zeros(
-        positions.size(0),
-        weights.size(1),
-        3,
-        dtype=parts.dtype,
-        device=positions.device,
-    ).index_add(0, beads.centre_receiver, parts)
-    return offsets.to(positions.dtype)
+    def _encode_pairs(
+        self, weights: PredictorWeights, inputs: PredictorInputs, moves: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """First latent of both edges of a pair, (n, n_edge), and its directions.
 
-
-def whiten(
-    positions: torch.Tensor,
-    prediction_mean: torch.Tensor,
-    spread: torch.Tensor,
-    beads: Beads,
-) -> torch.Tensor:
-    """Coordinates in which the predicted Gaussian is the standard one, (n_beads, 3)."""
-    force = apply_blocks(beads.inverse_kernel, beads.slots, positions - prediction_mean)
-    return project(force / spread, spread, beads)
-
-
-def unwhiten(
-    white: torch.Tensor,
-    prediction_mean: torch.Tensor,
-    spread: torch.Tensor,
-    beads: Beads,
-) -> torch.Tensor:
-    """Inverse of `whiten`: positions in nm, (n_beads, 3)."""
-    return prediction_mean + apply_blocks(
-        beads.root_kernel, beads.slots, spread * white
-    )
-
-
-def project(white: torch.Tensor, spread: torch.Tensor, beads: Beads) -> torch.Tensor:
-    """Remove the one direction per molecule that moves nothing, (n_beads, 3)."""
-    direction = beads.rest / spread
-    n_molecules = beads.molecule_masses.size(0)
-    sums = torch.zeros(
-        n_molecules, 4, dtype=white.dtype, device=white.device
-    ).index_add(
-        0, beads.molecules, torch.cat((direction * direction, direction * white), dim=1)
-    )
-    share = sums[:, 1:] / sums[:, :1].clamp(min=1e-20)
-    return white - direction * share.index_select(0, beads.molecules)
-
-
-def gaussian_loss(
-    prediction: Prediction, target: torch.Tensor, beads: Beads
-) -> torch.Tensor:
-    """Negative log-likelihood per bead coordinate, without constants, ().
-
-    Args:
-        prediction: of the next positions.
-        target: (n_beads, 3) true next positions, nm.
-        beads: static description.
-    """
-    white = whiten(target, prediction.mean, prediction.spread, beads)
-    terms = torch.log(prediction.spread) + 0.5 * white.square()
-    # where a direction moves nothing, the volume is that of the others alone
-    square = (beads.rest / prediction.spread).square().squeeze(1)
-    n_molecules = beads.molecule_masses.size(0)
-    held = square.new_zeros(n_molecules).index_add(0, beads.molecules, square)
-    volume = 0.5 * torch.log(torch.where(held > 0.0, held, 1.0)).sum()
-    return terms.mean() + volume / len(target)
+        Args:
+            weights: packed.
+            inputs: of the predictor.
+            moves: (n_history, n_beads, 3) scaled displacements.
+        """
+        layout, terms = inputs.layout, inputs.terms
+        values = [inputs.present, inputs.relaxed]
+        values.extend(moves.unbind(0))
+        gaps = differences(torch.cat(values, dim=1), layout)
+        gaps = gaps.view(len(values), 3, layout.receiver.size(0))
+        lengths, along = lengths_and_directions(add_shift(gaps[:2], layout))
+        radial = self.radial(lengths / self.length_scale)  # (2, n_radial, n)
+        cosine = (along[0] * along[1]).sum(dim=0)
+        turned = (gaps[2:].unsqueeze(1) * along).sum(dim=2)  # (n_history, 2, n)
+        features = torch.cat(
+            (radial.flatten(0, 1), cosine.unsqueeze(0), turned.flatten(0, 1))
+        )
+        hidden = multiply_onto(weights.moving, terms.static.clone(), features.t())
+        latent = self.edge_encoder.finish(weights.edges, hidden)
+        filtered = multiply(weights.filter, radial[0].t())
+        return latent.addcmul_(filtered, terms.pairs), along

@@ -1,30 +1,26 @@
 """The networks bound to systems: one displacement, one score."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 
-from cgml.molecules.rouse import apply_blocks
 from cgml.molecules.systems import Systems
+from cgml.network.bound import BoundNetworks, Neighbourhood
 from cgml.network.capture import CapturedStep
 from cgml.network.compiled import compiled_parts
-from cgml.network.edges import EdgeSearch
-from cgml.network.inference import FastNetworks
-from cgml.network.inputs import Atoms, Beads, build_system, join_beads
-from cgml.network.pairs import Neighbours, PairSearch
-from cgml.network.plain import Networks, PlainNetworks, next_positions
-from cgml.network.predictor import History, Prediction, whiten
-from cgml.network.refiner import n_draws
+from cgml.network.gaussian import Prediction, whiten
+from cgml.network.inputs import Beads, build_system, join_beads, to_device
+from cgml.network.kinds import apply_kernels
+from cgml.network.pairs import Pairs, PairSearch
+from cgml.network.predictor import History
+from cgml.network.sampler import n_draws
 from cgml.spec import Execution, ModelSpec, Refinement
 
-Parts = TypeVar("Parts", Atoms, Beads)
-View = tuple[torch.Tensor, Neighbours]
+View = tuple[torch.Tensor, Pairs]
 """Positions near the origin, (n_beads, 3) float64 nm, and pairs in these images."""
-Next = Callable[[Any, History, torch.Tensor], torch.Tensor]
-"""Next positions from neighbours, history and noise; see plain.next_positions."""
-_KINDS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Next = Callable[[Pairs, History, torch.Tensor], torch.Tensor]
+"""Next positions from pairs, history and noise; see BoundNetworks.next_positions."""
 
 
 class Stepper(Protocol):
@@ -91,7 +87,7 @@ class LearnedStepper:
         execution: how the networks are evaluated.
 
     Raises:
-        ValueError: bfloat16 on the plain path, or on another device than the CPU.
+        ValueError: see `check_execution`.
     """
 
     def __init__(
@@ -102,6 +98,7 @@ class LearnedStepper:
         refinement: Refinement,
         execution: Execution,
     ) -> None:
+        check_execution(execution, systems.device)
         self._module = module.to(systems.device)
         self._spec, self._systems, self._refinement = spec, systems, refinement
         self._holds_centre = spec.friction is not None
@@ -110,34 +107,32 @@ class LearnedStepper:
         graphs = {key: build_system(item, spec) for key, item in unique.items()}
         order = [id(item) for item in systems.mappings]
         beads = join_beads([graphs[key].beads for key in order])
-        self._beads = _to(beads, systems.device)
+        self._beads = to_device(beads, systems.device)
         self._last: tuple[torch.Tensor, View] | None = None
         with torch.inference_mode():  # one by one: the bits depend on nothing else
             rows = {
-                key: module.embedding(_to(graph.atoms, systems.device))
+                key: module.embedding(to_device(graph.atoms, systems.device))
                 for key, graph in graphs.items()
             }
             embedding = torch.cat([rows[key] for key in order])
             self._networks = _bind_networks(
                 self._module, self._beads, embedding, systems, spec, execution
             )
-            self._next: Next = partial(
-                next_positions, self._networks, self._beads, refinement
-            )
+            self._next: Next = self._step
             if execution.capture:
-                self._next = self._captured(embedding)
+                self._next = CapturedStep(
+                    self._module,
+                    self._beads,
+                    embedding,
+                    self._networks.search,
+                    refinement,
+                )
 
-    def _captured(self, embedding: torch.Tensor) -> Next:
-        """Step that is recorded as a CUDA graph."""
-        search = self._networks.neighbours
-        if self._systems.device.type != "cuda" or not isinstance(search, EdgeSearch):
-            raise ValueError(
-                "capture is for CUDA graphs, got a model on "
-                f"{self._systems.device.type!r}: use device='cuda', or leave it out"
-            )
-        return CapturedStep(
-            self._module, self._beads, embedding, search, self._refinement
-        )
+    def _step(
+        self, pairs: Pairs, history: History, draws: torch.Tensor
+    ) -> torch.Tensor:
+        near = self._networks.lay_out(pairs)
+        return self._networks.next_positions(near, history, draws, self._refinement)
 
     def view(self, positions: torch.Tensor) -> View:
         """Positions as the networks see them, and the pairs that exchange messages.
@@ -149,7 +144,7 @@ class LearnedStepper:
         """
         if self._last is None or self._last[0] is not positions:
             near = self._systems.near_origin(positions)
-            self._last = positions, (near, self._networks.neighbours(near))
+            self._last = positions, (near, self._networks.search(near))
         return self._last[1]
 
     def displacement(
@@ -164,8 +159,9 @@ class LearnedStepper:
         Centres of mass that the model holds out stay where they are.
         """
         with torch.inference_mode():
-            history, neighbours = self._look(positions, displacements, n_known)
-            moved = self._next(neighbours, history, draws).double()
+            near, pairs = self.view(positions)
+            history = self._history(near, displacements, n_known)
+            moved = self._next(pairs, history, draws).double()
             displacement = moved - history.positions.double()
             if self._holds_centre:
                 centre = self._systems.molecule_centre(displacement)
@@ -209,8 +205,9 @@ class LearnedStepper:
             white = whiten(target.float(), mean, spread, self._beads)
             denoise = self._networks.denoiser(near, history.positions, prediction)
             slope = (denoise(white, sigma) - white) / sigma**2 / spread
-            inverse = self._beads.inverse_kernel.transpose(1, 2)
-            return apply_blocks(inverse, self._beads.slots, slope.double())
+            kinds = self._beads.kinds
+            inverse = [kernel.transpose(1, 2) for kernel in kinds.inverse]
+            return apply_kernels(inverse, kinds, slope.double())
 
     def mean_score(
         self,
@@ -234,23 +231,16 @@ class LearnedStepper:
                 count += 1
         return total / count
 
-    def _look(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> tuple[History, Neighbours]:
-        near, neighbours = self.view(positions)
-        return self._history(near, displacements, n_known), neighbours
-
     def _predict(
         self,
         positions: torch.Tensor,
         displacements: torch.Tensor,
         n_known: torch.Tensor,
-    ) -> tuple[History, Neighbours, Prediction]:
-        history, neighbours = self._look(positions, displacements, n_known)
-        return history, neighbours, self._networks.predict(neighbours, history)
+    ) -> tuple[History, Neighbourhood, Prediction]:
+        near, pairs = self.view(positions)
+        history = self._history(near, displacements, n_known)
+        laid = self._networks.lay_out(pairs)
+        return history, laid, self._networks.predict(laid, history)
 
     def _history(
         self, near: torch.Tensor, moves: torch.Tensor, n_known: torch.Tensor
@@ -274,24 +264,31 @@ def _bind_networks(
     systems: Systems,
     spec: ModelSpec,
     execution: Execution,
-) -> Networks:
-    """Choose the fast path where there is one: on the CPU, unless told otherwise."""
+) -> BoundNetworks:
+    """Bind the networks as the execution says."""
     boxes = None if systems.boxes is None else list(systems.boxes.cpu())
-    kind = systems.device.type
-    if kind == "cpu" and not execution.plain:
-        pairs = PairSearch(beads, systems.sizes, spec.cutoff, boxes)
-        precision, parts = _KINDS[execution.precision], None
-        if execution.compiled and precision == torch.float32:
-            parts = compiled_parts(spec, module)
-        return FastNetworks(module, beads, embedding, pairs, precision, parts)
-    if execution.precision != "float32":
+    search = PairSearch(beads, systems.sizes, spec.cutoff, boxes)
+    if execution.precision == "bfloat16":
+        return BoundNetworks(module, beads, embedding, search, torch.bfloat16)
+    is_compiled = execution.compiled and systems.device.type == "cpu"
+    parts = compiled_parts(spec, module) if is_compiled else None
+    return BoundNetworks(module, beads, embedding, search, None, parts)
+
+
+def check_execution(execution: Execution, device: torch.device) -> None:
+    """Refuse what a device cannot do.
+
+    Raises:
+        ValueError: bfloat16 on another device than the CPU, a CUDA graph on another
+            than a GPU.
+    """
+    if execution.precision != "float32" and device.type != "cpu":
         raise ValueError(
-            f"precision {execution.precision!r} is for the fast path on the CPU, got "
-            f"plain={execution.plain} on {kind!r}: leave the precision out"
+            f"precision {execution.precision!r} is for the CPU, got {device.type!r}: "
+            "leave the precision out"
         )
-    edges = EdgeSearch(beads, systems.sizes, spec.cutoff, boxes)
-    return PlainNetworks(module, beads, embedding, edges)
-
-
-def _to(parts: Parts, device: torch.device) -> Parts:
-    return type(parts)(*(part.to(device) for part in parts))
+    if execution.capture and device.type != "cuda":
+        raise ValueError(
+            f"capture is for CUDA graphs, got a model on {device.type!r}: use "
+            "device='cuda', or leave it out"
+        )

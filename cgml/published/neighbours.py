@@ -1,7 +1,7 @@
 """Pairs of beads for the published networks: a fresh search, or a list with a skin.
 
 Every pair once, at its shortest image, also where the cutoff exceeds half the box: the
-published convention. (`cgml.network.edges` has an edge for every image there.)
+published convention. (`cgml.network.pairs` has a pair for every image there.)
 """
 
 from collections.abc import Sequence

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from cgml.dynamics.noise import generator
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.frames import BeadTrajectory, boxes_of
+from cgml.network.denoiser import denoising_loss
+from cgml.network.gaussian import gaussian_loss, project, whiten
 from cgml.network.model import LearnedModel, Model
-from cgml.network.predictor import gaussian_loss, project, whiten
-from cgml.network.refiner import denoising_loss
 from cgml.observables.chains import bond_lengths, squared_radius_of_gyration
 from cgml.spec import ModelSpec
 from cgml.training.config import TrainingConfig
@@ -62,7 +62,9 @@ class Learner(lightning.LightningModule):
         model = self.model
         area = self.spec.statistics.displacement_scale**2 / 3.0  # nm^2 per coordinate
         embedding = model.embedding(batch.atoms).index_select(0, batch.embedding_rows)
-        prediction = model.predictor(batch.beads, batch.edges, embedding, batch.history)
+        prediction = model.predictor(
+            batch.beads, batch.layout, embedding, batch.history
+        )
         error = batch.target - prediction.mean
         terms = {
             "likelihood": portion
@@ -73,11 +75,11 @@ class Learner(lightning.LightningModule):
             mean=prediction.mean.detach(), spread=prediction.spread.detach()
         )
         target = whiten(batch.target, fixed.mean, fixed.spread, batch.beads)
-        condition = model.conditioner(batch.edges, batch.history.positions, fixed)
+        condition = model.conditioner(batch.layout, batch.history.positions, fixed)
         sigma, noise = self._noise(batch, stream)
         noise = project(noise, fixed.spread, batch.beads)
         denoised = model.denoiser(
-            batch.beads, batch.edges, condition, target + sigma * noise, sigma
+            batch.beads, batch.layout, condition, target + sigma * noise, sigma
         )
         white, space = denoising_loss(
             denoised, target, fixed.spread, sigma, batch.beads

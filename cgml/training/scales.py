@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from cgml.molecules.frames import BeadTrajectory, centred, near_origin
+from cgml.molecules.ideal_chain import gained_variance, laplacian_modes, retention
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.rouse import gained_variance, laplacian_modes, retention
-from cgml.network.edges import pairs_within
+from cgml.network.pairs import pairs_within
 from cgml.spec import RousePrior, Statistics
 
 
@@ -186,10 +186,9 @@ def _neighbourhood(
     for frame in near_origin(trajectory)[::stride]:
         places = torch.tensor(frame)
         if cutoff is not None:
-            pairs = pairs_within([n], places, cutoff, cells)
-            first, second, _, shift = (part[pairs[0] <= pairs[1]] for part in pairs)
+            first, second, _, shift = pairs_within([n], places, cutoff, cells)
         is_bond = torch.isin(first * n + second, bonds) & (shift == 0.0).all(dim=1)
-        apart = (places[second] - places[first] + shift).norm(dim=1)[~is_bond]
+        apart = (places[first] - places[second] + shift).norm(dim=1)[~is_bond]
         closest = min(closest, float(apart.min()) if len(apart) else math.inf)
         n_pairs.append(len(apart) + len(bonds))
     return closest, 2.0 * float(np.mean(n_pairs)) / n

@@ -10,7 +10,6 @@ from torch.utils.data import Dataset
 
 from cgml.molecules.centres import centre_of_mass
 from cgml.molecules.frames import BeadTrajectory, centred, near_origin
-from cgml.network.edges import Edges, find_edges
 from cgml.network.inputs import (
     Atoms,
     Beads,
@@ -19,6 +18,7 @@ from cgml.network.inputs import (
     join_atoms,
     join_beads,
 )
+from cgml.network.pairs import Layout, PairSearch, lay_out
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec
 from cgml.training.config import AugmentationConfig
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
         atoms: bond graphs, each molecule once.
         embedding_rows: (n_beads,) row of the embedding that each bead takes.
         beads: all windows one after the other.
-        edges: likewise.
+        layout: of the edges of all windows.
         systems: (n_beads,) window of each bead.
         history: present positions and earlier displacements.
         target: (n_beads, 3) next positions, nm.
@@ -64,7 +64,7 @@ class Batch(NamedTuple):
     atoms: Atoms
     embedding_rows: torch.Tensor
     beads: Beads
-    edges: Edges
+    layout: Layout
     systems: torch.Tensor
     history: History
     target: torch.Tensor
@@ -172,11 +172,12 @@ class WindowDataset(Dataset[Batch]):
         positions = torch.cat([window.present for window in windows])
         boxes = [window.source.box for window in windows]
         cells = boxes if self._spec.periodic else None
+        pairs = PairSearch(beads, sizes, self._spec.cutoff, cells)(positions)
         return Batch(
             atoms=join_atoms(atoms),
             embedding_rows=torch.cat(rows),
             beads=beads,
-            edges=find_edges(beads, sizes, positions, self._spec.cutoff, cells),
+            layout=lay_out(pairs, len(positions), is_periodic=self._spec.periodic),
             systems=torch.repeat_interleave(torch.tensor(sizes)),
             history=History(
                 positions,

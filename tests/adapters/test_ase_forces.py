@@ -9,8 +9,8 @@ from core_systems import chain, coil, learned, mixture, rouse_only, small_spec
 from ase_cgml import CGMLDynamics
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.ideal_chain import laplacian_modes
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.rouse import laplacian_modes
 from cgml.units import thermal_energy
 
 KJ = units.kJ / units.mol

@@ -5,10 +5,10 @@ import pytest
 import torch
 from core_systems import (
     MASSES,
-    as_double,
     chain,
     coil,
     double_system,
+    laid_out,
     learned,
     mixture,
     random_orthogonal,
@@ -18,10 +18,10 @@ from core_systems import (
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.network.edges import find_edges
+from cgml.network.gaussian import Prediction
 from cgml.network.inputs import build_system
 from cgml.network.model import LearnedModel
-from cgml.network.predictor import History, Prediction
+from cgml.network.predictor import History
 from cgml.spec import ModelSpec
 
 MAPPING = mixture()
@@ -66,15 +66,15 @@ def forward(
     """Predict, and denoise at noise level 0.8, all in double precision."""
     atoms, beads = double_system(build_system(mapping, model.spec))
     places = torch.tensor(positions)
-    edges = as_double(find_edges(beads, [len(positions)], places, model.spec.cutoff))
+    layout = laid_out(beads, [len(positions)], places, model.spec.cutoff)
     module = model.module.double()
     known = torch.ones(*moves.shape[:2], 1, dtype=torch.float64)
     history = History(places, torch.tensor(moves), known)
     with torch.no_grad():
-        prediction = module.predictor(beads, edges, module.embedding(atoms), history)
-        condition = module.conditioner(edges, places, prediction)
+        prediction = module.predictor(beads, layout, module.embedding(atoms), history)
+        condition = module.conditioner(layout, places, prediction)
         sigma = torch.full((len(positions), 1), 0.8, dtype=torch.float64)
-        clean = module.denoiser(beads, edges, condition, torch.tensor(white), sigma)
+        clean = module.denoiser(beads, layout, condition, torch.tensor(white), sigma)
     return prediction, clean.numpy()
 
 

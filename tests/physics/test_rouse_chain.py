@@ -7,9 +7,9 @@ from core_systems import chain, coil, learned, mixture, rouse_only, small_spec
 
 from cgml import units
 from cgml.dynamics.propagator import Propagator
+from cgml.molecules.ideal_chain import laplacian_modes
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.rouse import laplacian_modes
-from cgml.network.refiner import sample
+from cgml.network.sampler import sample
 from cgml.spec import ModelSpec, Refinement
 
 N_REPLICAS = 300

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgml.network.refiner import Denoise, n_draws, noise_levels, sample
+from cgml.network.sampler import Denoise, n_draws, noise_levels, sample
 from cgml.spec import Refinement
 
 N = 2000  # beads: three independent draws each

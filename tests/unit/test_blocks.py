@@ -4,17 +4,27 @@ import torch
 
 from cgml.network.blocks import (
     MLP,
-    Directions,
     Interaction,
     RadialBasis,
     VectorReadout,
-    edge_differences,
     from_lanes,
-    length_and_direction,
     to_lanes,
 )
+from cgml.network.directions import Directions
+from cgml.network.leaves import (
+    differences,
+    length_and_direction,
+    lengths_and_directions,
+    multiply,
+    multiply_onto,
+    pack,
+)
+from cgml.network.pairs import Layout, Pairs, lay_out
+from cgml.network.sums import add_ends, at_ends, sum_arrivals
 
-N_NODES, N_EDGES, N_NODE, N_EDGE = 5, 11, 6, 4
+N_NODES, N_PAIRS, N_NODE, N_EDGE = 5, 11, 6, 4
+DEGREE = torch.tensor(3.0, dtype=torch.float64)
+GRADIENT = pytest.mark.parametrize("gradient", [True, False])
 
 
 @pytest.fixture
@@ -34,9 +44,23 @@ def normal(stream: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=stream, dtype=torch.float64)
 
 
-def pairs(stream: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    sender, receiver = torch.randint(N_NODES, (2, N_EDGES), generator=stream)
-    return sender, receiver
+def layout_of(stream: torch.Generator, n_nodes: int = N_NODES) -> Layout:
+    """Random pairs, some of them twice or of a node with itself."""
+    ends = torch.randint(n_nodes, (2, N_PAIRS), generator=stream).sort(dim=0).values
+    receiver, sender = ends[:, torch.argsort(ends[0] * n_nodes + ends[1])]
+    nothing = torch.zeros(N_PAIRS, 3)
+    pairs = Pairs(sender, receiver, torch.zeros(N_PAIRS, 6), nothing)
+    return lay_out(pairs, n_nodes, is_periodic=False)
+
+
+def edges_of(layout: Layout) -> list[tuple[int, int, int, int]]:
+    """Row, receiver, sender and row of the pair of each edge that counts."""
+    n, found = len(layout.receiver), []
+    for row in sorted(layout.arrivals.tolist()):
+        ends = int(layout.receiver[row % n]), int(layout.sender[row % n])
+        receiver, sender = ends if row < n else ends[::-1]
+        found.append((row, receiver, sender, row % n))
+    return found
 
 
 def silu(values: np.ndarray) -> np.ndarray:
@@ -68,28 +92,29 @@ def test_a_normalised_mlp_gives_mean_zero_and_variance_one(stream):
 
 def test_radial_basis_against_the_formula():
     basis = RadialBasis(n_functions=4, largest=2.7)
-    distances = torch.tensor([[0.0], [0.3], [1.0], [14.0], [200.0]])
+    distances = torch.tensor([0.0, 0.3, 1.0, 14.0, 200.0])
     found = basis(distances)
-    centres = np.array([0.0, 0.9, 1.8, 2.7])
+    centres = np.array([[0.0], [0.9], [1.8], [2.7]])
     steps = (np.log(1.0 + distances.numpy()) - centres) / 0.9
-    assert found.shape == (5, 4)
+    assert found.shape == (4, 5)
     np.testing.assert_allclose(found, np.exp(-0.5 * steps**2), atol=1e-6)
 
 
-def test_interaction_against_a_loop(stream):
+@GRADIENT
+def test_interaction_against_a_loop(stream, gradient):
     """The split first layer and the late second one are the unsplit message."""
-    layer = Interaction(N_NODE, N_EDGE).double()
-    nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, N_EDGES, N_EDGE)
-    sender, receiver = pairs(stream)
-    degree = torch.tensor(3.0, dtype=torch.float64)
-    new_nodes, new_edges = layer(nodes, edges, sender, receiver, degree)
+    layer, layout = Interaction(N_NODE, N_EDGE).double(), layout_of(stream)
+    n = len(layout.receiver)
+    nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, 2 * n, N_EDGE)
+    with torch.set_grad_enabled(gradient):
+        packed = layer.pack(DEGREE, None)
+        new_nodes, new_edges = layer(packed, nodes, edges.clone(), layout)
 
     weight = torch.cat(
         (layer.edge.weight, layer.receiver.weight, layer.sender.weight), 1
     )
     total = torch.zeros(N_NODES, N_EDGE, dtype=torch.float64)
-    for edge in range(N_EDGES):
-        i, j = receiver[edge], sender[edge]
+    for edge, i, j, _ in edges_of(layout):
         inputs = torch.cat((edges[edge], nodes[i], nodes[j]))
         message = torch.nn.functional.silu(weight @ inputs + layer.edge.bias)
         close(new_edges[edge], edges[edge] + message)
@@ -99,58 +124,129 @@ def test_interaction_against_a_loop(stream):
         close(new_nodes[i], layer.norm(nodes[i] + update))
 
 
-def test_directions_against_a_loop(stream):
-    layer = Directions(N_NODE, N_EDGE, 5, 2).double()
-    nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, N_EDGES, N_EDGE)
-    along, own = normal(stream, N_EDGES, 3), normal(stream, N_NODES, 2, 3)
-    sender, receiver = pairs(stream)
-    degree = torch.tensor(3.0, dtype=torch.float64)
-    new_nodes, new_edges = layer(nodes, edges, along, own, sender, receiver, degree)
+@GRADIENT
+def test_directions_against_a_loop(stream, gradient):
+    layer, layout = Directions(N_NODE, N_EDGE, 5, 2).double(), layout_of(stream)
+    n = len(layout.receiver)
+    nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, 2 * n, N_EDGE)
+    along, own = normal(stream, 3, n), normal(stream, N_NODES, 2, 3)
+    with torch.set_grad_enabled(gradient):
+        packed = layer.pack(DEGREE)
+        new_nodes, new_edges = layer(packed, nodes, edges.clone(), along, own, layout)
+
+    def axis(edge: int, pair: int) -> torch.Tensor:
+        return along[:, pair] if edge < n else -along[:, pair]
 
     vectors = torch.zeros(N_NODES, 5, 3, dtype=torch.float64)
-    for edge in range(N_EDGES):
-        share = torch.outer(layer.edge(edges[edge]), along[edge])
-        vectors[receiver[edge]] += share / 3.0**0.5
+    for edge, i, _, pair in edges_of(layout):
+        vectors[i] += torch.outer(layer.edge(edges[edge]), axis(edge, pair)) / 3.0**0.5
     for i in range(N_NODES):
         vectors[i] += layer.node(nodes[i]).view(2, 5).T @ own[i]
         lengths = (vectors[i].square().sum(dim=1) + 1e-8).sqrt()
         inputs = torch.cat((nodes[i], lengths))
         close(new_nodes[i], nodes[i] + layer.to_node(inputs))
-    for edge in range(N_EDGES):
-        i, j = receiver[edge], sender[edge]
-        seen = torch.cat((vectors[i] @ along[edge], vectors[j] @ along[edge]))
+    for edge, i, j, pair in edges_of(layout):
+        seen = torch.cat((vectors[i] @ axis(edge, pair), vectors[j] @ axis(edge, pair)))
         close(new_edges[edge], edges[edge] + layer.to_edge(seen))
 
 
 def test_with_directions_a_bead_knows_angles(stream):
     """Two neighbours on one side, or on two: same distances, another answer."""
     layer = Directions(N_NODE, N_EDGE, 5, 1).double()
-    nodes, edges = normal(stream, 3, N_NODE), normal(stream, 2, N_EDGE)
-    sender, receiver = torch.tensor([1, 2]), torch.tensor([0, 0])
+    pairs = torch.tensor([1, 2]), torch.tensor([0, 0])
+    layout = lay_out(
+        Pairs(*pairs, torch.zeros(2, 6), torch.zeros(2, 3)), 3, is_periodic=False
+    )
+    n = len(layout.receiver)
+    nodes, edges = normal(stream, 3, N_NODE), normal(stream, 2 * n, N_EDGE)
     own = torch.zeros(3, 1, 3, dtype=torch.float64)
-    degree = torch.tensor(1.0, dtype=torch.float64)
     found = []
     for side in (1.0, -1.0):
-        along = torch.tensor([[1.0, 0.0, 0.0], [side, 0.0, 0.0]], dtype=torch.float64)
-        found.append(layer(nodes, edges, along, own, sender, receiver, degree))
+        along = torch.zeros(3, n, dtype=torch.float64)
+        along[0, :2] = torch.tensor([1.0, side])
+        found.append(layer(layer.pack(DEGREE), nodes, edges, along, own, layout))
     assert (found[0][0][0] - found[1][0][0]).abs().max() > 1e-3
-    assert (found[0][1] - found[1][1]).abs().max() > 1e-3
+    assert (found[0][1] - found[1][1])[:2].abs().max() > 1e-3
 
 
-def test_vector_readout_against_a_loop(stream):
-    readout = VectorReadout(N_NODE, N_EDGE, 2, 3).double()
-    nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, N_EDGES, N_EDGE)
-    along, own = normal(stream, N_EDGES, 2, 3), normal(stream, N_NODES, 3, 3)
-    _, receiver = pairs(stream)
-    degree = torch.tensor(3.0, dtype=torch.float64)
-    found = readout(nodes, edges, along, own, receiver, degree)
+@GRADIENT
+def test_vector_readout_against_a_loop(stream, gradient):
+    readout, layout = VectorReadout(N_NODE, N_EDGE, 2, 3).double(), layout_of(stream)
+    n = len(layout.receiver)
+    nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, 2 * n, N_EDGE)
+    along, own = normal(stream, 2, 3, n), normal(stream, N_NODES, 3, 3)
+    with torch.set_grad_enabled(gradient):
+        packed = readout.pack(DEGREE)
+        found = readout(packed, nodes, edges, along, own, layout)
     expected = torch.zeros(N_NODES, 3, dtype=torch.float64)
     for i in range(N_NODES):
         expected[i] = readout.node(nodes[i]) @ own[i]
-    for edge in range(N_EDGES):
-        share = readout.edge(edges[edge]) @ along[edge]
-        expected[receiver[edge]] += share / 3.0**0.5
+    for edge, i, _, pair in edges_of(layout):
+        share = readout.edge(edges[edge]) @ along[:, :, pair]
+        expected[i] += (1.0 if edge < n else -1.0) * share / 3.0**0.5
     close(found, expected)
+
+
+# --- leaves
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 4, 9])
+@pytest.mark.parametrize("width", [1, 4, 6])
+def test_products(stream, n_rows, width):
+    values, weight = normal(stream, n_rows, 5), normal(stream, width, 5)
+    bias, start = normal(stream, width), normal(stream, n_rows, width)
+    close(multiply(pack(weight, bias), values), values @ weight.T + bias)
+    close(multiply(pack(weight, None), values), values @ weight.T)
+    onto = multiply_onto(pack(weight, None), start.clone(), values)
+    close(onto, start + values @ weight.T)
+
+
+def test_bits_of_a_product_do_not_depend_on_the_rows(stream):
+    weight, values = torch.randn(6, 9, generator=stream), torch.randn(50, 9)
+    product = pack(weight, torch.randn(6, generator=stream))
+    every = multiply(product, values)
+    for n in range(1, 50):
+        assert torch.equal(multiply(product, values[:n]), every[:n])
+
+
+def leaves(layout: Layout) -> list:
+    """Each leaf with what takes its place edge by edge, and its rows."""
+    n = len(layout.receiver)
+    table = edges_of(layout)
+    to = torch.zeros(N_NODES, 2 * n, dtype=torch.float64)
+    back = torch.zeros(2 * n, N_NODES, dtype=torch.float64)
+    for edge, i, j, _ in table:
+        to[i, edge] = back[edge, j] = 1.0
+
+    def naive_ends(values: torch.Tensor) -> torch.Tensor:
+        return to.T @ values[:, :3] + back @ values[:, 3:]
+
+    return [
+        (sum_arrivals, lambda values: to @ values, 2 * n),
+        (add_ends, naive_ends, N_NODES),
+        (lambda v, _: torch.cat(at_ends(v, layout)), lambda v: to.T @ v, N_NODES),
+    ]
+
+
+@pytest.mark.parametrize("number", range(3), ids=["arrivals", "ends", "rows"])
+def test_sums_and_their_gradients(stream, number):
+    """Against products with matrices of zeros and ones; padded rows give nothing."""
+    layout = layout_of(stream)
+    leaf, naive, n_rows = leaves(layout)[number]
+    real = torch.zeros(2 * len(layout.receiver), 1, dtype=torch.float64)
+    real[layout.arrivals] = 1.0
+    values = normal(stream, n_rows, 6).requires_grad_()
+    found, expected = leaf(values, layout), naive(values)
+    mask = 1.0 if number == 0 else real
+    close(found * mask, expected)
+    with torch.no_grad():
+        close(leaf(values, layout) * mask, expected)
+    weight = normal(stream, *expected.shape) * mask
+    slopes = [
+        torch.autograd.grad((weight * answer).sum(), values)[0]
+        for answer in (found, expected)
+    ]
+    close(*slopes)
 
 
 def test_lengths_and_directions(stream):
@@ -170,11 +266,15 @@ def test_directions_are_smooth_through_zero():
     assert direction.detach()[1, 0] < 0.02
 
 
-def test_edge_differences():
-    values = torch.tensor([[1.0, 0.0, 0.0], [4.0, 1.0, 0.0]])
-    sender, receiver = torch.tensor([0]), torch.tensor([1])
-    expected = torch.tensor([[3.0, 1.0, 0.0]])
-    assert torch.equal(edge_differences(values, sender, receiver), expected)
+def test_vectors_of_pairs(stream):
+    layout, values = layout_of(stream), normal(stream, N_NODES, 3)
+    found = differences(values, layout)
+    expected = values[layout.receiver] - values[layout.sender]
+    close(found.T, expected)
+    lengths, along = lengths_and_directions(found)
+    one, other = length_and_direction(expected)
+    close(lengths, one[:, 0])
+    close(along.T, other)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (31, 1), (8, 4), (33, 1), (13, 5)])

@@ -222,7 +222,8 @@ def test_shares_of_a_batch_are_the_batch(spec, trajectories, batch, n_ranks):
         assert torch.equal(joined, getattr(batch, name))
     moves = [share.history.displacements for share in shares]
     assert torch.equal(torch.cat(moves, dim=1), batch.history.displacements)
-    assert sum(len(item.edges.sender) for item in shares) == len(batch.edges.sender)
+    n_edges = sum(len(item.layout.arrivals) for item in shares)
+    assert n_edges == len(batch.layout.arrivals)
     assert [int(item.systems[-1]) + 1 for item in shares] == {
         2: [6, 6],
         5: [2, 2, 3, 2, 3],

@@ -7,25 +7,39 @@ from core_systems import (
     coil,
     mixture,
     small_spec,
-    whole_kernel,
 )
+from reference_network import Edges, both_ways, whole
 
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.ideal_chain import kernels
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.rouse import kernels
-from cgml.network.edges import N_STATIC, Edges, find_edges
 from cgml.network.inputs import (
     Beads,
     build_system,
     join_atoms,
     join_beads,
 )
+from cgml.network.kinds import apply_kernels
+from cgml.network.pairs import N_STATIC, PairSearch
 
 MEAN_MASS = np.mean(list(MASSES.values()))
 
 
 def beads_of(*mappings: Mapping) -> Beads:
     return join_beads([build_system(item, small_spec()).beads for item in mappings])
+
+
+def find_edges(
+    beads: Beads,
+    sizes: list[int],
+    positions: torch.Tensor | None = None,
+    cutoff: float | None = None,
+) -> Edges:
+    """Both edges of all pairs, ordered by receiver and sender."""
+    places = torch.zeros(sum(sizes), 3) if positions is None else positions
+    edges = both_ways(PairSearch(beads, sizes, cutoff, None)(places))
+    order = torch.argsort(edges.receiver * sum(sizes) + edges.sender)
+    return Edges(*(part[order] for part in edges))
 
 
 def pairs_of(edges: Edges) -> list[tuple[int, int]]:
@@ -75,7 +89,6 @@ def test_beads_of_a_system():
     np.testing.assert_allclose(
         beads.molecule_masses[:, 0], np.array(sums) / scale, rtol=1e-6
     )
-    assert len(set(beads.slots.tolist())) == 7
 
 
 @pytest.mark.parametrize("friction", [None, 0.5])
@@ -95,16 +108,16 @@ def test_kernels_of_each_molecule(friction):
             hold_centre=friction is not None,
         )
         for found, block in (
-            (beads.mean_kernel, expected.mean),
-            (beads.root_kernel, expected.root),
-            (beads.inverse_kernel, expected.inverse),
+            (beads.kinds.mean, expected.mean),
+            (beads.kinds.root, expected.root),
+            (beads.kinds.inverse, expected.inverse),
         ):
             np.testing.assert_allclose(
-                whole_kernel(beads, found)[part, part], block, atol=1e-6
+                whole(beads, found)[part, part], block, atol=1e-6
             )
         np.testing.assert_allclose(beads.rest[part, 0], expected.rest, atol=1e-6)
         np.testing.assert_array_equal(
-            whole_kernel(beads, beads.separation)[part, part], apart[part, part]
+            whole(beads, beads.kinds.separation)[part, part], apart[part, part]
         )
 
 
@@ -222,21 +235,79 @@ def test_joined_atoms_stay_apart():
 
 
 def test_joined_beads_are_those_of_each():
-    """Blocks of different widths are padded; slots point into the padded array."""
+    """Matrices too, whatever they are grouped with."""
     mappings = [chain("AABB"), mixture(), chain()]
     parts = [build_system(item, small_spec()).beads for item in mappings]
     joined = join_beads(parts)
     assert joined.molecules.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 3, *[4] * 5]
-    assert len(set(joined.slots.tolist())) == 14
     start = 0
     for mapping, own in zip(mappings, parts, strict=True):
         stop = start + mapping.n_beads
-        for name in ("mean_kernel", "root_kernel", "inverse_kernel", "separation"):
-            whole = whole_kernel(joined, getattr(joined, name))
-            expected = whole_kernel(own, getattr(own, name))
-            np.testing.assert_array_equal(whole[start:stop, start:stop], expected)
+        for name in ("mean", "root", "inverse", "separation"):
+            full = whole(joined, getattr(joined.kinds, name))
+            expected = whole(own, getattr(own.kinds, name))
+            np.testing.assert_array_equal(full[start:stop, start:stop], expected)
         assert torch.equal(joined.masses[start:stop], own.masses)
         assert torch.equal(joined.rest[start:stop], own.rest)
         start = stop
     masses = torch.cat([part.molecule_masses for part in parts])
     assert torch.equal(joined.molecule_masses, masses)
+
+
+# --- kinds of molecules
+
+
+def many(n_chains: int, n_ions: int) -> Mapping:
+    """Return equal chains of four beads and then ions, all in one system."""
+    n = 4 * n_chains
+    bonds = [[i, i + 1] for i in range(n) if i % 4 != 3]
+    types = "A" * n + "B" * n_ions
+    masses = [MASSES[name] for name in types]
+    graph = MolecularGraph.create(types, masses, np.array(bonds))
+    return Mapping.from_labels(graph, np.arange(n + n_ions))
+
+
+def test_equal_molecules_share_their_matrices():
+    """Joined systems as well; molecules that are there once are put together."""
+    kinds = beads_of(
+        many(20, 500), chain("ABCDABCD"), chain("AABBCCDD"), many(1, 3)
+    ).kinds
+    shapes = [tuple(matrices.shape) for matrices in kinds.mean]
+    assert shapes == [(1, 4, 4), (1, 1, 1), (2, 4, 4)]
+    assert [tuple(rows.shape) for rows in kinds.members] == [(21, 4), (503, 1), (2, 4)]
+    assert [part.shape for part in kinds.root] == [part.shape for part in kinds.mean]
+
+
+@pytest.mark.parametrize(
+    "mappings",
+    [
+        [many(3, 4)],  # in order, nothing to be gathered
+        [mixture(), chain(), mixture(), chain("AABBCDDCAB"), chain("AB")],
+        [Mapping.from_labels(mixture().graph, [4, 4, 1, 2, 0, 0, 3, 3, 5, 6])],
+    ],
+    ids=["in order", "mixed", "beads out of order"],
+)
+def test_kernels_of_all_molecules_against_one_matrix(mappings):
+    beads = beads_of(*mappings)
+    n = len(beads.masses)
+    values = np.random.default_rng(0).normal(size=(n, 3))
+    found = apply_kernels(beads.kinds.root, beads.kinds, torch.tensor(values))
+    expected = whole(beads, beads.kinds.root) @ values
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    short = apply_kernels(beads.kinds.root, beads.kinds, torch.tensor(values).float())
+    assert short.dtype == torch.float32
+
+
+def test_bits_do_not_depend_on_what_else_is_there():
+    """One product for each molecule, also where equal ones share a matrix."""
+    systems = [chain(), chain("AABBCCDD" * 4), chain(), mixture(), chain("AB" * 20)]
+    beads = beads_of(*systems)
+    values = torch.randn(len(beads.masses), 3, dtype=torch.float64)
+    together = apply_kernels(beads.kinds.root, beads.kinds, values)
+    begin = 0
+    for item in systems:
+        part = slice(begin, begin + item.n_beads)
+        own = beads_of(item).kinds
+        alone = apply_kernels(own.root, own, values[part])
+        assert torch.equal(alone, together[part])
+        begin += item.n_beads

@@ -1,13 +1,14 @@
-"""Pairs against edges: the same neighbours, found and laid out otherwise."""
+"""Pairs against edges found by trying all: the same neighbours, laid out otherwise."""
 
 import numpy as np
 import pytest
 import torch
 from core_systems import chain, coil, mixture, small_spec
+from reference_network import Edges, both_ways, naive_edges
 
 from cgml.molecules.mapping import Mapping
-from cgml.network.edges import Edges, find_edges
 from cgml.network.inputs import Beads, build_system, join_beads
+from cgml.network.leaves import add_shift
 from cgml.network.pairs import LANES, Layout, Pairs, PairSearch, lay_out
 
 CUBE = np.diag([6.0, 6.0, 6.0])
@@ -23,21 +24,17 @@ def beads_of(mappings: list[Mapping]) -> Beads:
     return join_beads([build_system(item, small_spec()).beads for item in mappings])
 
 
-def rows(edges: Edges | Pairs, sign: float = 1.0) -> list[tuple[float, ...]]:
+def rows(edges: Edges) -> list[tuple[float, ...]]:
     """Write each edge as receiver, sender, shift and features."""
-    ends = [edges.receiver, edges.sender]
-    if sign < 0.0:
-        ends.reverse()
-    table = torch.cat(
-        (torch.stack(ends, dim=1), sign * edges.shift + 0.0, edges.static), dim=1
-    )
+    ends = torch.stack((edges.receiver, edges.sender), dim=1)
+    table = torch.cat((ends, edges.shift, edges.static), dim=1)
     return [tuple(row) for row in (table + 0.0).tolist()]
 
 
 def check(pairs: Pairs, edges: Edges) -> None:
     """Both directions of all pairs are the edges, each once."""
     assert len(edges.sender) == 2 * len(pairs.sender)
-    assert sorted(rows(pairs) + rows(pairs, -1.0)) == sorted(rows(edges))
+    assert sorted(rows(both_ways(pairs))) == sorted(rows(edges))
     places = (pairs.receiver * 1000 + pairs.sender).tolist()
     assert places == sorted(places)
     assert (pairs.receiver <= pairs.sender).all()
@@ -47,7 +44,7 @@ def test_all_pairs_of_molecules():
     beads = beads_of(SYSTEMS)
     search = PairSearch(beads, SIZES, None, None)
     positions = torch.zeros(sum(SIZES), 3)
-    check(search(positions), find_edges(beads, SIZES))
+    check(search(positions), naive_edges(beads, SIZES))
     assert search(positions) is search(positions + 1.0)
 
 
@@ -66,7 +63,7 @@ def test_a_walk(box, cutoff):
     for _ in range(6):
         path = path + 0.4 * stream.normal(size=path.shape)
         places = torch.tensor(path)
-        pairs, edges = search(places), find_edges(beads, SIZES, places, cutoff, boxes)
+        pairs, edges = search(places), naive_edges(beads, SIZES, places, cutoff, boxes)
         check(pairs, edges)
         gaps = places[pairs.receiver] - places[pairs.sender] + pairs.shift
         is_bond = pairs.static[:, 0] == 1.0
@@ -108,8 +105,10 @@ def test_layout(cutoff):
         assert sorted(found) == [edge for edge in real if targets[edge] == bead]
         senders = [int(origins[edge]) for edge in found]
         assert senders == sorted(senders)
-    gaps = layout.add_shift(torch.zeros(3, n))
+    gaps = add_shift(torch.zeros(3, n), layout)
     assert torch.equal(gaps[:, :n_pairs].T, pairs.shift)
+    assert torch.equal(layout.static[:n_pairs], pairs.static)
+    assert (layout.static[n_pairs:] == 0.0).all()
     assert (gaps[:, n_pairs:] == 0.0).all()
 
 
@@ -129,6 +128,6 @@ def test_one_search_for_all_leaves_no_neighbour_out():
     beads, sizes = beads_of(systems), [item.n_beads for item in systems]
     positions = torch.tensor(np.concatenate([coil(item) for item in systems])) / 20.0
     found = PairSearch(beads, sizes, 2.0, None)(positions)
-    edges = find_edges(beads, sizes, positions, 2.0)
+    edges = naive_edges(beads, sizes, positions, 2.0)
     assert torch.bincount(edges.receiver).max() > 32
     check(found, edges)

@@ -8,10 +8,9 @@ from scipy.optimize import minimize
 
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.ideal_chain import depths, type_centres
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.places import depths, type_centres
-from cgml.network.inputs import build_system, join_beads
-from cgml.network.predictor import centre_offsets
+from cgml.network.inputs import build_system, centre_offsets, join_beads
 
 RNG = np.random.default_rng(5)
 

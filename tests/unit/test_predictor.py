@@ -2,29 +2,28 @@ import numpy as np
 import pytest
 import torch
 from core_systems import (
-    as_double,
     chain,
     coil,
     double_system,
+    laid_out,
     learned,
     mixture,
     rouse_only,
     small_spec,
-    whole_kernel,
 )
+from reference_network import whole
 
 from cgml.molecules.mapping import Mapping
-from cgml.network.edges import find_edges
-from cgml.network.inputs import Beads, build_system
-from cgml.network.model import LearnedModel
-from cgml.network.predictor import (
-    History,
+from cgml.network.gaussian import (
     Prediction,
     gaussian_loss,
     project,
     unwhiten,
     whiten,
 )
+from cgml.network.inputs import Beads, build_system
+from cgml.network.model import LearnedModel
+from cgml.network.predictor import History
 from cgml.spec import ModelSpec
 
 HELD = pytest.mark.parametrize("friction", [None, 0.5], ids=["free", "held"])
@@ -47,12 +46,12 @@ def predict(
 ) -> Prediction:
     """Run the predictor in double precision, all displacements known."""
     atoms, beads = double_system(build_system(mapping, model.spec))
-    edges = as_double(find_edges(beads, [mapping.n_beads], None, None))
+    layout = laid_out(beads, [mapping.n_beads])
     module = model.module.double()
     known = torch.ones(*moves.shape[:2], 1, dtype=torch.float64)
     with torch.no_grad():
         history = History(torch.tensor(positions), moves, known)
-        return module.predictor(beads, edges, module.embedding(atoms), history)
+        return module.predictor(beads, layout, module.embedding(atoms), history)
 
 
 @HELD
@@ -128,7 +127,7 @@ def exact_loss(
 
     Where the centre is held, the density is that on the positions of this centre.
     """
-    root = whole_kernel(beads, beads.root_kernel)
+    root = whole(beads, beads.kinds.root)
     deviation = root * spread.numpy()[:, 0]
     basis, sizes, _ = np.linalg.svd(root)
     basis = basis[:, sizes > 1e-5 * sizes.max()]
@@ -164,7 +163,7 @@ def test_idle_networks_predict_the_rouse_chain():
         rouse_only(spec), mapping, coil(mapping), torch.zeros(2, 5, 3).double()
     )
     beads = beads_of(mapping, spec)
-    expected = whole_kernel(beads, beads.mean_kernel) @ coil(mapping)
+    expected = whole(beads, beads.kinds.mean) @ coil(mapping)
     np.testing.assert_allclose(found.mean, expected, atol=1e-6)
     np.testing.assert_allclose(found.spread, 1.0, rtol=1e-6)
 
@@ -209,4 +208,4 @@ def test_any_length_of_history(n_history):
     assert found.mean.shape == (5, 3)
     assert found.spread.shape == (5, 1)
     assert found.nodes.shape == (5, 32)
-    assert found.edges.shape == (20, 32)
+    assert found.edges.shape == (64, 32)  # ten pairs both ways, padded

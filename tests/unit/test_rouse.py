@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
-import torch
 
-from cgml.molecules.rouse import (
-    apply_blocks,
+from cgml.molecules.ideal_chain import (
     gained_variance,
     kernels,
     laplacian_modes,
+    pieces,
     retention,
 )
 from cgml.spec import RousePrior
@@ -159,23 +158,11 @@ def test_beads_may_be_renumbered():
         np.testing.assert_allclose(getattr(other, name), block, atol=1e-12)
 
 
-def test_blocks_against_a_loop():
-    """Molecules of 2, 4 and 1 beads, padded to 4, beads of molecules mixed."""
-    stream = np.random.default_rng(0)
-    molecules = np.array([1, 0, 1, 1, 2, 0, 1])
-    slots, seen = np.zeros(7, dtype=np.int64), [0, 0, 0]
-    blocks = np.zeros((3, 4, 4))
-    for bead, molecule in enumerate(molecules):
-        slots[bead] = 4 * molecule + seen[molecule]
-        seen[molecule] += 1
-    for molecule, n in enumerate(seen):
-        blocks[molecule, :n, :n] = stream.normal(size=(n, n))
-    values = stream.normal(size=(7, 3))
-    expected = np.zeros((7, 3))
-    for i in range(7):
-        for j in range(7):
-            if molecules[i] == molecules[j]:
-                entry = blocks[molecules[i], slots[i] % 4, slots[j] % 4]
-                expected[i] += entry * values[j]
-    found = apply_blocks(*(torch.from_numpy(x) for x in (blocks, slots, values)))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+def test_pieces_are_those_of_a_loop():
+    """Beads of pieces mixed; bonds between two pieces are left out."""
+    labels = np.array([1, 0, 1, 1, 2, 0, 1])
+    bonds = np.array([[0, 2], [1, 5], [0, 1], [3, 6], [2, 3], [4, 6]])
+    found = pieces(labels, bonds)
+    assert [part.members.tolist() for part in found] == [[1, 5], [0, 2, 3, 6], [4]]
+    local = [part.bonds.tolist() for part in found]
+    assert local == [[[0, 1]], [[0, 1], [2, 3], [1, 2]], []]

@@ -16,6 +16,8 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.frames import centred
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.bound import flat
+from cgml.network.pairs import Layout
 from cgml.spec import ModelSpec
 from cgml.training.config import AugmentationConfig
 from cgml.training.scales import fit_prior, measure, stride_of
@@ -68,10 +70,7 @@ def triples(dataset: WindowDataset) -> set[tuple[int, ...]]:
 
 
 def tensors(batch: Batch) -> list[torch.Tensor]:
-    flat = []
-    for part in batch._replace(share=()):
-        flat.extend([part] if isinstance(part, torch.Tensor) else part)
-    return flat
+    return flat(list(batch._replace(share=())))
 
 
 def equal(one: Batch, other: Batch) -> bool:
@@ -282,9 +281,9 @@ def test_layout_of_a_batch():
             first.tolist() == second.tolist() == list(range(start, start + len(first)))
         )
         start += len(first)
-    edges, owner = batch.edges, batch.beads.molecules
-    assert torch.equal(owner[edges.sender], owner[edges.receiver])
-    assert len(edges.sender) == (sizes * (sizes - 1)).sum()
+    layout, owner = batch.layout, batch.beads.molecules
+    assert torch.equal(owner[layout.sender], owner[layout.receiver])
+    assert len(layout.arrivals) == (sizes * (sizes - 1)).sum()
 
 
 def test_a_cutoff_thins_the_edges():
@@ -294,16 +293,18 @@ def test_a_cutoff_thins_the_edges():
     places = every.history.positions.numpy()
     kept = {
         (i, j)
-        for i, j in zip(
-            every.edges.receiver.tolist(), every.edges.sender.tolist(), strict=True
-        )
+        for i, j in ends_of(every.layout)
         if abs(i - j) == 1 or np.linalg.norm(places[i] - places[j]) <= 6.0
     }
-    found = set(
-        zip(near.edges.receiver.tolist(), near.edges.sender.tolist(), strict=True)
-    )
-    assert found == kept
-    assert len(found) < len(every.edges.sender)
+    assert ends_of(near.layout) == kept
+    assert len(kept) < len(ends_of(every.layout))
+
+
+def ends_of(layout: Layout) -> set[tuple[int, int]]:
+    """Receiver and sender of each pair."""
+    n_pairs = len(layout.arrivals) // 2
+    ends = [part.tolist()[:n_pairs] for part in (layout.receiver, layout.sender)]
+    return set(zip(*ends, strict=True))
 
 
 def test_more_molecules_than_there_are():
@@ -465,5 +466,5 @@ def test_the_prior_sees_internal_motion_only():
 
 def test_batches_are_single_precision():
     batch = windows_of([numbered(9)], ONE_PAST, AugmentationConfig())[0]
-    for part in (*batch.history, batch.target, batch.radius, batch.edges.static):
+    for part in (*batch.history, batch.target, batch.radius, batch.layout.static):
         assert part.dtype == torch.float32

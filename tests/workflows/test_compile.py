@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from core_systems import chain, coil, learned, mixture, small_spec
+from reference_network import by_the_equations
 from workflow_tools import in_process
 
 from cgml.dynamics.propagator import Propagator
@@ -72,13 +73,13 @@ def path(propagator: Propagator, n_steps: int) -> np.ndarray:
     return np.stack(frames)
 
 
-def test_compiled_and_plain_go_the_same_way(model):
+def test_compiled_networks_go_the_way_of_the_equations(model):
     found = path(bound(model, MAPPINGS), 3)
-    expected = path(bound(model, MAPPINGS, execution=Execution(plain=True)), 3)
+    expected = path(by_the_equations(bound(model, MAPPINGS)), 3)
     np.testing.assert_allclose(found, expected, atol=5e-5)
     assert np.abs(np.diff(found, axis=0)).max() > 0.1
-    fast = path(bound(model, MAPPINGS, execution=Execution(compiled=False)), 3)
-    assert (found != fast).any(), "the compiled networks were not used"
+    usual = path(bound(model, MAPPINGS, execution=Execution(compiled=False)), 3)
+    assert (found != usual).any(), "the compiled networks were not used"
 
 
 def test_a_replica_alone_is_the_replica_in_a_batch(model):
@@ -95,7 +96,7 @@ def test_systems_of_any_size(model):
     apart = Mapping.from_labels(ions, np.arange(5))
     for mapping in (chain("AB"), chain("AABBA"), apart, chain("ABDC" * 20)):
         found = path(bound(model, [mapping]), 1)
-        expected = path(bound(model, [mapping], execution=Execution(plain=True)), 1)
+        expected = path(by_the_equations(bound(model, [mapping])), 1)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-5)
 
 

@@ -1,0 +1,198 @@
+"""The networks bound to beads: what stays is kept, and parts may be compiled ones.
+
+Packed weights and noise levels are kept for good, terms of the embedding and of the
+bond graph as long as the pairs are the same, terms of the prediction over all
+evaluations of a step. The weights are those at the time of binding. Training does
+without: there, weights change at every step.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, get_type_hints
+
+import torch
+
+from cgml.network.conditioner import ConditionerWeights
+from cgml.network.denoiser import DenoiserInputs, DenoiserWeights, Level
+from cgml.network.gaussian import Prediction, project, unwhiten
+from cgml.network.inputs import Beads
+from cgml.network.leaves import LEAST_ROWS, multiply
+from cgml.network.pairs import Layout, Pairs, PairSearch, lay_out
+from cgml.network.predictor import (
+    History,
+    PredictorInputs,
+    PredictorOutputs,
+    PredictorWeights,
+    Terms,
+)
+from cgml.network.sampler import Denoise, sample
+from cgml.spec import Refinement
+
+Part = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
+"""Function of tensors alone: what can be compiled."""
+
+
+class Parts(NamedTuple):
+    """The parts of the networks that take most of the time.
+
+    Attributes:
+        predict: once per step.
+        evaluate: once per evaluation of the score network.
+    """
+
+    predict: Part
+    evaluate: Part
+
+
+class Neighbourhood(NamedTuple):
+    """Who exchanges messages, and what a predictor knows of it."""
+
+    layout: Layout
+    terms: Terms
+
+
+class BoundNetworks:
+    """Predictor and score network of a model, bound to beads.
+
+    Args:
+        module: a Model.
+        beads: of all systems.
+        embedding: (n_beads, n_embedding).
+        search: of the pairs of these beads.
+        kind: of the numbers that are multiplied at the edges; None: as they are.
+        compiled: what takes the place of the functions of `parts`; none of them
+            without.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        beads: Beads,
+        embedding: torch.Tensor,
+        search: PairSearch,
+        kind: torch.dtype | None = None,
+        compiled: Parts | None = None,
+    ) -> None:
+        self.search = search
+        self._module, self._beads, self._embedding = module, beads, embedding
+        self._predictor: PredictorWeights = module.predictor.pack(kind)
+        self._conditioner: ConditionerWeights = module.conditioner.pack(kind)
+        self._denoiser: DenoiserWeights = module.denoiser.pack(kind)
+        self._levels: dict[float, Level] = {}
+        self._last: tuple[Pairs, Neighbourhood] | None = None
+        self._compiled = compiled if len(beads.masses) >= LEAST_ROWS else None
+
+    def lay_out(self, pairs: Pairs) -> Neighbourhood:
+        """Prepare what stays as long as the pairs do."""
+        if self._last is None or self._last[0] is not pairs:
+            n, is_periodic = len(self._beads.masses), self.search.is_periodic
+            layout = lay_out(pairs, n, is_periodic=is_periodic)
+            self._last = pairs, self.neighbourhood(layout)
+        return self._last[1]
+
+    def neighbourhood(self, layout: Layout) -> Neighbourhood:
+        """Add to a layout what a predictor knows of it."""
+        predictor = self._module.predictor
+        terms = predictor.terms(self._predictor, self._beads, layout, self._embedding)
+        return Neighbourhood(layout, terms)
+
+    def next_positions(
+        self,
+        near: Neighbourhood,
+        history: History,
+        draws: torch.Tensor,
+        refinement: Refinement,
+    ) -> torch.Tensor:
+        """Draw the next positions: predict, then refine.
+
+        Args:
+            near: at the present positions.
+            history: present positions and earlier displacements.
+            draws: (n_draws, n_beads, 3) standard normals.
+            refinement: how the score network is sampled.
+
+        Returns:
+            (n_beads, 3) float32 nm, relative to the same point as the history.
+        """
+        prediction = self.predict(near, history)
+        mean, spread, beads = prediction.mean, prediction.spread, self._beads
+        start = torch.stack([project(draw, spread, beads) for draw in draws])
+        denoise = self.denoiser(near, history.positions, prediction)
+        return unwhiten(sample(denoise, start, refinement), mean, spread, beads)
+
+    def predict(self, near: Neighbourhood, history: History) -> Prediction:
+        """Predict the next positions; see predictor.Predictor."""
+        predictor = self._module.predictor
+        inputs = predictor.look(self._beads, near.layout, near.terms, history)
+        if self._compiled is None:
+            outputs = predictor.evaluate(self._predictor, inputs)
+        else:
+            outputs = PredictorOutputs(*self._compiled.predict(flat(inputs)))
+        prediction: Prediction = predictor.conclude(self._beads, inputs, outputs)
+        return prediction
+
+    def denoiser(
+        self, near: Neighbourhood, positions: torch.Tensor, prediction: Prediction
+    ) -> Denoise:
+        """Prepare the evaluations of one step; what they give is projected.
+
+        Args:
+            near: at the positions.
+            positions: (n_beads, 3) float32 nm, before the step.
+            prediction: of the same neighbourhood.
+        """
+        module, beads, layout = self._module.denoiser, self._beads, near.layout
+        condition = self._module.conditioner.run(
+            self._conditioner, layout, positions, prediction
+        )
+        nodes = multiply(self._denoiser.known, condition.nodes)
+
+        def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
+            level = self._level(sigma)
+            inputs = module.look(beads, layout, condition, nodes, level, white)
+            if self._compiled is None:
+                clean = module.evaluate(self._denoiser, inputs)
+            else:
+                (clean,) = self._compiled.evaluate(flat(inputs))
+            return project(clean, condition.spread, beads)
+
+        return denoise
+
+    def parts(self) -> Parts:
+        """Functions of tensors alone that give what the networks give."""
+        module = self._module
+
+        def predict(values: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            inputs = filled(PredictorInputs, iter(values))
+            outputs = module.predictor.evaluate(self._predictor, inputs)
+            return tuple(outputs)
+
+        def evaluate(values: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            inputs = filled(DenoiserInputs, iter(values))
+            return (module.denoiser.evaluate(self._denoiser, inputs),)
+
+        return Parts(predict, evaluate)
+
+    def _level(self, sigma: float) -> Level:
+        """What evaluations at one noise level share."""
+        if sigma not in self._levels:
+            level = self._embedding.new_full((1, 1), sigma, dtype=torch.float64)
+            self._levels[sigma] = self._module.denoiser.level(self._denoiser, level)
+        return self._levels[sigma]
+
+
+def flat(inputs: Any) -> list[torch.Tensor]:
+    """All tensors of a named tuple of tensors and of such tuples, in order."""
+    if isinstance(inputs, torch.Tensor):
+        return [inputs]
+    return [values for part in inputs for values in flat(part)]
+
+
+def filled(kind: Any, values: Iterator[torch.Tensor]) -> Any:
+    """Undo `flat`: a named tuple of this kind."""
+    fields = get_type_hints(kind).values()
+    return kind(
+        *(
+            next(values) if field is torch.Tensor else filled(field, values)
+            for field in fields
+        )
+    )

@@ -1,0 +1,273 @@
+"""The score network: noisy candidate -> denoised candidate, noise level by level.
+
+All of it happens in white coordinates w, in which the predictor's Gaussian is the
+standard normal (gaussian.py). There the noise-free target has unit variance on
+every mode, and the best linear denoiser is w / (1 + sigma^2); the network learns the
+rest. Preconditioning follows Karras et al. with sigma_data = 1.
+
+References:
+    T. Karras, M. Aittala, T. Aila, S. Laine, NeurIPS 2022: eq. 7, table 1.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from cgml.network.blocks import (
+    MLP,
+    Interaction,
+    MessageWeights,
+    RadialBasis,
+    ReadoutWeights,
+    VectorReadout,
+)
+from cgml.network.conditioner import Condition
+from cgml.network.directions import TurnWeights, directions
+from cgml.network.gaussian import project, unwhiten
+from cgml.network.inputs import Beads, centre_offsets
+from cgml.network.kinds import apply_kernels
+from cgml.network.leaves import (
+    Product,
+    add_shift,
+    add_to_both,
+    differences,
+    length_and_direction,
+    lengths_and_directions,
+    multiply,
+    pack,
+)
+from cgml.network.pairs import Layout
+from cgml.spec import NetworkConfig
+
+
+class DenoiserWeights(NamedTuple):
+    """Packed weights of a Denoiser.
+
+    Attributes:
+        encoder: of the edges.
+        filter: of the distances, multiplies the beads' properties.
+        known: first product of the node encoder, of the predictor's latent.
+        phase: likewise, of the noise level.
+        length: (n_node,) likewise, of the length of the noisy coordinates.
+        nodes: second product of the node encoder.
+        turns: what precedes each round of messages.
+        layers: rounds of messages.
+        readout: of the correction.
+    """
+
+    encoder: Product
+    filter: Product
+    known: Product
+    phase: Product
+    length: torch.Tensor
+    nodes: Product
+    turns: list[TurnWeights]
+    layers: list[MessageWeights]
+    readout: ReadoutWeights
+
+
+class Level(NamedTuple):
+    """A noise level, of all beads or of each.
+
+    Attributes:
+        phase: (1 or n_beads, n_node) its term of the node encoder.
+        total: (1 or n_beads, 1) sqrt(1 + sigma^2).
+        sigma: (1 or n_beads, 1) the noise level.
+    """
+
+    phase: torch.Tensor
+    total: torch.Tensor
+    sigma: torch.Tensor
+
+
+class DenoiserInputs(NamedTuple):
+    """All that a denoiser's networks look at, tensors alone.
+
+    Attributes:
+        layout: of the edges.
+        condition: of the step.
+        nodes: (n_beads, n_node) its term of the node encoder.
+        level: of the noise.
+        unit: (n_beads, 3) noisy white coordinates over `level.total`.
+        candidate: (n_beads, 3) nm, where they are in space.
+        centres: (n_beads, n_types, 3) nm, see inputs.centre_offsets.
+    """
+
+    layout: Layout
+    condition: Condition
+    nodes: torch.Tensor
+    level: Level
+    unit: torch.Tensor
+    candidate: torch.Tensor
+    centres: torch.Tensor
+
+
+class Denoiser(nn.Module):
+    """Expected noise-free white coordinates, given noisy ones.
+
+    Args:
+        sizes: widths and rounds of messages.
+        n_centres: particle types whose centres in a bead are seen; 0: none.
+        radial: functions of the distance.
+    """
+
+    length_scale: torch.Tensor
+    mean_degree: torch.Tensor
+    frequencies: torch.Tensor
+
+    def __init__(
+        self, sizes: NetworkConfig, n_centres: int, radial: RadialBasis
+    ) -> None:
+        super().__init__()
+        self.register_buffer("length_scale", torch.tensor(1.0))
+        self.register_buffer("mean_degree", torch.tensor(1.0))
+        self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0]))
+        self.radial = radial
+        n_node, n_edge, n_radial = sizes.n_node, sizes.n_edge, radial.n_functions
+        n_layers, n_given = sizes.n_refiner_layers, 3 + n_centres
+        self.node_encoder = MLP(n_node + 9, n_node, n_node, normalise=True)
+        self.edge_encoder = nn.Linear(n_radial + 5, n_edge)
+        self.filter = nn.Linear(n_radial, n_edge, bias=False)
+        self.layers = nn.ModuleList(
+            [Interaction(n_node, n_edge) for _ in range(n_layers)]
+        )
+        self.directions = directions(n_layers, n_node, n_edge, sizes.n_vectors, n_given)
+        self.readout = VectorReadout(n_node, n_edge, 3, n_given)
+
+    def forward(
+        self,
+        beads: Beads,
+        layout: Layout,
+        condition: Condition,
+        white: torch.Tensor,
+        sigma: torch.Tensor,
+    ) -> torch.Tensor:
+        """Denoise.
+
+        Args:
+            beads: static description.
+            layout: edges along which beads exchange messages.
+            condition: of this step.
+            white: (n_beads, 3) noisy white coordinates.
+            sigma: (n_beads, 1) or (1, 1) noise level.
+
+        Returns:
+            (n_beads, 3) expected noise-free white coordinates.
+        """
+        weights = self.pack(None)
+        nodes = multiply(weights.known, condition.nodes)
+        level = self.level(weights, sigma)
+        inputs = self.look(beads, layout, condition, nodes, level, white)
+        return self.evaluate(weights, inputs)
+
+    def pack(self, kind: torch.dtype | None) -> DenoiserWeights:
+        """Prepare the weights; kind is of the numbers multiplied at the edges."""
+        first, second = self.node_encoder.first, self.node_encoder.second
+        n_node = first.weight.size(0)
+        turns: list[TurnWeights] = []
+        layers: list[MessageWeights] = []
+        for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
+            turns.append(turn.pack(self.mean_degree))  # type: ignore[operator]
+            layers.append(layer.pack(self.mean_degree, kind))  # type: ignore[operator]
+        return DenoiserWeights(
+            encoder=pack(self.edge_encoder.weight, self.edge_encoder.bias),
+            filter=pack(self.filter.weight, None),
+            known=pack(first.weight[:, :n_node], first.bias),
+            phase=pack(first.weight[:, n_node:-1], None),
+            length=first.weight[:, -1],
+            nodes=pack(second.weight, second.bias),
+            turns=turns,
+            layers=layers,
+            readout=self.readout.pack(self.mean_degree),
+        )
+
+    def level(self, weights: DenoiserWeights, sigma: torch.Tensor) -> Level:
+        """What evaluations at a noise level, (n_beads, 1) or (1, 1), share."""
+        kind, wide = self.frequencies.dtype, sigma.double()
+        phase = torch.log(wide).to(kind) * self.frequencies
+        waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
+        total = torch.sqrt(1.0 + wide * wide).to(kind)
+        return Level(multiply(weights.phase, waves), total, sigma.to(kind))
+
+    def look(
+        self,
+        beads: Beads,
+        layout: Layout,
+        condition: Condition,
+        nodes: torch.Tensor,
+        level: Level,
+        white: torch.Tensor,
+    ) -> DenoiserInputs:
+        """Bring noisy white coordinates (n_beads, 3) before the networks."""
+        unit = white / level.total
+        candidate = unwhiten(unit, condition.mean, condition.spread, beads)
+        centres = centre_offsets(beads, candidate)
+        return DenoiserInputs(layout, condition, nodes, level, unit, candidate, centres)
+
+    def evaluate(
+        self, weights: DenoiserWeights, inputs: DenoiserInputs
+    ) -> torch.Tensor:
+        """Ask the networks: most of the time of a step is spent here."""
+        layout, condition, level = inputs.layout, inputs.condition, inputs.level
+        unit = inputs.unit
+        pairs, along = self._encode_pairs(weights, inputs)
+        edges = add_to_both(condition.edges, pairs)
+        hidden = inputs.nodes + level.phase
+        hidden.addcmul_(length_and_direction(unit)[0], weights.length)
+        nodes = self.node_encoder.finish(weights.nodes, hidden)
+        moves = (unit, condition.drift, inputs.candidate - condition.mean)
+        own = torch.stack(moves, dim=1)
+        if inputs.centres.size(1) > 0:
+            own = torch.cat((own, inputs.centres / self.length_scale), dim=1)
+        for number, (turn, layer) in enumerate(zip(self.directions, self.layers)):  # noqa: B905 (TorchScript)
+            turned = weights.turns[number]
+            nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
+            nodes, edges = layer(weights.layers[number], nodes, edges, layout)
+        correction = self.readout(weights.readout, nodes, edges, along, own, layout)
+        clean: torch.Tensor = (unit + level.sigma * correction) / level.total
+        return clean
+
+    def _encode_pairs(
+        self, weights: DenoiserWeights, inputs: DenoiserInputs
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the candidate adds to both edges of a pair, and directions (3, 3, n)."""
+        layout, condition = inputs.layout, inputs.condition
+        both = torch.cat((inputs.candidate, inputs.unit), dim=1)
+        ends = differences(both, layout).view(2, 3, layout.receiver.size(0))
+        gaps, relative = ends[0], ends[1]
+        length, own = lengths_and_directions(add_shift(gaps, layout))
+        along = torch.cat((own.unsqueeze(0), condition.along))
+        radial = self.radial(length / self.length_scale)
+        cosines = (condition.along * own).sum(dim=1)
+        features = torch.cat((radial, cosines, (along * relative).sum(dim=1)))
+        latent = multiply(weights.encoder, features.t())
+        latent.addcmul_(multiply(weights.filter, radial.t()), condition.pairs)
+        return latent, along
+
+
+def denoising_loss(
+    denoised: torch.Tensor,
+    target: torch.Tensor,
+    spread: torch.Tensor,
+    sigma: torch.Tensor,
+    beads: Beads,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Preconditioned denoising score matching in two metrics with one optimum.
+
+    Args:
+        denoised: (n_beads, 3) output of the network.
+        target: (n_beads, 3) noise-free white coordinates.
+        spread: (n_beads, 1) spread of the prediction.
+        sigma: (n_beads, 1) noise level.
+        beads: static description.
+
+    Returns:
+        The loss in white coordinates, (), where every mode counts the same, and in
+        space, (), nm^2, where the slow modes count most: they are few, and the
+        stationary distribution sums their errors over many steps.
+    """
+    error = project(denoised - target, spread, beads)
+    moved = apply_kernels(beads.kinds.root, beads.kinds, spread * error)
+    weight = 1.0 + 1.0 / sigma.square()
+    return (weight * error.square()).mean(), (weight * moved.square()).mean()

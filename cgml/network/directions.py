@@ -1,0 +1,127 @@
+"""Angles in messages: vectors of beads, and what they are along edges."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from cgml.network.blocks import MLP, MlpWeights
+from cgml.network.leaves import Product, grown, multiply, pack
+from cgml.network.pairs import Layout
+from cgml.network.sums import at_ends, sum_arrivals
+
+
+class TurnWeights(NamedTuple):
+    """Packed weights of a Directions."""
+
+    edge: Product
+    node: Product
+    to_node: MlpWeights
+    to_edge: MlpWeights
+
+
+class Directions(nn.Module):
+    """Angles between edges: vectors of a node, and what they are along its edges.
+
+    Every node sums learned multiples of its edges' unit vectors and of vectors given
+    to it; lengths of the sums go to the node, their projections on each edge go to
+    the edge. So a message knows on which side of a bead the other neighbours are,
+    which distances alone tell only after many rounds (as in PaiNN: K. Schütt,
+    O. Unke, M. Gastegger, ICML 2021, eq. 8 and 9, with projections for products).
+
+    Args:
+        n_node: width of node features.
+        n_edge: width of edge features.
+        n_vectors: vectors of a node.
+        n_node_vectors: vectors given per node.
+    """
+
+    def __init__(
+        self, n_node: int, n_edge: int, n_vectors: int, n_node_vectors: int
+    ) -> None:
+        super().__init__()
+        self.n_vectors, self.n_given = n_vectors, n_node_vectors
+        self.edge = nn.Linear(n_edge, n_vectors)
+        self.node = nn.Linear(n_node, n_vectors * n_node_vectors)
+        self.to_node = MLP(n_node + n_vectors, n_node, n_node)
+        self.to_edge = MLP(2 * n_vectors, n_edge, n_edge)
+
+    def pack(self, mean_degree: torch.Tensor) -> TurnWeights:
+        """Prepare the weights; mean_degree is () typical number of edges of a node."""
+        scale = 1.0 / torch.sqrt(mean_degree)
+        return TurnWeights(
+            edge=pack(self.edge.weight * scale, self.edge.bias * scale),
+            node=pack(self.node.weight, self.node.bias),
+            to_node=self.to_node.pack(None),
+            to_edge=self.to_edge.pack(None),
+        )
+
+    def forward(
+        self,
+        weights: TurnWeights,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        along: torch.Tensor,
+        node_vectors: torch.Tensor,
+        layout: Layout,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Update nodes (n_nodes, n_node) and edges (2 n, n_edge), which are used up.
+
+        Args:
+            weights: packed.
+            nodes: node features.
+            edges: edge features.
+            along: (3, n) unit vectors of the pairs, receiver minus sender.
+            node_vectors: (n_nodes, n_node_vectors, 3).
+            layout: of the edges.
+        """
+        n_nodes, n, width = nodes.size(0), along.size(1), self.n_vectors
+        axes = along.t().unsqueeze(2)  # (n, 3, 1)
+        shares = multiply(weights.edge, edges).view(2, n, 1, width)
+        parts = shares * torch.stack((axes, -axes))  # (2, n, 3, width)
+        total = sum_arrivals(parts.view(2 * n, 3 * width), layout)
+        own = multiply(weights.node, nodes).reshape(n_nodes, self.n_given, 1, width)
+        total = total.view(n_nodes, 3, width)
+        vectors = grown(total, (own * node_vectors.unsqueeze(3)).sum(dim=1))
+        lengths = vectors.square().sum(dim=1).add_(1e-8).sqrt_()
+        first, second = at_ends(vectors, layout)  # (n, 3, width)
+        first, second = (first * axes).sum(dim=1), (second * axes).sum(dim=1)
+        there = torch.cat((first, second), dim=1)
+        back = torch.cat((second, first), dim=1).neg_()
+        seen = self.to_edge.run(weights.to_edge, torch.cat((there, back)))
+        inputs = torch.cat((nodes, lengths), dim=1)
+        nodes = grown(self.to_node.run(weights.to_node, inputs), nodes)
+        return nodes, grown(edges, seen)
+
+
+class NoDirections(nn.Module):
+    """In the place of `Directions`, of a network without vectors."""
+
+    def pack(self, mean_degree: torch.Tensor) -> TurnWeights:
+        """Nothing of any use."""
+        none = pack(mean_degree.view(1, 1), None)
+        return TurnWeights(none, none, MlpWeights(none, none), MlpWeights(none, none))
+
+    def forward(
+        self,
+        weights: TurnWeights,
+        nodes: torch.Tensor,
+        edges: torch.Tensor,
+        along: torch.Tensor,
+        node_vectors: torch.Tensor,
+        layout: Layout,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return nodes and edges as they are."""
+        del weights, along, node_vectors, layout
+        return nodes, edges
+
+
+def directions(
+    n_layers: int, n_node: int, n_edge: int, n_vectors: int, n_node_vectors: int
+) -> nn.ModuleList:
+    """One `Directions` per layer, or as many that do nothing if n_vectors is 0."""
+    if n_vectors == 0:
+        return nn.ModuleList([NoDirections() for _ in range(n_layers)])
+    return nn.ModuleList(
+        [Directions(n_node, n_edge, n_vectors, n_node_vectors) for _ in range(n_layers)]
+    )

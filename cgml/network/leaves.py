@@ -1,0 +1,126 @@
+"""The leaves of the networks: products, functions in place, vectors of pairs.
+
+Speed is decided here and in sums.py, and nowhere else. Weights come packed (`Product`):
+once where they stay, anew in every training step. Where no gradient is asked for,
+results go where their inputs were.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from cgml.network.pairs import Layout
+
+LEAST_ROWS = 4
+
+
+class Product(NamedTuple):
+    """x -> x W^T + b, ready to be multiplied.
+
+    Fewer than four rows, and columns beyond a multiple of four, go to routines with
+    another order of summation; both are padded, so that a small system alone gets the
+    bits that it gets in a batch.
+
+    Attributes:
+        matrix: (n_input, n_output), padded to whole fours of columns.
+        bias: as wide, or None.
+        width: n_output.
+    """
+
+    matrix: torch.Tensor
+    bias: torch.Tensor | None
+    width: int
+
+
+def pack(
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    kind: torch.dtype | None = None,
+) -> Product:
+    """Prepare a product.
+
+    Args:
+        weight: (n_output, n_input).
+        bias: (n_output,), or None.
+        kind: of the numbers that are multiplied and that come out; None: as they are.
+    """
+    width = weight.size(0)
+    kind = weight.dtype if kind is None else kind
+    pad = (0, (4 - width % 4) % 4)
+    matrix = nn.functional.pad(weight.t(), pad).to(kind).contiguous()
+    if bias is not None:
+        bias = nn.functional.pad(bias, pad).to(kind)
+    return Product(matrix, bias, width)
+
+
+def multiply(product: Product, values: torch.Tensor) -> torch.Tensor:
+    """Map (n, n_input) to (n, n_output)."""
+    n, matrix, bias = values.size(0), product.matrix, product.bias
+    rows = padded(values.to(matrix.dtype))
+    output = torch.mm(rows, matrix) if bias is None else torch.addmm(bias, rows, matrix)
+    if n < rows.size(0) or product.width < matrix.size(1):
+        output = output[:n, : product.width]
+    return output
+
+
+def multiply_onto(
+    product: Product, output: torch.Tensor, values: torch.Tensor
+) -> torch.Tensor:
+    """Add x W^T to (n, n_output), of the same kind, which is used up."""
+    n, matrix = values.size(0), product.matrix
+    rows = padded(values.to(matrix.dtype))
+    if product.width < matrix.size(1):
+        matrix = matrix[:, : product.width]
+    output = padded(output).addmm_(rows, matrix)
+    return output if n == rows.size(0) else output[:n]
+
+
+def padded(rows: torch.Tensor, least: int = LEAST_ROWS) -> torch.Tensor:
+    """Rows of zeros for what is missing at the least number of rows."""
+    missing = least - rows.size(0)
+    return nn.functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
+
+
+def widened(values: torch.Tensor) -> torch.Tensor:
+    """Short numbers as float32, others as they are."""
+    return values.float() if values.dtype == torch.bfloat16 else values
+
+
+def silu(values: torch.Tensor) -> torch.Tensor:
+    """SiLU of values that are used up."""
+    return nn.functional.silu(values, inplace=not torch.is_grad_enabled())
+
+
+def grown(total: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+    """Sum of two; the first is used up."""
+    return total + more if torch.is_grad_enabled() else total.add_(more)
+
+
+def length_and_direction(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths (n, 1) and unit vectors (n, 3), smooth through zero."""
+    lengths = torch.sqrt((vectors * vectors).sum(dim=1, keepdim=True) + 1e-8)
+    return lengths, vectors / lengths
+
+
+def lengths_and_directions(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths (..., n) and unit vectors of (..., 3, n), smooth through zero."""
+    lengths = (vectors * vectors).sum(dim=-2).add_(1e-8).sqrt_()
+    return lengths, vectors / lengths.unsqueeze(-2)
+
+
+def differences(values: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Receiver minus sender of (n_nodes, n_columns): (n_columns, n)."""
+    columns = values.t().contiguous()
+    ends = columns.index_select(1, layout.receiver)
+    return ends.sub_(columns.index_select(1, layout.sender))
+
+
+def add_shift(gaps: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Add the box vectors between the images to (..., 3, n) nm in place."""
+    return gaps.add_(layout.shift) if layout.shift.size(1) > 0 else gaps
+
+
+def add_to_both(edges: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Sum of (2 n, n_edge) and, in both halves, (n, n_edge)."""
+    return (edges.view(2, pairs.size(0), pairs.size(1)) + pairs).view(edges.shape)
