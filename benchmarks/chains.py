@@ -4,7 +4,7 @@
 
 Both move the same random copolymers on one thread, in turns, so that a change of the
 machine's speed meets both; medians of the rounds are printed with their range. Times
-are CPU times. The model runs in four ways (plain, float32, compiled, bfloat16), and
+are CPU times. The model runs in three ways (float32, compiled, bfloat16), and
 once with each chain by itself. The last line is what `cgml evaluate --md-cost` takes
 for this number of chains.
 """
@@ -92,7 +92,7 @@ def model_movers(
     for name, options in ways.items():
         bound = Propagator(model, mappings, guard="record", **options)
         movers[name] = partial(bound.step, run)
-    for name in ("plain", "float32", "compiled"):
+    for name in ("float32", "compiled"):
         alone = Propagator(
             model, mappings[0], guard="record", execution=EXECUTIONS[name]
         )
@@ -136,8 +136,8 @@ def main() -> None:
         speed = model.spec.time_step / seconds[name]
         report(f"{name} / MD", speed / md_speed, "x")
         report(f"{name}, step", 1e3 * seconds[name], "ms")
-        if name != "plain":
-            report(f"plain / {name}", seconds["plain"] / seconds[name], "x")
+        if name != "float32":
+            report(f"float32 / {name}", seconds["float32"] / seconds[name], "x")
     print_parts(model, n_edges_of(propagator), seconds, n_chains)
     report_rate(movers["float32"], seconds["float32"], options.rounds)
     print(f"{'copies to a device and back':>28}: none, all is done on the CPU")
@@ -159,7 +159,7 @@ def print_parts(
     report("one score evaluation", 1e3 * evaluation, "ms")
     report("10^6 edges and layers / s", 1e-6 * n_edges * layers / evaluation, "")
     print(f"{'neighbour search':>28}: none, all pairs of a chain are fixed")
-    for name in ("plain", "float32", "compiled"):
+    for name in ("float32", "compiled"):
         alone = seconds[f"{name}, one chain"]
         report(f"{name}, one chain", 1e3 * alone, "ms")
         report(f"{n} of them / batch", n * alone / seconds[name], "x")

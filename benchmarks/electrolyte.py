@@ -231,8 +231,8 @@ def main() -> None:
     report("OpenMM MD", md_speed, "ps/s")
     for name in EXECUTIONS:
         report(f"{name} / MD", model.spec.time_step / seconds[name] / md_speed, "x")
-        if name != "plain":
-            report(f"plain / {name}", seconds["plain"] / seconds[name], "x")
+        if name != "float32":
+            report(f"float32 / {name}", seconds["float32"] / seconds[name], "x")
     report_rate(movers["float32"][0], seconds["float32"], options.rounds)
     print(f"{'copies to a device and back':>28}: none, all is done on the CPU")
     report_parts(model, box, options.rounds)

@@ -16,7 +16,6 @@ from cgml.spec import Execution
 
 MIB = 1 << 20
 EXECUTIONS = {
-    "plain": Execution(plain=True),
     "float32": Execution(compiled=False),
     "compiled": Execution(),
     "bfloat16": Execution(precision="bfloat16"),
@@ -78,7 +77,7 @@ def report_rate(work: Work, seconds: NDArray[np.float64], rounds: int) -> None:
     """Print how fast products of matrices are done, and how fast they could be.
 
     Args:
-        work: what to count, on the fast path, not compiled.
+        work: what to count, not compiled.
         seconds: what it takes, (rounds,) s.
         rounds: how often a large product is timed.
     """

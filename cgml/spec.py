@@ -30,7 +30,7 @@ class NetworkConfig(Section):
         n_edge: width of edge features.
         n_radial: functions of the distance that edges carry.
         atom_places: whether the networks see where in a bead the atoms of each type
-            are expected (places.py), not only how many there are.
+            are expected (ideal_chain.py), not only how many there are.
         n_vectors: vectors of a bead, with which messages know angles, four, eight and
             so on (other widths give other bits in a batch); 0: none.
         n_predictor_layers: rounds of messages of the predictor.
@@ -49,7 +49,7 @@ class NetworkConfig(Section):
 
 
 class RousePrior(Section):
-    """Relaxation of the bond graph: the analytic part of the model (rouse.py).
+    """Relaxation of the bond graph: the analytic part of the model (ideal_chain.py).
 
     Attributes:
         rate: b, relaxation of the unit Laplacian mode in one step.
@@ -103,9 +103,6 @@ class Execution(Section):
     """How the networks are evaluated: what costs time and leaves the answer alone.
 
     Attributes:
-        plain: take the plain path everywhere: every list of neighbours searched anew,
-            every product as the equations have it, nothing compiled. The reference
-            that the fast path is tested against.
         compiled: use networks that `cgml compile` made for this machine, where there
             are any (CPU, float32).
         capture: record a step as a CUDA graph (capture.py); models trained here, on
@@ -114,19 +111,12 @@ class Execution(Section):
             and positions stay float32 or better.
     """
 
-    plain: bool = False
     compiled: bool = True
     capture: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
 
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.plain and self.capture:
-            raise ValueError("either plain or capture can be true, got both")
-        return self
 
-
-FAST = Execution()  # same answers as the plain path, sooner
+FAST = Execution()  # what is used unless something else is asked for
 
 
 class Statistics(Section):

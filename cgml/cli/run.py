@@ -35,9 +35,6 @@ def run(
         Literal["float32", "bfloat16"],
         typer.Option(help="Of the products inside the networks."),
     ] = "float32",
-    plain: Annotated[
-        bool, typer.Option("--plain", help="As the equations stand: slow, to compare.")
-    ] = False,
     compiled: Annotated[
         bool, typer.Option(help="Use what cgml compile made of the model, if anything.")
     ] = True,
@@ -88,9 +85,7 @@ def run(
         guard=guard,
         file_format=file_format,
         device=device,
-        execution=Execution(
-            plain=plain, compiled=compiled, capture=capture, precision=precision
-        ),
+        execution=Execution(compiled=compiled, capture=capture, precision=precision),
     )
     n_paths = len(systems) * replicas
     n_frames, frame = n_paths * chosen.n_frames, stride * spec.time_step  # ps
