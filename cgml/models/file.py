@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from cgml.archive import ArchiveError, Entries, read_archive
 from cgml.files import replacing
 from cgml.models.kinds import KINDS, OWN
 from cgml.network.model import LearnedModel
+from cgml.network.plan import planning
 from cgml.spec import BaseSpec
 from cgml.unpickling import Record, load_pickle
 
@@ -191,19 +191,9 @@ def _weights(content: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-class _Undrawn(TorchFunctionMode):
-    """Networks made in it draw no first weights, which takes 3 s on meta tensors."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Do what is asked, but that."""
-        return None if func is nn.init.normal_ else func(*args, **(kwargs or {}))
-
-
 def _filled(path: Path, spec: BaseSpec, weights: dict[str, torch.Tensor]) -> nn.Module:
     """Networks of a spec with the weights of a file, compared before they are built."""
-    with torch.device("meta"), _Undrawn():  # names and shapes alone
+    with planning():
         networks = KINDS[spec.kind].networks(spec)
     needed = networks.state_dict()
     reasons = [f"no {name}" for name in needed if name not in weights]

@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from cgml.archive import ArchiveError, read_archive, refusing
+from cgml.network.plan import planning
 from cgml.published.model import PublishedModel
 from cgml.published.spec import HyperParameters
 from cgml.unpickling import Record, kind, load_pickle
@@ -181,7 +182,7 @@ def _embedding_width(
     if last not in weights or weights[last].dim() != 2:
         raise ArchiveError(f"lacks the weights {last}")
     width = weights[last].size(0)
-    with torch.device("meta"):  # names and shapes alone: no memory is taken
+    with planning():
         planned = PublishedModel(parameters, width, 1.0)
     shapes = {
         _file_name(name): tuple(tensor.shape)
