@@ -130,24 +130,11 @@ class PublishedDynamics(nn.Module):
             embedding: (n_beads, n_embedding).
             masses: (n_beads, 1) Da.
         """
-        return self.evaluate(self.encode(displacements, embedding, masses), edges)
-
-    def encode(
-        self,
-        displacements: torch.Tensor,
-        embedding: torch.Tensor,
-        masses: torch.Tensor,
-    ) -> torch.Tensor:
-        """Encode the beads, (n_beads, latent_dim); arguments as in `forward`."""
         moves = displacements.transpose(0, 1).flatten(1)  # (n_beads, 3 (seq_len - 1))
         inputs = torch.cat((moves, embedding), dim=1)
         if self.use_weights:
             inputs = torch.cat((inputs, masses), dim=1)
-        nodes: torch.Tensor = self.network.encode_nodes(inputs)
-        return nodes
-
-    def evaluate(self, nodes: torch.Tensor, edges: PublishedEdges) -> Acceleration:
-        """Acceleration from encoded beads and the pairs at the present positions."""
+        nodes = self.network.encode_nodes(inputs)
         latent, output = self.network.among_beads(
             nodes, edges, self.cutoff, self.kinds.weight
         )

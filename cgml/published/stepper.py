@@ -177,11 +177,10 @@ class PublishedStepper:
         _check("positions", positions, (n_beads, 3))
         _check("displacements", displacements, (self._spec.n_history, n_beads, 3))
         moves = self._known(displacements, n_known) / self._unit
-        nodes = self._dynamics.encode(
-            moves.flip(0).float(), self._embedding, self._masses
+        edges, moves = self.edges(positions / self._unit), moves.flip(0).float()
+        return Acceleration(
+            *self._dynamics(edges, moves, self._embedding, self._masses)
         )
-        edges = self.edges(positions / self._unit)
-        return Acceleration(*self._dynamics.evaluate(nodes, edges))
 
     def refine(
         self, candidate: torch.Tensor, ahead: Acceleration, draws: torch.Tensor

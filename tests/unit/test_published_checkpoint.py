@@ -251,6 +251,8 @@ def test_foreign_and_truncated_files_are_refused(tmp_path):
             read_checkpoint(path)
     with pytest.raises(FileNotFoundError):
         read_checkpoint(tmp_path / "absent.ckpt")
+    with pytest.raises(CheckpointError, match="must be a regular file"):
+        read_checkpoint(tmp_path)
 
 
 def test_a_file_that_holds_something_else_is_refused(tmp_path):
