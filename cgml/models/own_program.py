@@ -9,6 +9,7 @@ from cgml.models.program import Program
 from cgml.network.gaussian import project, unwhiten
 from cgml.network.inputs import Atoms, Beads
 from cgml.network.kinds import Kinds
+from cgml.network.leaves import multiply
 from cgml.network.model import Model
 from cgml.network.pairs import Layout, Pairs, bond_features, lay_out
 from cgml.network.predictor import History
@@ -24,7 +25,7 @@ class OwnProgram(Program):
         model: its networks.
     """
 
-    schedule: list[list[float]]
+    rows: list[Evaluation]
 
     def __init__(self, spec: ModelSpec, model: Model) -> None:
         super().__init__(spec, n_draws(spec.refinement))
@@ -36,8 +37,8 @@ class OwnProgram(Program):
         self.bead_mass_unit = spec.atoms_per_bead * self.mass_unit
         self.has_places = spec.network.atom_places
         self.rate, self.variance = spec.prior.rate, spec.prior.variance
-        self.start, rows = schedule(spec.refinement)
-        self.schedule = [[float(number) for number in row] for row in rows]
+        plan = schedule(spec.refinement)
+        self.start, self.rows = plan.start, plan.rows
 
     @torch.jit.export
     def embed(
@@ -126,17 +127,19 @@ class OwnProgram(Program):
         prediction = self.predictor(beads, layout, system["embedding"], history)
         condition = self.conditioner(layout, near, prediction)
         mean, spread = prediction.mean, prediction.spread
+        weights = self.denoiser.pack(None)
+        nodes = multiply(weights.known, condition.nodes)
         draws = torch.stack([project(draw, spread, beads) for draw in noise.unbind()])
         unit = draws[0]
+        if len(self.rows) > 0:
+            unit = unit * self.start * self.rows[0].cosine
         slope = unit
-        if len(self.schedule) > 0:
-            unit = unit * self.start * self.schedule[0][1]
-        for row in self.schedule:
-            level = torch.full_like(spread, row[0])
-            white = unit / row[1]
-            clean = self.denoiser(beads, layout, condition, white, level)
-            clean = project(clean, spread, beads)
-            unit, slope = advance(evaluation(row), unit, slope, clean, draws)
+        for row in self.rows:
+            sigma = torch.full((1, 1), row.sigma, dtype=torch.float64)
+            level, white = self.denoiser.level(weights, sigma), unit / row.cosine
+            given = self.denoiser.look(beads, layout, condition, nodes, level, white)
+            clean = project(self.denoiser.evaluate(weights, given), spread, beads)
+            unit, slope = advance(row, unit, slope, clean, draws)
         moved = unwhiten(unit, mean, spread, beads).double() - near.double()
         return self.advance(system, positions, displacements, moved, kicks)
 
@@ -205,19 +208,3 @@ class OwnProgram(Program):
         static = bond_features(bonds[order])
         pairs = Pairs(sender, receiver, static, moved.float())
         return lay_out(pairs, n, is_periodic=True)
-
-
-def evaluation(row: list[float]) -> Evaluation:
-    """Row of a schedule from its numbers."""
-    return Evaluation(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        row[5],
-        row[6],
-        row[7],
-        int(row[8]),
-        row[9] > 0.0,
-    )

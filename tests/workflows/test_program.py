@@ -185,6 +185,10 @@ def cases(folder: Path) -> dict[str, tuple[Path, Any]]:
         model = learned(small_spec(network=network))
         save_model(folder / f"{name}.pt", model.spec, model.module)
         add(name, folder / f"{name}.pt", mixture(), coil(mixture()), None)
+    spec = small_spec(periodic=True, cutoff=4.0, friction=None, remove_drift=True)
+    model = learned(spec)  # beads see several images of others, and their own
+    save_model(folder / "narrow.pt", spec, model.module)
+    add("narrow", folder / "narrow.pt", mixture(), coil(mixture()), 0.5 * BOX)
     types = "ACDB" * 20
     graph = chain(types).graph
     graph = MolecularGraph.create(types, np.ones(80), graph.bonds)
