@@ -91,7 +91,6 @@ Pieces = Callable[[Path, int, LammpsOptions], Iterator[Frames]]
 """Reads (path, frames in a piece at most, options); a file without frames may yield
 none, or an empty piece."""
 
-
 TopologyReader = Callable[[Path, Table[str, float], LammpsOptions], MolecularGraph]
 """Reads (path, particle type -> mass in Da, options)."""
 
@@ -165,7 +164,7 @@ def existing(path: Path | str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if not path.is_file():
-        raise ValueError(f"a regular file is required, {path} is none")
+        raise ValueError(f"a regular file is required, {path} is a folder or a pipe")
     return path
 
 

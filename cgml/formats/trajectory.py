@@ -104,8 +104,8 @@ def read_pieces(
     row = table.of_frames(path)
     if row.pieces is None:
         raise ValueError(
-            f"a trajectory of atoms is required, {path} holds beads: use cgml.formats."
-            "trajectory.read_beads or read_reference"
+            f"a trajectory of atoms is required, {path} ({row.name}) holds beads: use "
+            "read_beads or read_reference of cgml.formats.trajectory"
         )
     n = n_frames or max(1, PIECE // graph.n_atoms)
     reader = _Reader(path, row, graph, time_step)

@@ -253,6 +253,36 @@ def test_only_regular_files(tmp_path: Path) -> None:
             list(preparation.read_systems([path], path, Coarsening()))
 
 
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".pdb", ".lammpstrj"])
+def test_a_row_says_what_its_files_tell(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".dcd":  # mdtraj writes no times there
+        beads = Mapping.from_partition(GRAPH, 1)
+        with TrajectoryWriter(path, beads, box=CUBE) as writer:
+            writer.append(wrapped(3), 5.0 * np.arange(3))
+    else:
+        (save_dump if suffix == ".lammpstrj" else save)(path, 3)
+    row = table.of_frames(path)
+    assert row.pieces is not None
+    frames = next(row.pieces(path, 3, LammpsOptions()))
+    assert (frames.times is not None) == ("times" in row.tells)
+    assert (frames.boxes is not None) == ("box" in row.tells)
+    assert (row.topology is not None) == ("bonds" in row.tells)
+    numbered = next(row.pieces(path, 3, LammpsOptions(md_step=1.0)))
+    has_times = not {"times", "steps"}.isdisjoint(row.tells)
+    assert (numbered.times is not None) == has_times
+
+
+def test_beads_are_no_atoms(tmp_path: Path) -> None:
+    save(tmp_path / "a.pdb", 1)
+    path = save(tmp_path / "a.xtc", 2)
+    (beads,) = preparation.prepare([path], tmp_path / "a.pdb", tmp_path, Coarsening())
+    with pytest.raises(
+        ValueError, match=r"of atoms is .*\(H5MD\) holds beads"
+    ):
+        read(beads, GRAPH)
+
+
 def toy_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
     del options
     rows = np.loadtxt(path, dtype=np.float32, ndmin=2)
