@@ -277,9 +277,7 @@ def test_beads_are_no_atoms(tmp_path: Path) -> None:
     save(tmp_path / "a.pdb", 1)
     path = save(tmp_path / "a.xtc", 2)
     (beads,) = preparation.prepare([path], tmp_path / "a.pdb", tmp_path, Coarsening())
-    with pytest.raises(
-        ValueError, match=r"of atoms is .*\(H5MD\) holds beads"
-    ):
+    with pytest.raises(ValueError, match=r"of atoms is .*\(H5MD\) holds beads"):
         read(beads, GRAPH)
 
 
