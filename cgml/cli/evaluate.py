@@ -32,26 +32,35 @@ def evaluate(
         typer.Option(help="Wall time of MD of all runs, measured here, s per ps."),
     ] = None,
     charge: options.Charges = None,
+    species: options.Species = None,
     ablation: Annotated[
-        bool, typer.Option(help="Boxes: also run without the score network.")
-    ] = True,
+        bool | None,
+        typer.Option(help="Also run without the score network; default: boxes only."),
+    ] = None,
     device: options.Device = "cpu",
 ) -> None:
     """Run MODEL from the first frame of each reference, and compare the two.
 
     References are bead frames (.h5md), reference arrays (.npz), or trajectories of
-    atoms with a topology: single molecules, or boxes of several species if the model is
-    of boxes. The folder gets all figures with their errors as JSON, plots and one HTML
-    page. Lengths in nm, times in ps, charges in e.
+    atoms with a topology: single molecules, or boxes of any kinds of molecules if the
+    model is of boxes. The folder gets all figures with their errors as JSON, plots and
+    one HTML page. Lengths in nm, times in ps, charges in e.
+
+    Species are kinds of molecules, named by formula (A20B30) or by --species; figures
+    are averaged over the boxes that have a species of one name. With --charge, the only
+    kind of positive molecules is called cation, the only negative one anion.
 
     For example:
 
         cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged
     """
-    from cgml.evaluation import baselines as chain_baselines
-    from cgml.evaluation import box_baselines as electrolyte_baselines
-    from cgml.evaluation import box_evaluation as electrolyte_evaluation
+    from rich.table import Table
+    from rich.text import Text
+
     from cgml.evaluation import evaluation, report
+    from cgml.evaluation.baselines import load
+    from cgml.evaluation.results import EvaluationOptions
+    from cgml.evaluation.subject import parse_names
     from cgml.models.file import load_model
     from cgml.progress import progress
     from cgml.training.preparation import Coarsening, parse_values, read_systems
@@ -59,7 +68,13 @@ def evaluate(
     learned = load_model(model, device)
     coarsening = Coarsening.from_spec(learned.spec)
     systems = list(read_systems(reference, topology, coarsening))
-    chosen = evaluation.EvaluationOptions(
+    subjects = evaluation.describe_references(
+        learned.spec,
+        systems,
+        charges=parse_values(charge or [], "charge"),
+        names=parse_names(species or []),
+    )
+    chosen = EvaluationOptions(
         length=time,
         n_replicas=replicas,
         seed=seed,
@@ -71,26 +86,18 @@ def evaluate(
     )
     step = len(systems) * replicas * learned.spec.time_step
     with progress(console.err, "steps", n_steps, step) as show:
-        found: evaluation.Evaluation | electrolyte_evaluation.BoxEvaluation
-        if learned.spec.periodic:
-            found = electrolyte_evaluation.evaluate(
-                learned,
-                systems,
-                chosen,
-                parse_values(charge or [], "charge"),
-                predictions=electrolyte_baselines.load(baselines) if baselines else [],
-                ablate=ablation,
-                on_step=show,
-            )
-        else:
-            found = evaluation.evaluate(
-                learned,
-                systems,
-                chosen,
-                predictions=chain_baselines.load(baselines) if baselines else [],
-                on_step=show,
-            )
+        found = evaluation.evaluate(
+            learned,
+            systems,
+            chosen,
+            subjects,
+            predictions=load(baselines) if baselines else [],
+            ablate=ablation,
+            on_step=show,
+        )
     page = report.write(found, output)
-    for name, figure in found.summary.items():
-        console.say(f"{name:40s} {figure.value:10.4g} ± {figure.error:.2g}")
+    table = Table("", "learned", "reference, first half against second")
+    for line in report.table(found):
+        table.add_row(*(Text(cell) for cell in line))
+    console.out.print(table)
     console.say(f"report written to {page}")

@@ -50,6 +50,13 @@ Topology = Annotated[
 Charges = Annotated[
     list[str] | None, typer.Option(help="TYPE=CHARGE in e of charged particle types.")
 ]
+Species = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="FORMULA=NAME of a kind of molecule; * and ? stand for anything, as in "
+        "'A*B*=polymer'. Kinds of one name are one species.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
 SingleBeadLimit = Annotated[

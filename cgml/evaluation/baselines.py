@@ -1,9 +1,10 @@
-"""What can be said of a molecule without simulating it with a model.
+"""What can be said of a molecule or a box without a model of its dynamics.
 
-Every baseline predicts the mean squared radius of gyration and its relaxation time,
-from the bond graph and what the training molecules showed, or from a short run of
-molecular dynamics. The regressions are functions of one kind (`Regression`), trained
-on the same molecules as the model; the validation molecules only stop them early.
+Every baseline predicts the targets of the measures: the mean squared radius of
+gyration of a molecule and its relaxation time, or the diffusivity of each species of a
+box. The regressions are functions of one kind (`Regression`) of what the training
+subjects showed, from their atoms and bonds alone; the others are short pieces of
+reference dynamics, as they are or shifted by one constant.
 """
 
 import json
@@ -11,120 +12,122 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.evaluation.regression import (
-    NetworkOptions,
-    fit_graph_network,
-    fit_sequence_network,
-)
+from cgml.evaluation import measures, regression
+from cgml.evaluation.measure import Measure, Target
+from cgml.evaluation.regression import GraphNetwork, NetworkOptions, SequenceNetwork
+from cgml.evaluation.results import Comparison, Prediction
+from cgml.evaluation.subject import Run, Subject, describe
 from cgml.files import replacing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
-from cgml.observables import chains as observables
-from cgml.observables import statistics
-from cgml.observables.statistics import (
-    Estimate,
-    log10_error,
-    median_factor,
-    r_squared,
-    relative_error,
-    spearman,
-)
+
+MIN_FRAMES = 10
+"""Frames in a short run."""
+
+SMALLEST = 1e-3
+"""Least prediction of a target that is positive, in its unit."""
 
 Floats = NDArray[np.float64]
+Case = tuple[Subject, Run]
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Molecules with what is to be predicted of them.
+    """Subjects with what is to be predicted of them.
 
     Attributes:
-        graphs: (n_molecules,).
-        targets: mean squared radius of gyration, nm^2, and decimal logarithm of its
-            integrated relaxation time in ps, (n_molecules, 2).
+        graphs: atoms and bonds, (n_subjects,). Networks average over atoms, so that
+            of a box that repeats one unit may be the unit alone.
+        targets: (n_subjects, n_targets).
+        is_positive: targets of which networks learn the logarithm, (n_targets,).
     """
 
     graphs: list[MolecularGraph]
     targets: Floats
+    is_positive: NDArray[np.bool_]
 
 
 Regression = Callable[[Labelled, Labelled, Sequence[MolecularGraph]], Floats]
-"""(train, validation, graphs to predict) -> (n_graphs, 2), columns as in Labelled."""
+"""(train, validation, graphs to predict) -> (n_graphs, n_targets)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What one baseline says of the test molecules.
+@dataclass(frozen=True)
+class Quantity:
+    """A target of one part: a column of `Labelled`."""
 
-    Attributes:
-        name: of the baseline.
-        molecules: names of the test molecules, (n_molecules,).
-        rg2: mean squared radius of gyration, (n_draws, n_molecules) nm^2; more than
-            one draw where the baseline is a matter of chance (short runs).
-        tau: integrated relaxation time, (n_draws, n_molecules) ps.
+    measure: Measure
+    target: Target
+    part: str
+
+    @property
+    def name(self) -> str:
+        """In files and reports."""
+        return self.target.name.format(self.part)
+
+    def read(self, case: Case, duration: float) -> float:
+        """Return the target from frames, in lags that a short run can serve."""
+        return self.target.read(*case, duration, self.part)
+
+    def truth(self, case: Case) -> float:
+        """Return the target as the comparison of a long run has it."""
+        subject, run = case
+        figures = self.measure.compute(Comparison(subject, run, run))
+        value = figures[self.target.reference.format(self.part)].value
+        return float(np.log10(value)) if self.target.is_log10 else value
+
+
+def quantities(subjects: Sequence[Subject]) -> list[Quantity]:
+    """Return all that can be predicted of subjects.
+
+    Raises:
+        ValueError: it is not the same for all of them, or nothing.
     """
-
-    name: str
-    molecules: list[str]
-    rg2: Floats
-    tau: Floats
-
-    def scores(self, rg2: Floats, tau: Floats) -> dict[str, Estimate]:
-        """Score the prediction, draws averaged.
-
-        Args:
-            rg2: reference, (n_molecules,) nm^2.
-            tau: reference, (n_molecules,) ps.
-
-        Returns:
-            The figures of `comparison.summarise` that a baseline has, with the
-            standard error over draws (NaN for a single one).
-        """
-        figures = {
-            "rg2_relative_error": (relative_error, rg2, self.rg2),
-            "rg2_r2": (r_squared, rg2, self.rg2),
-            "tau_log10_error": (log10_error, tau, self.tau),
-            "tau_factor_median": (median_factor, tau, self.tau),
-            "tau_spearman": (spearman, tau, self.tau),
-        }
-        return {
-            name: _over_draws(np.array([score(right, draw) for draw in draws]))
-            for name, (score, right, draws) in figures.items()
-        }
+    found = [
+        [
+            Quantity(measure, target, part)
+            for measure in measures.table()
+            for part in measure.parts(subject)
+            for target in measure.targets
+        ]
+        for subject in subjects
+    ]
+    names = [[item.name for item in some] for some in found]
+    for subject, own in zip(subjects, names, strict=True):
+        if set(own) != set(names[0]) or not own:
+            raise ValueError(
+                "molecules or boxes with the same numbers to predict are required, "
+                f"{subject.name!r} has {', '.join(own) or 'none'}, "
+                f"{subjects[0].name!r} {', '.join(names[0]) or 'none'}: give "
+                "corresponding species one name, as in --species 'A*B*=polymer'"
+            )
+    return found[0]
 
 
-def label(trajectories: Sequence[BeadTrajectory]) -> Labelled:
-    """Measure the targets of each trajectory.
+def label(
+    cases: Sequence[Case], wanted: Sequence[Quantity], duration: float
+) -> Labelled:
+    """Measure the targets.
 
     Args:
-        trajectories: one molecule each; observable "rg2" where there is one, else
-            the beads.
+        cases: subjects and their frames.
+        wanted: targets.
+        duration: length of a training run, ps.
     """
-    targets = []
-    for item in trajectories:
-        series = squared_radius(item)
-        frames = statistics.integrated_time(series).value
-        targets.append([series.mean(), np.log10(frames * item.time_step)])
-    graphs = [item.mapping.graph for item in trajectories]
-    return Labelled(graphs, np.array(targets, dtype=np.float64).reshape(-1, 2))
-
-
-def squared_radius(trajectory: BeadTrajectory) -> Floats:
-    """Return the squared radius of gyration of all atoms, else of the beads, nm^2."""
-    if "rg2" in trajectory.observables:
-        return np.asarray(trajectory.observables["rg2"], dtype=np.float64)
-    return observables.squared_radius_of_gyration(
-        trajectory.positions, trajectory.mapping.bead_masses
-    )
+    table = [[item.read(case, duration) for item in wanted] for case in cases]
+    graphs = [subject.mapping.graph for subject, _ in cases]
+    is_positive = np.array([item.target.is_positive for item in wanted])
+    return Labelled(graphs, np.array(table, dtype=np.float64), is_positive)
 
 
 def fit_mean(
     train: Labelled, validation: Labelled, graphs: Sequence[MolecularGraph]
 ) -> Floats:
-    """Predict the mean of the training molecules."""
+    """Predict the mean of the training subjects."""
     del validation
     return np.tile(train.targets.mean(axis=0), (len(graphs), 1))
 
@@ -139,31 +142,52 @@ def fit_composition(
     """Predict from the composition by least squares.
 
     Args:
-        train: molecules to fit.
+        train: subjects to fit.
         validation: not used.
-        graphs: molecules to predict.
+        graphs: subjects to predict.
         charges: particle type -> charge, e, of the charged ones. None: linear in the
             fractions. Else quadratic: the fractions, the squares of the fractions of
             neutral types, and the square of the net charge per atom; with no charged
             types that is every square.
 
     Returns:
-        (n_graphs, 2).
+        (n_graphs, n_targets).
     """
     del validation
     names = sorted({name for graph in train.graphs for name in graph.types})
     design, wanted = (
-        _composition(molecules, names, charges) for molecules in (train.graphs, graphs)
+        _composition(some, names, charges) for some in (train.graphs, graphs)
     )
     coefficients = np.linalg.lstsq(design, train.targets, rcond=None)[0]
     return np.asarray(wanted @ coefficients)
 
 
-def short_runs(trajectories: Sequence[BeadTrajectory], duration: float) -> Prediction:
+def fit_network(
+    kind: type[GraphNetwork] | type[SequenceNetwork],
+    options: NetworkOptions,
+    train: Labelled,
+    validation: Labelled,
+    graphs: Sequence[MolecularGraph],
+) -> Floats:
+    """Train networks of a kind and predict; sizes are learned as logarithms."""
+    sizes, data = train.is_positive, []
+    for some in (train, validation):
+        table = some.targets.copy()
+        table[:, sizes] = np.log10(table[:, sizes])
+        data.append((some.graphs, table))
+    result = regression.fit(kind, data[0], data[1], graphs, options)
+    result[:, sizes] = 10.0 ** result[:, sizes]
+    return result
+
+
+def short_runs(
+    cases: Sequence[Case], wanted: Sequence[Quantity], duration: float
+) -> Prediction:
     """Take pieces of reference dynamics as long as a training run, as they are.
 
     Args:
-        trajectories: the test molecules, all of one length.
+        cases: the test subjects, their references of one length.
+        wanted: targets.
         duration: length of a piece, ps.
 
     Returns:
@@ -173,30 +197,54 @@ def short_runs(trajectories: Sequence[BeadTrajectory], duration: float) -> Predi
         ValueError: the reference is shorter than a piece, or a piece has fewer than
             10 frames.
     """
-    pieces = []
-    for item in trajectories:
-        n_frames = round(duration / item.time_step)
-        series = squared_radius(item)
-        if not 10 <= n_frames <= len(series):
+    tables = []
+    for subject, run in cases:
+        n_frames = round(duration / run.time_step)
+        if not MIN_FRAMES <= n_frames <= run.n_frames:
             raise ValueError(
-                f"a short run needs 10 frames or more and at most the "
-                f"{len(series)} of {item.name!r}, {duration:g} ps are {n_frames}"
+                f"a short run needs {MIN_FRAMES} frames or more and at most the "
+                f"{run.n_frames} of {subject.name!r}, {duration:g} ps are {n_frames}"
             )
-        n_pieces = len(series) // n_frames
-        pieces.append(
-            [
-                (piece.mean(), statistics.integrated_time(piece).value * item.time_step)
-                for piece in np.split(series[: n_pieces * n_frames], n_pieces)
-            ]
+        n_pieces = run.n_frames // n_frames
+        pieces = run.first(n_pieces * n_frames).pieces(n_pieces)
+        tables.append(
+            [[q.read((subject, piece), duration) for q in wanted] for piece in pieces]
         )
-    n_draws = min(len(piece) for piece in pieces)
-    table = np.array([piece[:n_draws] for piece in pieces])  # (molecules, draws, 2)
-    return Prediction(
-        f"short MD, {duration:g} ps",
-        [item.name for item in trajectories],
-        table[:, :, 0].T,
-        table[:, :, 1].T,
+    n_draws = min(len(table) for table in tables)
+    draws = np.array([table[:n_draws] for table in tables])  # (subject, draw, target)
+    return _prediction(
+        f"short MD, {duration:g} ps", cases, wanted, draws.transpose(1, 0, 2)
     )
+
+
+def shift_by_others(
+    prediction: Prediction, right: Mapping[str, Floats], targets: Mapping[str, Target]
+) -> Prediction:
+    """Move the targets of each subject by the mean error of all other subjects.
+
+    For want of long training runs: each is judged by a constant it had no part in.
+    Positive targets are moved by a factor.
+
+    Args:
+        prediction: short runs.
+        right: targets of the long runs, name -> (n_subjects,).
+        targets: name -> target.
+
+    Raises:
+        ValueError: a single subject.
+    """
+    n = len(prediction.subjects)
+    if n < 2:
+        raise ValueError(f"two subjects or more are required to shift, got {n}")
+    moved = {}
+    for name, draws in prediction.values.items():
+        known, wanted = draws, right[name]
+        if targets[name].is_positive:
+            known, wanted = np.log10(draws), np.log10(wanted)
+        error = wanted - known.mean(axis=0)  # (n_subjects,)
+        shifted = known + (error.sum() - error) / (n - 1)
+        moved[name] = 10.0**shifted if targets[name].is_positive else shifted
+    return Prediction(f"{prediction.name}, shifted", prediction.subjects, moved)
 
 
 def measure(
@@ -205,47 +253,63 @@ def measure(
     test: Sequence[BeadTrajectory],
     *,
     charges: Mapping[str, float] | None = None,
+    names: Mapping[str, str] | None = None,
     options: NetworkOptions | None = None,
     on_baseline: Callable[[str], None] | None = None,
 ) -> list[Prediction]:
-    """Train every baseline and predict the test molecules.
+    """Train every baseline and predict the test subjects.
 
     Args:
-        train: trajectories of the training molecules, one length.
-        validation: other molecules, for early stopping.
-        test: other molecules again; only the short runs look at their frames.
+        train: trajectories of the training subjects, one length.
+        validation: others, for early stopping.
+        test: others again; only the short runs look at their frames.
         charges: particle type -> charge, e.
+        names: formula or pattern -> name of a species, as for `subject.describe`.
         options: of the two networks.
         on_baseline: called with the name of each baseline before it starts.
 
     Returns:
-        Mean, composition (linear, quadratic), graph network, sequence network, and
-        short runs of the length of a training run.
+        Mean, composition (linear, quadratic), graph network, sequence network for
+        unbranched chains, short runs of the length of a training run, and, of two
+        subjects or more, those shifted.
     """
-    known, stop = label(train), label(validation)
+    tell = on_baseline or (lambda name: None)
+    everything = [*train, *validation, *test]
+    subjects = describe(everything, charges=charges, names=names)
+    wanted = quantities(subjects)
+    cases = [
+        (subject, Run.of(item))
+        for subject, item in zip(subjects, everything, strict=True)
+    ]
+    n_train, n_known = len(train), len(train) + len(validation)
+    stop, asked = cases[n_train:n_known], cases[n_known:]
+    duration = min(run.duration for _, run in cases[:n_train])
+    labels = [label(some, wanted, duration) for some in (cases[:n_train], stop)]
+    graphs = [subject.mapping.graph for subject, _ in asked]
     settings = options or NetworkOptions()
-    regressions: dict[str, Regression] = {
+    fits: dict[str, Regression] = {
         "mean": fit_mean,
         "composition, linear": fit_composition,
         "composition, quadratic": partial(fit_composition, charges=charges or {}),
-        "graph network": partial(_network, fit_graph_network, settings),
-        "sequence network (LSTM)": partial(_network, fit_sequence_network, settings),
+        "graph network": partial(fit_network, GraphNetwork, settings),
     }
-    predictions = []
-    for name, regression in regressions.items():
-        if on_baseline is not None:
-            on_baseline(name)
-        values = regression(known, stop, [item.mapping.graph for item in test])
-        predictions.append(
-            Prediction(
-                name,
-                [item.name for item in test],
-                np.maximum(values[None, :, 0], 1e-3),  # a square is positive
-                10.0 ** values[None, :, 1],
-            )
+    if all(regression.is_chain(subject.mapping.graph) for subject in subjects):
+        fits["sequence network (LSTM)"] = partial(
+            fit_network, SequenceNetwork, settings
         )
-    duration = len(train[0].times) * train[0].time_step
-    return [*predictions, short_runs(test, duration)]
+    predictions = []
+    for name, fit in fits.items():
+        tell(name)
+        draws = fit(labels[0], labels[1], graphs)[None]
+        predictions.append(_prediction(name, asked, wanted, draws))
+    tell("short MD")
+    short = short_runs(asked, wanted, duration)
+    predictions.append(short)
+    if len(asked) > 1:
+        right = {q.name: np.array([q.truth(case) for case in asked]) for q in wanted}
+        targets = {q.name: q.target for q in wanted}
+        predictions.append(shift_by_others(short, right, targets))
+    return predictions
 
 
 def save(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -253,9 +317,8 @@ def save(path: Path, predictions: Sequence[Prediction]) -> None:
     content = [
         {
             "name": item.name,
-            "molecules": item.molecules,
-            "rg2": item.rg2.tolist(),
-            "tau": item.tau.tolist(),
+            "subjects": item.subjects,
+            "values": {name: draws.tolist() for name, draws in item.values.items()},
         }
         for item in predictions
     ]
@@ -264,47 +327,50 @@ def save(path: Path, predictions: Sequence[Prediction]) -> None:
 
 
 def load(path: Path) -> list[Prediction]:
-    """Read what `save` wrote.
+    """Read what `save` wrote, or an earlier version of it.
 
     Raises:
         ValueError: the file is something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))["baselines"]
-        return [
-            Prediction(
-                item["name"],
-                item["molecules"],
-                np.array(item["rg2"], dtype=np.float64),
-                np.array(item["tau"], dtype=np.float64),
-            )
-            for item in content
-        ]
-    except (KeyError, TypeError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content.get("diffusivities") or content["baselines"]
+        return [_read(item) for item in found]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"a file written by `cgml baseline` is required, {path} is not: {error}"
         ) from error
 
 
-def _network(
-    fit: Callable[..., Floats],
-    options: NetworkOptions,
-    train: Labelled,
-    validation: Labelled,
-    graphs: Sequence[MolecularGraph],
-) -> Floats:
-    """Give a network the shape of a regression; sizes are learned as logarithms."""
-    logarithms = [
-        np.column_stack((np.log10(some.targets[:, 0]), some.targets[:, 1]))
-        for some in (train, validation)
-    ]
-    result = fit(
-        (train.graphs, logarithms[0]),
-        (validation.graphs, logarithms[1]),
-        graphs,
-        options,
-    )
-    return np.column_stack((10.0 ** result[:, 0], result[:, 1]))
+def _read(item: dict[str, Any]) -> Prediction:
+    """Read one prediction; those of version 0.1 had names of their own."""
+    if "molecules" in item:
+        subjects, tables = item["molecules"], {"rg2": item["rg2"]}
+        tables["log10_tau"] = np.log10(np.array(item["tau"], dtype=np.float64))
+    elif "boxes" in item:
+        draws = np.array(item["log10_d"], dtype=np.float64)  # (draw, box, species)
+        subjects = item["boxes"]
+        tables = {f"log10_d_{s}": draws[..., k] for k, s in enumerate(item["species"])}
+    else:
+        subjects, tables = item["subjects"], item["values"]
+    values = {name: np.array(some, dtype=np.float64) for name, some in tables.items()}
+    for name, draws in values.items():
+        if draws.ndim != 2 or draws.shape[1] != len(subjects):
+            raise ValueError(f"{name!r} has not one value for each of {subjects}")
+    return Prediction(item["name"], subjects, values)
+
+
+def _prediction(
+    name: str, cases: Sequence[Case], wanted: Sequence[Quantity], draws: Floats
+) -> Prediction:
+    """Name the columns of (n_draws, n_subjects, n_targets)."""
+    values = {}
+    for k, item in enumerate(wanted):
+        column = draws[:, :, k]
+        values[item.name] = (
+            np.maximum(column, SMALLEST) if item.target.is_positive else column
+        )
+    return Prediction(name, [subject.name for subject, _ in cases], values)
 
 
 def _composition(
@@ -323,9 +389,3 @@ def _composition(
     if len(neutral) == len(names):
         return np.column_stack((fractions, squares))
     return np.column_stack((fractions, squares, net**2))
-
-
-def _over_draws(values: Floats) -> Estimate:
-    n = len(values)
-    error = values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-    return Estimate(float(values.mean()), float(error))

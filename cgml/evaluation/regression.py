@@ -142,6 +142,13 @@ class SequenceNetwork(nn.Module):
         return _predict(self.readout, pooled).view(2, len(chains), -1).mean(dim=0)
 
 
+def is_chain(graph: MolecularGraph) -> bool:
+    """Whether a graph is one unbranched chain."""
+    degree = np.bincount(graph.bonds.ravel(), minlength=graph.n_atoms)
+    is_tree = graph.n_molecules == 1 and len(graph.bonds) == graph.n_atoms - 1
+    return is_tree and int(degree.max(initial=0)) <= 2
+
+
 def chain_order(graph: MolecularGraph) -> NDArray[np.int64]:
     """Return the atoms of an unbranched chain from one end to the other.
 
@@ -158,8 +165,7 @@ def chain_order(graph: MolecularGraph) -> NDArray[np.int64]:
     """
     degree = np.bincount(graph.bonds.ravel(), minlength=graph.n_atoms)
     ends = np.flatnonzero(degree <= 1)
-    is_chain = graph.n_molecules == 1 and len(graph.bonds) == graph.n_atoms - 1
-    if not is_chain or degree.max(initial=0) > 2:
+    if not is_chain(graph):
         raise ValueError(
             "one unbranched chain is required, got a graph of "
             f"{graph.n_molecules} molecules, {graph.n_atoms} atoms, {len(graph.bonds)} "
@@ -174,45 +180,28 @@ def chain_order(graph: MolecularGraph) -> NDArray[np.int64]:
     return np.asarray(order, dtype=np.int64)
 
 
-def fit_graph_network(
-    train: Data,
-    validation: Data,
-    graphs: Sequence[MolecularGraph],
-    options: NetworkOptions,
-) -> Floats:
-    """Train a `GraphNetwork` and predict.
-
-    Returns:
-        (n_graphs, n_targets).
-    """
-    return _fit(GraphNetwork, train, validation, graphs, options)
-
-
-def fit_sequence_network(
-    train: Data,
-    validation: Data,
-    graphs: Sequence[MolecularGraph],
-    options: NetworkOptions,
-) -> Floats:
-    """Train a `SequenceNetwork` and predict.
-
-    Returns:
-        (n_graphs, n_targets).
-
-    Raises:
-        ValueError: a molecule is no unbranched chain.
-    """
-    return _fit(SequenceNetwork, train, validation, graphs, options)
-
-
-def _fit(
+def fit(
     kind: type[GraphNetwork] | type[SequenceNetwork],
     train: Data,
     validation: Data,
     graphs: Sequence[MolecularGraph],
     options: NetworkOptions,
 ) -> Floats:
-    """Train the members; predict their mean in the units of the targets."""
+    """Train the members, and predict their mean.
+
+    Args:
+        kind: of network.
+        train: molecules to fit.
+        validation: other molecules, for early stopping.
+        graphs: molecules to predict.
+        options: of network and training.
+
+    Returns:
+        (n_graphs, n_targets), in the units of the targets.
+
+    Raises:
+        ValueError: a sequence network of what is no unbranched chain.
+    """
     names = sorted({name for graph in train[0] for name in graph.types})
     mean, scale = train[1].mean(axis=0), train[1].std(axis=0) + 1e-12
     encoded = [

@@ -6,13 +6,8 @@ ions moved independently. Collective: Einstein and Helfand,
 with the charge dipole :math:`M = \sum_i q_i r_i` of unwrapped positions. Charges are
 in e; the unit inside, e^2/(nm ps kJ/mol), becomes S/m by `units.SIEMENS_PER_METRE`.
 
-The frame of reference of collective transference numbers is the one in which the
-positions are given: `transport.remove_drift` puts the centre of mass at rest.
-
 References:
-    Allen and Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 2.7;
-    Fong, Self, McCloskey and Persson, Macromolecules 54, 2575 (2021), for
-    transference numbers from correlations between species.
+    Allen and Tildesley, Computer Simulation of Liquids, 2nd ed. (2017), section 2.7.
 """
 
 from collections.abc import Sequence
@@ -25,7 +20,6 @@ from cgml.observables.statistics import Estimate
 from cgml.observables.transport import (
     Displacement,
     Window,
-    diffusive_window,
     diffusivity,
     mean_squared_displacement,
 )
@@ -167,55 +161,6 @@ def collective_conductivity(
     """
     fit = diffusivity(displacement, window=window)
     return Estimate(conditions.siemens * fit.value, conditions.siemens * fit.error)
-
-
-def collective_transference(
-    dipoles: Sequence[ArrayLike],
-    kind: int,
-    time_step: float,
-    *,
-    longest: float | None = None,
-    window: Window | None = None,
-    n_blocks: int = 5,
-) -> Estimate:
-    r"""Return the share of one kind of ion in the collective conductivity.
-
-    .. math:: t_s = \frac{\langle \Delta M_s \cdot \Delta M \rangle}
-       {\langle |\Delta M|^2 \rangle}, \quad \Delta M = \sum_s \Delta M_s
-
-    of the slopes over time; :math:`2 \Delta M_s \cdot \Delta M =
-    |\Delta M_s|^2 + |\Delta M|^2 - |\Delta M - \Delta M_s|^2`. It may be negative.
-
-    Args:
-        dipoles: of every kind of ion, (n_frames, 3) or (n_runs, n_frames, 3) e nm.
-        kind: the one in question.
-        time_step: time between frames, ps.
-        longest: largest lag, ps; None: a quarter of a block.
-        window: first and last lag of the fit, ps; None: where the whole dipole is
-            diffusive.
-        n_blocks: pieces of each run, for the error.
-    """
-    one = np.asarray(dipoles[kind], dtype=np.float64)
-    whole = np.sum([np.asarray(item, dtype=np.float64) for item in dipoles], axis=0)
-    part, total, rest = (
-        dipole_displacement(item, time_step, longest=longest, n_blocks=n_blocks)
-        for item in (one, whole, whole - one)
-    )
-    window = window or diffusive_window(total)[0]
-    cross = Displacement(
-        total.lags,
-        (part.values + total.values - rest.values) / 2.0,
-        (part.units + total.units - rest.units) / 2.0,
-    )
-    share = diffusivity(cross, window=window).value
-    share /= diffusivity(total, window=window).value
-    residual = Displacement(  # its slope is 0; its spread is the error of the ratio
-        total.lags,
-        cross.values - share * total.values,
-        cross.units - share * total.units,
-    )
-    error = diffusivity(residual, window=window).error
-    return Estimate(share, abs(error / diffusivity(total, window=window).value))
 
 
 def _terms(carriers: Sequence[Carrier]) -> Floats:

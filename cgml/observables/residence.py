@@ -1,21 +1,16 @@
 r"""How long two beads stay together.
 
 With h(t) = 1 while a pair of beads is within a distance and 0 otherwise, over all
-pairs and time origins,
-
-- intermittent: :math:`C(t) = \langle h(0) h(t) \rangle / \langle h \rangle`, a pair
-  that comes back counts again. It ends at :math:`p = \langle h \rangle`, the chance
-  to find two beads together, and the lifetime is
-  :math:`\int_0^\infty (C(t) - p) / (1 - p)\,dt`;
-- continuous: S(t), the share of contacts unbroken since time 0, seen at the frames;
-  the lifetime is :math:`\int_0^\infty S(t)\,dt` and depends on the frame spacing.
+pairs and time origins, :math:`C(t) = \langle h(0) h(t) \rangle / \langle h \rangle`
+(intermittent: a pair that comes back counts again). It ends at
+:math:`p = \langle h \rangle`, the chance to find two beads together, and the lifetime
+is :math:`\int_0^\infty (C(t) - p) / (1 - p)\,dt`.
 
 Integrals stop at a self-consistent window (`statistics.integrate`). Errors are
 jackknives over the beads of the first group.
 
 References:
-    Rapaport, Mol. Phys. 50, 1151 (1983), for both definitions; Luzar and Chandler,
-    Nature 379, 55 (1996), for the intermittent one.
+    Rapaport, Mol. Phys. 50, 1151 (1983); Luzar and Chandler, Nature 379, 55 (1996).
 """
 
 from dataclasses import dataclass
@@ -27,7 +22,14 @@ from scipy import fft
 
 from cgml.observables import statistics
 from cgml.observables.statistics import Estimate
-from cgml.observables.structure import Groups, check_groups, check_runs, neighbours
+from cgml.observables.structure import (
+    Groups,
+    check_groups,
+    check_molecules,
+    check_runs,
+    count_pairs,
+    neighbours,
+)
 
 CHUNK = 4096  # pairs transformed at once
 
@@ -65,7 +67,7 @@ class Residence(NamedTuple):
         lags: (n_lags,) ps, from 0 on.
         values: 1 at lag 0, (n_lags,).
         errors: standard errors, (n_lags,).
-        chance: what is left after a long time; 0 for the continuous kind.
+        chance: what is left after a long time.
         lifetime: ps.
     """
 
@@ -77,7 +79,12 @@ class Residence(NamedTuple):
 
 
 def find_contacts(
-    frames: ArrayLike, box: ArrayLike, *, cutoff: float, pair: Groups
+    frames: ArrayLike,
+    box: ArrayLike,
+    *,
+    cutoff: float,
+    pair: Groups,
+    molecules: ArrayLike | None = None,
 ) -> Contacts:
     """Find the pairs of two groups within a distance, and when they are.
 
@@ -86,25 +93,29 @@ def find_contacts(
         box: (3, 3) row vectors, nm, reduced triclinic.
         cutoff: nm.
         pair: two groups.
+        molecules: molecule of each bead, (n,), 0 or more; pairs within a molecule are
+            left out. None: all pairs count.
 
     Raises:
-        ValueError: wrong shapes, or a box too narrow.
+        ValueError: wrong shapes, a box too narrow, or no pair at all.
     """
     points = check_runs(frames)
     n_runs, n_frames, n = points.shape[:3]
     first, second = check_groups(pair, n)
+    label = check_molecules(molecules, n)
     keys, times = [], []
     for k, found in enumerate(neighbours(points, box, cutoff, (first, second))):
         run, frame = divmod(k, n_frames)
-        keys.append((run * n + found.first) * n + found.second)
-        times.append(np.full(len(found.first), frame))
+        met = found if label is None else found.between(label)
+        keys.append((run * n + met.first) * n + met.second)
+        times.append(np.full(len(met.first), frame))
     unique, row = np.unique(np.concatenate(keys), return_inverse=True)
     is_close = np.zeros((len(unique), n_frames), dtype=np.bool_)
     is_close[row, np.concatenate(times)] = True
     place = np.full(n, -1)
     place[first] = np.arange(len(first))
     run, bead = np.divmod(unique // n, n)
-    n_pairs = len(first) * len(second) - int(np.isin(first, second).sum())
+    n_pairs = count_pairs((first, second), label)
     return Contacts(
         run * len(first) + place[bead],
         is_close,
@@ -123,7 +134,11 @@ def intermittent(contacts: Contacts, time_step: float) -> Residence:
     Raises:
         ValueError: no pair ever meets.
     """
-    _check(contacts)
+    if not contacts.is_close.any():
+        raise ValueError(
+            "pairs that meet are required for a lifetime, none of the "
+            f"{contacts.n_possible} is ever within the distance"
+        )
     n_frames = contacts.is_close.shape[1]
     size = fft.next_fast_len(2 * n_frames, real=True)
     total = np.zeros((contacts.n_units, n_frames))
@@ -150,69 +165,13 @@ def intermittent(contacts: Contacts, time_step: float) -> Residence:
         for one in total
         if one[0] < total[:, 0].sum() * (1 - 1e-12)
     ]
-    return _residence(time_step, (values, chance, lifetime), left)
-
-
-def continuous(contacts: Contacts, time_step: float) -> Residence:
-    """Follow contacts until they break.
-
-    Args:
-        contacts: from `find_contacts`.
-        time_step: time between frames, ps.
-
-    Raises:
-        ValueError: no pair ever meets.
-    """
-    _check(contacts)
-    n_frames = contacts.is_close.shape[1]
-    surviving = np.zeros((contacts.n_units, n_frames))
-    padded = np.pad(contacts.is_close, ((0, 0), (1, 1))).astype(np.int8)
-    change = np.diff(padded, axis=1)  # (n_pairs, n_frames + 1)
-    pair, start = np.nonzero(change == 1)
-    _, stop = np.nonzero(change == -1)
-    np.add.at(surviving, (contacts.units[pair], stop - start - 1), 1.0)
-    for _ in range(2):  # spells of L frames have max(L - k, 0) origins at lag k
-        surviving = np.cumsum(surviving[:, ::-1], axis=1)[:, ::-1]
-    origins = np.cumsum(contacts.numbers, axis=1)[
-        :, ::-1
-    ]  # contacts in frames 0 to T - 1 - k
-
-    def measure(numbers: Floats, origins: Floats) -> tuple[Floats, float, float]:
-        values = np.divide(
-            numbers, origins, out=np.zeros_like(numbers), where=origins > 0.0
-        )
-        return values, 0.0, statistics.integrate(values)[0]
-
-    both = np.stack((surviving, origins), axis=1)  # (n_units, 2, n_frames)
-    whole = both.sum(axis=0)
-    left = [measure(*(whole - one)) for one in both if (whole - one)[0, 0] > 0.5]
-    return _residence(time_step, measure(*whole), left)
-
-
-def _check(contacts: Contacts) -> None:
-    if not contacts.is_close.any():
-        raise ValueError(
-            "pairs that meet are required for a lifetime, none of the "
-            f"{contacts.n_possible} is ever within the distance"
-        )
-
-
-def _residence(
-    time_step: float,
-    whole: tuple[Floats, float, float],
-    left: list[tuple[Floats, float, float]],
-) -> Residence:
-    """Put values and jackknife errors together."""
-    values, chance, lifetime = whole
+    error = float(_jackknife(np.array([[item[2]] for item in left]), 1)[0])
     return Residence(
-        time_step * np.arange(len(values), dtype=np.float64),
+        time_step * np.arange(n_frames, dtype=np.float64),
         values,
-        _jackknife(np.array([item[0] for item in left]), len(values)),
+        _jackknife(np.array([item[0] for item in left]), n_frames),
         chance,
-        Estimate(
-            lifetime * time_step,
-            time_step * float(_jackknife(np.array([[item[2]] for item in left]), 1)[0]),
-        ),
+        Estimate(lifetime * time_step, error * time_step),
     )
 
 

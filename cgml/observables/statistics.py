@@ -10,8 +10,7 @@ The integrated time is :math:`\tau = \int_0^\infty C(t)\,dt`, by the trapezium r
 References:
     Sokal, Monte Carlo methods in statistical mechanics (1997), section 3, for the
     self-consistent window; Wolff, Comput. Phys. Commun. 156, 143 (2004), eq. 42, for
-    the error of the integrated time; Flyvbjerg and Petersen, J. Chem. Phys. 91, 461
-    (1989), for blocks.
+    the error of the integrated time.
 """
 
 import math
@@ -162,32 +161,6 @@ def mean_estimate(series: ArrayLike) -> Estimate:
     frames = max(2.0 * integrated_time(runs).value, 1.0)
     independent = max(runs.size / frames, 1.0)
     return Estimate(mean, deviation / float(np.sqrt(independent)))
-
-
-def block_error(series: ArrayLike, n_blocks: int) -> float:
-    """Return the standard error of the mean from the means of equal blocks.
-
-    Args:
-        series: (n_frames,) or (n_runs, n_frames); each run is cut into blocks.
-        n_blocks: blocks of each run, at least 2; frames that fill no block at the
-            end are left out.
-
-    Returns:
-        Standard error, right where the blocks are much longer than the correlation.
-
-    Raises:
-        ValueError: fewer than two blocks, or more blocks than frames.
-    """
-    runs = _runs(series)
-    n_frames = runs.shape[1]
-    if not 2 <= n_blocks <= n_frames:
-        raise ValueError(
-            f"between 2 blocks and one for each of the {n_frames} frames are "
-            f"required, got {n_blocks}"
-        )
-    length = n_frames // n_blocks
-    blocks = runs[:, : n_blocks * length].reshape(-1, length).mean(axis=1)
-    return float(blocks.std(ddof=1) / np.sqrt(len(blocks)))
 
 
 def earth_movers_distance(values: ArrayLike, others: ArrayLike) -> float:

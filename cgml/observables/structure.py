@@ -50,6 +50,11 @@ class Neighbours(NamedTuple):
     second: Index
     distances: Floats
 
+    def between(self, molecules: Index) -> "Neighbours":
+        """Keep the pairs of different molecules, given that of each bead, (n,)."""
+        kept = molecules[self.first] != molecules[self.second]
+        return Neighbours(*(part[kept] for part in self))
+
 
 def neighbours(
     frames: ArrayLike, box: ArrayLike, cutoff: float, pair: Groups | None = None
@@ -117,17 +122,15 @@ def radial_distribution(
     """
     points = check_runs(frames)
     groups = check_groups(pair, points.shape[2])
-    label = _molecules(molecules, points.shape[2])
+    label = check_molecules(molecules, points.shape[2])
     counts = np.empty((points.shape[0] * points.shape[1], n_bins))
     for k, found in enumerate(neighbours(points, box, cutoff, groups)):
-        distances = found.distances
-        if label is not None:
-            distances = distances[label[found.first] != label[found.second]]
+        distances = (found if label is None else found.between(label)).distances
         bins = np.minimum((distances * (n_bins / cutoff)).astype(int), n_bins - 1)
         counts[k] = np.bincount(bins, minlength=n_bins)
     edges = np.linspace(0.0, cutoff, n_bins + 1)
     shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)  # (n_bins,)
-    ideal = shells * _count_pairs(groups, label) / abs(np.linalg.det(np.asarray(box)))
+    ideal = shells * count_pairs(groups, label) / abs(np.linalg.det(np.asarray(box)))
     g = (counts / ideal).reshape(*points.shape[:2], n_bins)
     errors = _block_errors(g, n_blocks)
     return RadialDistribution(0.5 * (edges[1:] + edges[:-1]), g.mean((0, 1)), errors)
@@ -265,7 +268,8 @@ def check_groups(pair: Groups | None, n: int) -> tuple[Index, Index]:
     return first, second
 
 
-def _molecules(molecules: ArrayLike | None, n: int) -> Index | None:
+def check_molecules(molecules: ArrayLike | None, n: int) -> Index | None:
+    """Return the molecule of each bead, (n,), checked; None where not asked for."""
     if molecules is None:
         return None
     label = np.asarray(molecules, dtype=np.int64)
@@ -277,7 +281,7 @@ def _molecules(molecules: ArrayLike | None, n: int) -> Index | None:
     return label
 
 
-def _count_pairs(groups: tuple[Index, Index], label: Index | None) -> int:
+def count_pairs(groups: tuple[Index, Index], label: Index | None) -> int:
     """Count the ordered pairs that are admitted."""
     first, second = groups
     if label is None:

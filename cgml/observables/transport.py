@@ -256,22 +256,6 @@ def diffusivity(
     )
 
 
-def apparent_diffusivity(displacement: Displacement, lag: float) -> Estimate:
-    r"""Return :math:`\langle \Delta r^2(t) \rangle / 6t` at one time.
-
-    Args:
-        displacement: of particles in three dimensions.
-        lag: ps.
-
-    Returns:
-        nm^2/ps.
-    """
-    there = displacement.at([lag])
-    return Estimate(
-        float(there.values[0] / (6.0 * lag)), float(there.errors[0] / (6.0 * lag))
-    )
-
-
 def _squared_displacements(paths: Floats, n_lags: int) -> Floats:
     """All time origins: (n_paths, n_frames, 3) to (n_paths, n_lags), lags 1, 2, ...
 

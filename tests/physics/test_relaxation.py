@@ -42,8 +42,6 @@ def test_errors_are_the_spread_of_repeated_measurements():
     assert abs(spread - exact) < 4.0 * exact / np.sqrt(2 * 199)
     claimed = np.array([item.error for item in estimates])
     assert abs(claimed.mean() - exact) < 4.0 * claimed.std(ddof=1) / np.sqrt(200)
-    blocks = [statistics.block_error(run, 10) for run in runs]
-    assert np.mean(blocks) == pytest.approx(exact, rel=0.1)
 
 
 def test_error_of_the_integrated_time_is_its_spread():

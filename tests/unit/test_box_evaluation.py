@@ -1,21 +1,18 @@
 """From boxes of several species to figures and a page."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from core_systems import idle_model, small_spec
 
-from cgml.evaluation import box_baselines as electrolyte_baselines
-from cgml.evaluation import box_evaluation as electrolyte_evaluation
-from cgml.evaluation import report
-from cgml.evaluation.box_evaluation import (
-    ABLATED,
-    describe,
-    evaluate,
-    measure_baselines,
-)
-from cgml.evaluation.evaluation import EvaluationOptions
+from cgml.evaluation import baselines, report
+from cgml.evaluation.evaluation import describe_references, evaluate
+from cgml.evaluation.regression import NetworkOptions
+from cgml.evaluation.report import ABLATED
+from cgml.evaluation.results import Evaluation, EvaluationOptions, Prediction, column
+from cgml.evaluation.subject import Subject
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -70,45 +67,38 @@ def model() -> LearnedModel:
     return LearnedModel(spec, idle_model(spec).eval())
 
 
-def test_species_get_their_names():
-    found = describe(box(0), CHARGES, 300.0)
-    assert list(found.groups) == ["cation", "anion", "polymer"]
-    assert [len(beads) for beads in found.groups.values()] == [5, 5, 8]
-    assert found.chains == ("polymer",)
-    assert ("cation", "anion") in found.pairs
-    assert ("polymer", "polymer") not in found.pairs
-    assert found.charges is not None
-    assert found.charges[found.groups["anion"]].tolist() == [-1.0] * 5
-    assert found.temperature == 300.0
+def subjects(model: LearnedModel, boxes: list[BeadTrajectory]) -> list[Subject]:
+    """Say what the boxes are, chains of any kind under one name."""
+    return describe_references(
+        model.spec, boxes, charges=CHARGES, names={"A*B*": "polymer"}
+    )
 
 
-def test_without_charges_species_are_named_by_type():
-    found = describe(box(0), {})
-    assert set(found.groups) == {"C", "D", "polymer"}
-    assert found.charges is None
+def judge(model: LearnedModel, boxes: list[BeadTrajectory], **options) -> Evaluation:
+    return evaluate(
+        model, boxes, EvaluationOptions(seed=3), subjects(model, boxes), **options
+    )
 
 
-def test_open_boundaries_are_no_box():
-    item = box(0)
-    free = BeadTrajectory(item.mapping, item.positions, item.times, None, "free")
-    with pytest.raises(ValueError, match="periodic box is required, 'free' has open"):
-        describe(free, CHARGES)
+def guess(names: list[str]) -> Prediction:
+    values = {
+        f"log10_d_{name}": np.full((1, len(names)), -2.4)
+        for name in ("cation", "anion", "polymer")
+    }
+    return Prediction("mean", names, values)
 
 
 def test_a_page_of_boxes(model, tmp_path):
     boxes = [box(0), box(1, "ABAB")]
-    test = electrolyte_evaluation.label(boxes, CHARGES, (100.0, 300.0))
-    mean = electrolyte_baselines.fit_mean(test, test)
-    found = evaluate(
-        model, boxes, EvaluationOptions(seed=3), CHARGES, predictions=[mean]
-    )
-    assert [item.electrolyte.name for item in found.comparisons] == ["box_0", "box_1"]
-    scores = found.baseline_scores()
+    found = judge(model, boxes, predictions=[guess(["box_0", "box_1"])])
+    assert [item.subject.name for item in found.comparisons] == ["box_0", "box_1"]
+    scores = report.columns(found)
     assert list(scores) == ["mean", ABLATED]
     assert set(scores["mean"]) <= set(found.summary)
     # the walks have D = 0.4^2 / (2 * 20 ps) for single beads
-    right = [c.figures["log10_d_cation_reference"].value for c in found.comparisons]
-    np.testing.assert_allclose(10.0 ** np.array(right), 0.004, rtol=0.5)
+    for name in ("cation", "anion"):
+        right = column(found.comparisons, f"log10_d_{name}_reference")
+        assert (abs(right[:, 0] - np.log10(0.004)) < 4.0 * right[:, 1]).all()
     page = report.write(found, tmp_path / "judged")
     text = page.read_text(encoding="utf-8")
     assert "All boxes" in text
@@ -121,18 +111,77 @@ def test_a_page_of_boxes(model, tmp_path):
 
 
 def test_the_ablation_can_be_left_out(model, tmp_path):
-    found = evaluate(model, [box(0)], EvaluationOptions(seed=3), CHARGES, ablate=False)
+    found = judge(model, [box(0)], ablate=False)
     assert found.ablation == []
-    assert found.baseline_scores() == {}
+    assert report.columns(found) == {}
     report.write(found, tmp_path)
     assert not (tmp_path / "collisions_ablation.png").exists()
 
 
+def pure_melt() -> BeadTrajectory:
+    """Chains of one kind, and nothing else."""
+    item = box(4)
+    graph = item.mapping.graph
+    n_atoms, n_beads = 16, 8  # of the chains, which come first
+    melted = Mapping.from_partition(graph.select(np.arange(n_atoms)), 2.0)
+    return BeadTrajectory(
+        melted, item.positions[:, :n_beads], item.times, item.box, "melt"
+    )
+
+
+def test_a_box_of_one_kind_of_molecules(model, tmp_path):
+    """A melt: chains diffuse, chains stand around chains, the page is written."""
+    found = evaluate(model, [pure_melt()], EvaluationOptions(seed=3))
+    figures = found.comparisons[0].figures
+    for name in ("log10_d_A2B2_error", "rdf_A2B2-A2B2_deviation", "bond_end_error"):
+        assert np.isfinite(figures[name].value)
+        assert name in found.summary
+    assert not any(name.startswith("conductivity") for name in figures)
+    page = report.write(found, tmp_path).read_text(encoding="utf-8")
+    assert "g</i>(<i>r</i>) A2B2-A2B2" in page
+    assert (tmp_path / "radial_distributions.png").exists()
+
+
+def test_boxes_of_several_kinds(model):
+    """Each species is averaged over the boxes that have it."""
+    boxes = [box(0), box(1, "AABBBB"), box(2)]
+    found = evaluate(model, boxes, EvaluationOptions(seed=3), ablate=False)
+    names = [f"log10_d_{name}_error" for name in ("A2B2", "A2B4", "C", "D")]
+    assert set(names) <= set(found.summary)
+    table = column(found.comparisons, names[0])[:, 0]
+    assert np.isnan(table[1])
+    expected = np.mean(np.abs(table[[0, 2]]))
+    assert found.summary[names[0]].value == pytest.approx(expected)
+    text = report.render(found, [])
+    assert "of A2B4, mean absolute error" in text
+
+
+def test_names_of_species_are_no_markup(model):
+    boxes = [pure_melt()]
+    named = describe_references(model.spec, boxes, names={"A*": "<b>$x_$</b>"})
+    found = evaluate(model, boxes, EvaluationOptions(seed=3), named, ablate=False)
+    page = report.render(found, [])
+    assert "&lt;b&gt;$x_$&lt;/b&gt;" in page
+    assert "<b>" not in page
+    for measure in report.applied(found):
+        for picture in measure.pictures:
+            if (figure := picture.draw(found)) is not None:
+                figure.savefig(io.BytesIO(), format="png", dpi=30)
+
+
+def test_charges_of_types_unknown_are_refused(model):
+    with pytest.raises(ValueError, match=r"types A, B, C, D are.*got one of Q"):
+        describe_references(model.spec, [box(0)], charges={"Q": 1.0})
+
+
+def test_boxes_of_one_name_are_refused(model):
+    with pytest.raises(ValueError, match="several are called box_0"):
+        evaluate(model, [box(0), box(0)], EvaluationOptions())
+
+
 def test_baselines_of_other_boxes_are_refused(model):
-    test = electrolyte_evaluation.label([box(5)], CHARGES, (100.0, 300.0))
-    other = electrolyte_baselines.fit_mean(test, test)
-    with pytest.raises(ValueError, match="must know every box and species, it lacks"):
-        evaluate(model, [box(0)], EvaluationOptions(), CHARGES, predictions=[other])
+    with pytest.raises(ValueError, match=r"must know every molecule or box.*box_0"):
+        judge(model, [box(0)], predictions=[guess(["box_5"])])
 
 
 def test_beads_of_another_size_are_refused(model):
@@ -142,24 +191,38 @@ def test_beads_of_another_size_are_refused(model):
     frames = np.zeros((60, coarse.n_beads, 3), dtype=np.float32)
     wrong = BeadTrajectory(coarse, frames, item.times, item.box, "coarse")
     with pytest.raises(ValueError, match="has 2 atoms in a bead, 18 beads for"):
-        evaluate(model, [wrong], EvaluationOptions(), CHARGES)
+        evaluate(model, [wrong], EvaluationOptions())
 
 
-def test_baselines_in_order(monkeypatch):
-    """The network itself has tests of its own."""
-    monkeypatch.setattr(
-        electrolyte_evaluation,
-        "fit_graph_network",
-        lambda train, validation, test: electrolyte_baselines.fit_mean(train, test),
-    )
+def test_baselines_in_order():
     train = [box(k, letters) for k, letters in enumerate(("AABB", "ABBB", "AAAB"))]
     heard: list[str] = []
-    found = measure_baselines(
-        train, [box(7)], [box(8), box(9)], charges=CHARGES, on_baseline=heard.append
+    found = baselines.measure(
+        train,
+        [box(7)],
+        [box(8), box(9)],
+        charges=CHARGES,
+        names={"A*B*": "polymer"},
+        options=NetworkOptions(width=4, n_rounds=1, n_members=1, n_epochs=2),
+        on_baseline=heard.append,
     )
-    assert heard == ["short MD", "mean", "composition", "graph network"]
+    assert heard == [
+        "mean",
+        "composition, linear",
+        "composition, quadratic",
+        "graph network",
+        "short MD",
+    ]
     names = [item.name for item in found]
-    assert names[0].startswith("short MD, 1200 ps")
-    assert names[1].endswith("shifted")
-    assert names[2:4] == ["mean", "composition, quadratic"]
-    assert all(item.boxes == ["box_8", "box_9"] for item in found)
+    assert names[:4] == heard[:4]
+    assert names[4].startswith("short MD, 1200 ps")
+    assert names[5].endswith("shifted")
+    assert all(item.subjects == ["box_8", "box_9"] for item in found)
+    targets = {"log10_d_cation", "log10_d_anion", "log10_d_polymer"}
+    assert all(set(item.values) == targets for item in found)
+
+
+def test_baselines_need_species_of_the_same_names():
+    boxes = [box(0), box(1, "ABBB")]
+    with pytest.raises(ValueError, match=r"'box_1' has .*log10_d_AB3.*--species"):
+        baselines.measure(boxes, [box(7)], [box(8)], charges=CHARGES)

@@ -62,17 +62,6 @@ def test_dipole():
     np.testing.assert_allclose(result, positions[:, 0] - 2 * positions[:, 1])
 
 
-def test_transference_numbers_add_up_to_one():
-    generator = np.random.default_rng(3)
-    dipoles = generator.normal(size=(3, 400, 3)).cumsum(axis=1)
-    dipoles[1] += 0.5 * dipoles[0]
-    shares = [
-        conductivity.collective_transference(dipoles, k, 1.0, window=(5.0, 20.0)).value
-        for k in range(3)
-    ]
-    assert sum(shares) == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [

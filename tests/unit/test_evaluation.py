@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,11 @@ import numpy as np
 import pytest
 
 from cgml.dynamics.propagator import Propagator
-from cgml.evaluation import report
-from cgml.evaluation.baselines import Prediction
-from cgml.evaluation.evaluation import (
-    Evaluation,
-    EvaluationOptions,
-    count_steps,
-    evaluate,
-)
+from cgml.evaluation import comparison, measures, report
+from cgml.evaluation.evaluation import count_steps, evaluate
+from cgml.evaluation.measures.size import both
+from cgml.evaluation.results import Evaluation, EvaluationOptions, Prediction
+from cgml.evaluation.subject import Run, describe
 from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
@@ -58,7 +56,7 @@ NAMES = [item.name for item in REFERENCES]
 
 def prediction(names: list[str]) -> Prediction:
     values = 10.0 + np.arange(len(names), dtype=np.float64)[None]
-    return Prediction("guess", names, values, values)
+    return Prediction("guess", names, {"rg2": values, "log10_tau": np.log10(values)})
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +100,9 @@ def test_both_sides_use_the_beads_where_atoms_are_not_known(model):
     result = evaluate(model, bare, OPTIONS)
     assert result.rg2_source == "beads"
     for item in result.comparisons:
-        for run in (item.reference, item.learned):
+        for run, rg2 in zip(item.runs, item.once(both), strict=True):
             expected = observables.squared_radius_of_gyration(run.positions, np.ones(4))
-            np.testing.assert_allclose(run.rg2, expected, rtol=1e-6)
+            np.testing.assert_allclose(rg2, expected, rtol=1e-6)
 
 
 def test_every_reference_sets_its_own_length(model):
@@ -117,14 +115,15 @@ def test_every_reference_sets_its_own_length(model):
     )
     lengths = []
     result = evaluate(model, [short, long], EvaluationOptions(), on_step=lengths.append)
-    frames = [item.learned.rg2.shape for item in result.comparisons]
+    frames = [item.learned.positions.shape[:2] for item in result.comparisons]
     assert frames == [(1, 30), (1, 60)]
     assert lengths == list(range(1, 61))
 
 
 def test_baselines_are_put_into_the_order_of_the_references(evaluation):
-    assert evaluation.predictions[0].molecules == NAMES
-    np.testing.assert_array_equal(evaluation.predictions[0].rg2, [[12.0, 11.0, 10.0]])
+    (found,) = evaluation.predictions
+    assert found.subjects == NAMES
+    np.testing.assert_array_equal(found.values["rg2"], [[12.0, 11.0, 10.0]])
 
 
 def test_the_cost_is_counted(evaluation):
@@ -146,8 +145,8 @@ def test_a_molecule_that_explodes_is_named_and_left_out(model, monkeypatch):
     options = EvaluationOptions(length=600.0)
     result = evaluate(model, REFERENCES, options, predictions=[prediction(NAMES)])
     assert result.failed == ["chain_1"]
-    assert [item.molecule.name for item in result.comparisons] == ["chain_0", "chain_2"]
-    assert result.predictions[0].molecules == ["chain_0", "chain_2"]
+    assert [item.subject.name for item in result.comparisons] == ["chain_0", "chain_2"]
+    assert result.predictions[0].subjects == ["chain_0", "chain_2"]
     assert result.guard_counts["finite"] > 0
     with pytest.raises(ValueError, match=r"stays finite.*chain_1"):
         evaluate(model, REFERENCES[1:2], OPTIONS)
@@ -170,12 +169,15 @@ def test_json_holds_all_figures(evaluation, folder):
     assert content["run"]["rg2_source"] == "atoms"
 
 
-def test_the_page_needs_no_other_file(folder):
+def test_the_page_needs_no_other_file(evaluation, folder):
     page = (folder / "report.html").read_text()
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     images = re.findall(r"src=\"data:image/png;base64,([^\"]+)\"", page)
-    assert len(images) == len(report.CHAIN_PICTURES)
-    for image, picture in zip(images, report.CHAIN_PICTURES, strict=True):
+    pictures = [
+        picture for item in report.applied(evaluation) for picture in item.pictures
+    ]
+    assert len(images) == len(pictures) == 7
+    for image, picture in zip(images, pictures, strict=True):
         data = base64.b64decode(image)
         assert data == (folder / f"{picture.name}.png").read_bytes()
     for word in (*NAMES, "guess", "±", "reference MD"):
@@ -183,7 +185,7 @@ def test_the_page_needs_no_other_file(folder):
 
 
 def test_the_page_escapes_names(evaluation):
-    nasty = Prediction("<script>", NAMES, np.ones((1, 3)), np.ones((1, 3)))
+    nasty = Prediction("<script>", NAMES, {"rg2": np.ones((1, 3))})
     page = report.render(replace(evaluation, predictions=[nasty]), [])
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
@@ -199,6 +201,85 @@ def test_one_molecule_and_no_reference_cost(model, tmp_path):
         "value": None,
         "error": None,
     }
+
+
+TOY = '''
+"""Distance from the origin: no observable, an example of one file."""
+
+from cgml.evaluation.measure import WHOLE, Entry, Measure, Picture, exact
+from cgml.evaluation.drawing import panels
+
+
+def compute(comparison):
+    one, other = (abs(run.positions).mean() for run in comparison.runs)
+    return {"toy_reference": exact(one), "toy_ratio": exact(other / one)}
+
+
+def draw(evaluation):
+    return panels(1, len(evaluation.comparisons), 1.0, 1.0)[0]
+
+
+MEASURE = Measure(
+    name="toy",
+    place=5,
+    parts=lambda subject: WHOLE,
+    compute=compute,
+    rows=(
+        Entry("toy_ratio", "distance <b>from</b> origin", "%", ".1f", 100.0),
+    ),
+    columns=(Entry("toy_reference", "far away", "nm"),),
+    pictures=(Picture("toy_picture", "A toy.", draw),),
+)
+'''
+
+
+def test_an_observable_is_one_file(evaluation, tmp_path, monkeypatch):
+    """In JSON, on the page, in the console: by a file in the folder of measures."""
+    (tmp_path / "toy.py").write_text(TOY)
+    monkeypatch.setattr(report, "DPI", 30)
+    monkeypatch.setattr(measures, "__path__", [*measures.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "cgml.evaluation.measures.toy", raising=False)
+    judged = [
+        comparison.compare(item.subject, *item.runs) for item in evaluation.comparisons
+    ]
+    summary = comparison.summarise(judged, 0)
+    found = replace(evaluation, comparisons=judged, summary=summary, floor=summary)
+    page = report.write(found, tmp_path / "judged").read_text()
+    ratios = [item.figures["toy_ratio"].value for item in judged]
+    content = json.loads((tmp_path / "judged" / "figures.json").read_text())
+    assert content["summary"]["toy_ratio"]["value"] == pytest.approx(np.mean(ratios))
+    assert content["molecules"][NAMES[0]]["toy_ratio"]["value"] == ratios[0]
+    assert (tmp_path / "judged" / "toy_picture.png").exists()
+    assert "distance <b>from</b> origin / %" in page
+    assert "far away / nm" in page
+    assert report.table(found)[0][0] == "distance from origin / %"
+    assert report.table(found)[0][1].startswith(f"{100 * np.mean(ratios):.1f} ± ")
+
+
+def test_names_of_the_table_are_those_of_the_figures(evaluation):
+    """What a measure lists, it computes, and nothing twice."""
+    names = [line.name for line in comparison.lines(evaluation.comparisons)]
+    assert len(set(names)) == len(names)
+    assert list(evaluation.summary) == names
+    for line in comparison.lines(evaluation.comparisons, listed=True):
+        assert line.name in evaluation.comparisons[0].figures
+    places = [item.place for item in measures.table()]
+    assert len(set(places)) == len(places)
+
+
+def test_a_dimer_has_a_size_and_no_shape():
+    """What does not apply to a molecule is left out, not an error."""
+    graph = MolecularGraph.create("AB", np.ones(2), [[0, 1]])
+    mapping = Mapping.from_labels(graph, [0, 1])
+    frames = np.random.default_rng(0).normal(size=(2, 200, 2, 3))
+    item = BeadTrajectory(
+        mapping, frames[0].astype(np.float32), np.arange(200.0), name="dimer"
+    )
+    (subject,) = describe([item])
+    found = comparison.compare(subject, Run.of(item), Run(frames[1:], 1.0))
+    assert "rg2_relative_error" in found.figures
+    assert "surface_jsd" not in found.figures
+    assert "log10_d_AB_error" not in found.figures
 
 
 def two_molecules() -> BeadTrajectory:

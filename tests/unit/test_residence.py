@@ -38,17 +38,6 @@ def test_intermittent_is_the_naive_correlation(frames):
     assert result.chance == pytest.approx(h.mean())
 
 
-def test_continuous_is_the_naive_survival(frames):
-    h = naive(frames, PAIR, 1.1)
-    found = residence.find_contacts(frames, BOX, cutoff=1.1, pair=PAIR)
-    result = residence.continuous(found, 2.0)
-    for k in range(30):
-        begun = h[:, : 30 - k]
-        alive = np.all([h[:, j : 30 - k + j] for j in range(k + 1)], axis=0)
-        assert result.values[k] == pytest.approx(alive.sum() / begun.sum())
-    assert result.chance == 0.0
-
-
 def test_pairs_of_one_group_are_counted_as_they_are(frames):
     group = [0, 1, 2, 3, 4]
     found = residence.find_contacts(frames, BOX, cutoff=1.1, pair=(group, group))
@@ -56,6 +45,22 @@ def test_pairs_of_one_group_are_counted_as_they_are(frames):
     h = naive(frames, (group, group), 1.1)
     own = np.tile(np.eye(5, dtype=bool).ravel(), 2)
     assert residence.intermittent(found, 1.0).chance == pytest.approx(h[~own].mean())
+
+
+def test_pairs_within_a_molecule_do_not_count(frames):
+    """Of five beads in molecules of two, two and one, 16 ordered pairs are left."""
+    group, molecules = np.arange(5), np.array([0, 0, 1, 1, 2, 3, 3, 3, 3])
+    found = residence.find_contacts(
+        frames, BOX, cutoff=1.1, pair=(group, group), molecules=molecules
+    )
+    assert found.n_possible == 2 * 16
+    h = naive(frames, (group, group), 1.1).reshape(2, 5, 5, 30)
+    other = molecules[:5, None] != molecules[None, :5]
+    assert residence.intermittent(found, 1.0).chance == pytest.approx(
+        h[:, other].mean()
+    )
+    numbers = (h & other[..., None]).sum(axis=2).reshape(10, 30)
+    np.testing.assert_array_equal(found.numbers, numbers)
 
 
 def test_error_is_the_jackknife_over_first_beads():
@@ -77,10 +82,9 @@ def test_error_is_the_jackknife_over_first_beads():
     assert result.lifetime.error == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("measure", [residence.intermittent, residence.continuous])
-def test_one_unit_has_no_error(measure):
+def test_one_unit_has_no_error():
     is_close = np.array([[True, True, False, False]])
-    result = measure(Contacts(np.array([0]), is_close, 1, 1), 1.0)
+    result = residence.intermittent(Contacts(np.array([0]), is_close, 1, 1), 1.0)
     assert np.isnan(result.lifetime.error)
     assert np.isfinite(result.lifetime.value)
 
@@ -101,9 +105,8 @@ def test_coordination_of_rock_salt():
         assert (found.numbers == number).all()
 
 
-@pytest.mark.parametrize("measure", [residence.intermittent, residence.continuous])
-def test_no_contact_has_no_lifetime(frames, measure):
+def test_no_contact_has_no_lifetime(frames):
     found = residence.find_contacts(frames, BOX, cutoff=1e-6, pair=PAIR)
     assert not found.numbers.any()
     with pytest.raises(ValueError, match="none of the 40 is ever within"):
-        measure(found, 1.0)
+        residence.intermittent(found, 1.0)

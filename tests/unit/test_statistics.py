@@ -67,11 +67,6 @@ def test_mean_of_white_noise_has_the_textbook_error(generator):
     assert relative < 0.02
 
 
-def test_block_error_is_that_of_the_block_means():
-    series = [1.0, 3.0, 5.0, 7.0, 100.0]  # the last fills no block
-    assert statistics.block_error(series, 2) == pytest.approx(2.0)
-
-
 def test_earth_movers_distance_of_a_shift(generator):
     values = generator.normal(size=(4, 50))
     assert statistics.earth_movers_distance(values, values + 0.7) == pytest.approx(0.7)
@@ -140,8 +135,6 @@ def test_json_has_null_for_nan():
         (lambda: statistics.autocovariance(np.zeros((2, 2, 2))), r"shape \(2, 2, 2\)"),
         (lambda: statistics.mean_estimate([1.0, np.nan]), "run 0 frame 1 is nan"),
         (lambda: statistics.integrated_time([2.0, 2.0]), "all its values are 2"),
-        (lambda: statistics.block_error([1.0, 2.0], 1), "2 blocks.*got 1"),
-        (lambda: statistics.block_error([1.0, 2.0], 3), "each of the 2 frames"),
         (
             lambda: statistics.jensen_shannon_divergence([1], [1, 2]),
             r"shapes \(1,\) and \(2,\)",

@@ -134,12 +134,6 @@ def test_without_diffusion_the_best_window_is_flagged():
     assert np.isnan(result.error)
 
 
-def test_apparent_diffusivity():
-    result = transport.apparent_diffusivity(power_law(1.0), 51.0)
-    assert result.value == pytest.approx(0.05)
-    assert result.error == pytest.approx(0.005)
-
-
 def test_logarithm_of_nothing_is_nan():
     lags = np.arange(1.0, 11.0)
     falling = Displacement(lags, 20.0 - lags, (20.0 - lags)[None])

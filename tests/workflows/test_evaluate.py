@@ -3,10 +3,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from workflow_tools import write_chains
 
 from cgml.evaluation import baselines
+from cgml.evaluation.results import Prediction
 from cgml.models.file import bundled_models
 
 
@@ -30,6 +32,9 @@ def test_report(cgml, tiny_model, references, tmp_path):
     figures = json.loads(path.read_text())
     assert sorted(figures["molecules"]) == ["test_000", "test_001", "test_002"]
     assert figures["run"]["n_replicas"] == 2
+    output = " ".join(result.output.split())
+    assert "log10 τ, mean absolute error" in output
+    assert " ± " in output
 
 
 def test_a_reference_of_other_beads(cgml, tiny_model, references, tmp_path):
@@ -48,32 +53,49 @@ def test_baselines_are_written_and_read(cgml, references, tmp_path, monkeypatch)
     other = write_chains(tmp_path / "train.npz", n_chains=4, n_frames=60, seed=5)
     seen = {}
 
-    def measure(train, validation, test, *, charges, on_baseline):
-        seen.update(charges=charges, sizes=[len(train), len(validation), len(test)])
+    def measure(train, validation, test, *, charges, names, on_baseline):
+        seen.update(
+            charges=charges,
+            names=names,
+            sizes=[len(train), len(validation), len(test)],
+        )
         on_baseline("mean")
-        known = baselines.label(train)
-        graphs = [item.mapping.graph for item in test]
-        values = baselines.fit_mean(known, known, graphs)
-        names = [item.name for item in test]
-        tau = 10.0 ** values[None, :, 1]
-        return [baselines.Prediction("mean", names, values[None, :, 0], tau)]
+        values = {"rg2": np.full((1, 3), 9.0), "log10_tau": np.full((1, 3), 2.0)}
+        return [Prediction("mean", [item.name for item in test], values)]
 
     monkeypatch.setattr(baselines, "measure", measure)
     path = tmp_path / "baselines.json"
     result = cgml(
         *("baseline", "--train", other, "--validation", other),
         *("--reference", references, "--output", path),
-        *("--charge", "C=1", "--charge", "D=-1"),
+        *("--charge", "C=1", "--charge", "D=-1", "--species", "A*=chain"),
     )
     assert result.exit_code == 0, result.output
-    assert seen == {"charges": {"C": 1.0, "D": -1.0}, "sizes": [4, 4, 3]}
-    assert baselines.load(path)[0].molecules == ["test_000", "test_001", "test_002"]
+    assert seen == {
+        "charges": {"C": 1.0, "D": -1.0},
+        "names": {"A*": "chain"},
+        "sizes": [4, 4, 3],
+    }
+    assert baselines.load(path)[0].subjects == ["test_000", "test_001", "test_002"]
     bad = cgml(
         *("baseline", "--train", other, "--validation", other),
         *("--reference", references, "--output", path, "--charge", "C"),
     )
     assert bad.exit_code == 1
     assert "NAME=NUMBER" in " ".join(bad.output.split())
+
+
+@pytest.mark.parametrize(
+    ("species", "words"),
+    [("polymer", "given as FORMULA=NAME"), ("Q*=solvent", "fits none of")],
+)
+def test_a_species_that_is_not_there(cgml, tiny_model, references, species, words):
+    result = cgml(
+        *("evaluate", tiny_model, "--reference", references),
+        *("--output", "nowhere", "--species", species),
+    )
+    assert result.exit_code == 1
+    assert words in " ".join(result.output.split())
 
 
 def test_models_are_listed_with_their_cards(cgml):

@@ -1,0 +1,152 @@
+"""How long beads of two species stay together, and how many do.
+
+Two beads of different molecules are in contact within the first minimum of g(r) of the
+reference.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cgml.evaluation import drawing
+from cgml.evaluation.measure import (
+    Entry,
+    Measure,
+    Picture,
+    log10_ratio,
+    magnitude,
+    pairs,
+)
+from cgml.evaluation.measures.displacement import slowest_first
+from cgml.evaluation.measures.pairs import distributions
+from cgml.evaluation.results import Comparison
+from cgml.evaluation.subject import Run, Subject
+from cgml.observables import residence, statistics, structure
+from cgml.observables.residence import Residence
+from cgml.observables.statistics import Estimate, median_factor
+
+NOTHING = Estimate(np.nan, np.nan)
+Contact = tuple[Residence | None, Estimate]
+
+
+def contacts(subject: Subject, run: Run, pair: str, cutoff: float) -> Contact:
+    """Follow the contacts of two species.
+
+    Args:
+        subject: the box.
+        run: frames.
+        pair: name of two species.
+        cutoff: nm.
+
+    Returns:
+        Intermittent residence (None where the two never meet), and the coordination
+        number of the first species by the second.
+    """
+    first, second = subject.pairs[pair]
+    found = residence.find_contacts(
+        run.positions,
+        subject.cell,
+        cutoff=cutoff,
+        pair=(subject.species[first], subject.species[second]),
+        molecules=subject.molecules,
+    )
+    n_runs, n_frames = run.positions.shape[:2]
+    numbers = found.numbers.reshape(n_runs, -1, n_frames).mean(axis=1)
+    mean = statistics.mean_estimate(numbers)
+    if not numbers.any():
+        return None, mean
+    return residence.intermittent(found, run.time_step), mean
+
+
+def stays(comparison: Comparison) -> dict[str, tuple[Contact, Contact]]:
+    """Return the contacts of both sides at one spacing, by pair."""
+    result = {}
+    for name, (right, _) in comparison.once(distributions).items():
+        cutoff = structure.first_minimum(right)
+        one, other = (
+            contacts(comparison.subject, run, name, cutoff)
+            for run in comparison.aligned
+        )
+        result[name] = (one, other)
+    return result
+
+
+def compute(comparison: Comparison) -> dict[str, Estimate]:
+    """Lifetimes, ps, and numbers of contacts.
+
+    Args:
+        comparison: of one box.
+
+    Returns:
+        coordination_{pair}_*, lifetime_{pair}_* and lifetime_{pair}_log10_error; NaN
+        for pairs that one side never forms.
+    """
+    figures = {}
+    for name, both in comparison.once(stays).items():
+        lives = [NOTHING if stay is None else stay.lifetime for stay, _ in both]
+        for side, (_, number), life in zip(drawing.SIDES, both, lives, strict=True):
+            figures[f"coordination_{name}_{side}"] = number
+            figures[f"lifetime_{name}_{side}"] = life
+        figures[f"lifetime_{name}_log10_error"] = log10_ratio(*lives)
+    return figures
+
+
+def residences(comparisons: Sequence[Comparison]) -> Figure:
+    """Draw the correlation of contacts above chance: a row for each box."""
+    chosen = slowest_first(comparisons)
+    words = ("time / ps", "contacts, correlation")
+    figure, cells = drawing.subject_panels(chosen, drawing.union(pairs, chosen), words)
+    for axis, item, name in cells:
+        met = [stay for stay, _ in item.once(stays).get(name, ()) if stay is not None]
+        reach = 4.0 * max((stay.lifetime.value for stay in met), default=1.0)
+        for k, (stay, colour) in enumerate(zip(met, drawing.COLOURS, strict=False)):
+            if len(met) < 2 or not stay.chance < 1.0:
+                continue
+            values = (stay.values - stay.chance) / (1.0 - stay.chance)
+            axis.plot(stay.lags, values, color=colour)
+            text = f"{stay.lifetime.value:.3g} ± {stay.lifetime.error:.2g} ps"
+            drawing.note(axis, text, 0.85 - 0.14 * k, colour)
+        axis.axhline(0.0, color="black", linewidth=0.4)
+        axis.set(xlim=(0.0, reach if np.isfinite(reach) else 1.0), ylim=(-0.05, 1.05))
+    drawing.legend(figure)
+    return figure
+
+
+PARITY = drawing.Parity(
+    "lifetime_{}",
+    ("contact lifetime", "ps"),
+    drawing.log_room,
+    lambda right, predicted: f"median factor {median_factor(right, predicted):.2f}",
+    is_log=True,
+)
+
+MEASURE = Measure(
+    name="residence",
+    place=80,
+    parts=pairs,
+    compute=compute,
+    rows=(
+        Entry(
+            "lifetime_{}_log10_error",
+            "contact lifetime {}, mean absolute error of log<sub>10</sub>",
+            samples=(magnitude("lifetime_{}_log10_error"),),
+        ),
+    ),
+    pictures=(
+        Picture(
+            "residences",
+            "How long contacts last: probability that two beads in contact (closer "
+            "than the first minimum of g of the reference) are so after a time. "
+            "Numbers: integrated lifetimes.",
+            lambda e: residences(e.comparisons),
+        ),
+        Picture(
+            "lifetimes",
+            "Lifetime of contacts of every box, learned against reference.",
+            lambda e: drawing.parity(
+                PARITY, drawing.union(pairs, e.comparisons), e.comparisons
+            ),
+        ),
+    ),
+)
