@@ -10,10 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
-from cgml.molecules.centres import (
-    squared_radius_of_gyration as squared_radius_of_gyration,
-)
-
 Floats = NDArray[np.float64]
 
 

@@ -24,7 +24,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
 from cgml.molecules.centres import centre_of_mass
-from cgml.molecules.centres import centres_of_mass as centres_of_mass
 from cgml.observables.statistics import Estimate
 from cgml.observables.structure import check_runs
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from cgml.dynamics.guards import GUARDS
 from cgml.files import replacing
 from cgml.formats.trajectory import TrajectoryWriter, write_topology
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import BeadTrajectory
-from cgml.observables.chains import bond_lengths, squared_radius_of_gyration
+from cgml.observables.chains import bond_lengths
 from cgml.runs.parts import Part
 
 RADII = "radius_of_gyration.csv"

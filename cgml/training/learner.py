@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from cgml.dynamics.noise import generator
 from cgml.dynamics.propagator import Propagator
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.network.denoiser import denoising_loss
 from cgml.network.gaussian import gaussian_loss, project, whiten
 from cgml.network.model import LearnedModel, Model
-from cgml.observables.chains import bond_lengths, squared_radius_of_gyration
+from cgml.observables.chains import bond_lengths
 from cgml.spec import ModelSpec
 from cgml.training.config import TrainingConfig
 from cgml.training.scales import stride_of

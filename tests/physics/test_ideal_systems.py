@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.observables import chains as observables
 from cgml.observables import statistics
 from cgml.observables.chains import Surface
@@ -16,7 +17,7 @@ def ideal_chains() -> np.ndarray:
 
 
 def test_radius_of_gyration_of_an_ideal_chain(ideal_chains):
-    values = observables.squared_radius_of_gyration(ideal_chains, np.ones(20))
+    values = squared_radius_of_gyration(ideal_chains, np.ones(20))
     exact = (20**2 - 1) / (6 * 20)  # b^2 (N^2 - 1) / 6 N
     assert abs(values.mean() - exact) < 4.0 * values.std() / np.sqrt(len(values))
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from electrolyte_systems import BOX, N_BEADS, electrolyte, walk
+from electrolyte_systems import BOX, N_BEADS, N_CHAINS, electrolyte, walk
 
 from cgml.evaluation import comparison
-from cgml.evaluation.measures import collisions, displacement, residence
+from cgml.evaluation.measures import collisions, displacement, pairs, residence
 from cgml.evaluation.measures.conduction import conduct
 from cgml.evaluation.results import Comparison, ComparisonOptions, column
 from cgml.evaluation.subject import Run
+from cgml.molecules.box import minimum_image
 from cgml.observables import structure, transport
 from cgml.units import SIEMENS_PER_METRE
 
@@ -63,6 +64,33 @@ def test_species_are_measured_as_asked(reference):
     np.testing.assert_allclose(curves["polymer"].values, expected.values)
     ions = transport.mean_squared_displacement(still[:, :, 12:18], 2.0, longest=20.0)
     np.testing.assert_allclose(curves["cation"].values, ions.values)
+
+
+def neighbours_in_other_chains(run: Run, cutoff: float) -> float:
+    """Beads of other trimers within a cutoff of one of a trimer, by a loop."""
+    item, count = electrolyte(), 0
+    beads = item.species["polymer"]
+    for frame in run.positions.reshape(-1, N_BEADS, 3):
+        for i in beads:
+            others = beads[item.molecules[beads] != item.molecules[i]]
+            vectors = minimum_image(frame[others] - frame[i], BOX)
+            count += int((np.linalg.norm(vectors, axis=1) < cutoff).sum())
+    return count / (2 * run.n_frames * len(beads))
+
+
+def test_only_other_chains_stand_around_a_chain(reference):
+    """Beads of one trimer are near, and count neither in g(r) nor as contacts."""
+    few = reference.first(30)
+    found = comparison.compare(electrolyte(), few, few, OPTIONS)
+    rdf, _ = found.once(pairs.distributions)["polymer-polymer"]
+    edges = np.arange(len(rdf.distances) + 1) * 2.0 * rdf.distances[0]
+    n_others, reach = 3 * N_CHAINS - 3, 12
+    shells = 4.0 / 3.0 * np.pi * np.diff(edges[: reach + 1] ** 3) / 27.0  # of the box
+    number = n_others * float(rdf.values[:reach] @ shells)
+    assert number == pytest.approx(neighbours_in_other_chains(few, edges[reach]))
+    (_, contacts), _ = found.once(residence.stays)["polymer-polymer"]
+    cutoff = structure.first_minimum(rdf)
+    assert contacts.value == pytest.approx(neighbours_in_other_chains(few, cutoff))
 
 
 def test_a_faster_run_is_measured(reference):

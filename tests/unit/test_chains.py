@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.observables import chains as observables
 from cgml.observables.chains import Surface
 
@@ -22,7 +23,7 @@ def test_radius_of_gyration_is_the_naive_one(positions):
     square = sum(
         m * ((r - centre) ** 2).sum() for m, r in zip(masses, frame, strict=True)
     )
-    result = observables.squared_radius_of_gyration(positions, masses)
+    result = squared_radius_of_gyration(positions, masses)
     assert result.shape == (2, 5)
     assert result[1, 3] == pytest.approx(square / masses.sum())
 
@@ -106,7 +107,7 @@ def test_free_energy_of_a_ratio():
     ("call", "words"),
     [
         (
-            lambda: observables.squared_radius_of_gyration(np.zeros((2, 3)), [1.0]),
+            lambda: squared_radius_of_gyration(np.zeros((2, 3)), [1.0]),
             r"each of the 2 positions.*shape \(1,\)",
         ),
         (lambda: observables.end_to_end_distance(np.zeros((2, 2))), r"got \(2, 2\)"),

@@ -7,9 +7,9 @@ from cgml.evaluation import comparison
 from cgml.evaluation.measures import bonds, relaxation
 from cgml.evaluation.results import Comparison, common_strides
 from cgml.evaluation.subject import Run, Subject
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.observables import chains as observables
 
 BONDS = np.array([[0, 1], [1, 2], [2, 3]])
 
@@ -26,7 +26,7 @@ def walk(seed: int, n_frames: int = 800, time_step: float = 5.0) -> Run:
 
 
 def make_run(frames: np.ndarray, time_step: float) -> Run:
-    rg2 = observables.squared_radius_of_gyration(frames, np.ones(4))
+    rg2 = squared_radius_of_gyration(frames, np.ones(4))
     return Run(frames, time_step, rg2)
 
 

@@ -17,11 +17,11 @@ from cgml.evaluation.measures.size import both
 from cgml.evaluation.results import Evaluation, EvaluationOptions, Prediction
 from cgml.evaluation.subject import Run, describe
 from cgml.models.file import load_model
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from cgml.observables import chains as observables
 
 N_FRAMES = 120
 OPTIONS = EvaluationOptions(length=600.0, n_replicas=2, seed=3, md_seconds_per_ps=9.0)
@@ -39,7 +39,7 @@ def reference(seed: int, **changes) -> BeadTrajectory:
     for k in range(1, N_FRAMES):
         steps[k] = 0.8 * steps[k - 1] + 0.6 * steps[k]
     frames = (1.3 * steps).cumsum(axis=1).astype(np.float32)
-    rg2 = observables.squared_radius_of_gyration(frames, np.ones(4)) + 1.0
+    rg2 = squared_radius_of_gyration(frames, np.ones(4)) + 1.0
     item = BeadTrajectory(
         mapping,
         frames,
@@ -101,7 +101,7 @@ def test_both_sides_use_the_beads_where_atoms_are_not_known(model):
     assert result.rg2_source == "beads"
     for item in result.comparisons:
         for run, rg2 in zip(item.runs, item.once(both), strict=True):
-            expected = observables.squared_radius_of_gyration(run.positions, np.ones(4))
+            expected = squared_radius_of_gyration(run.positions, np.ones(4))
             np.testing.assert_allclose(rg2, expected, rtol=1e-6)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cgml.molecules.centres import centres_of_mass
 from cgml.observables import transport
 from cgml.observables.transport import Displacement
 
@@ -82,7 +83,7 @@ def test_drift_goes(paths):
 
 def test_centres_are_weighted(paths):
     masses = [1.0, 3.0, 1.0, 1.0, 2.0]
-    result = transport.centres_of_mass(paths, [7, 7, 2, 2, 2], masses)
+    result = centres_of_mass(paths, [7, 7, 2, 2, 2], masses)
     assert result.shape == (2, 40, 2, 3)
     first = (paths[..., 2, :] + paths[..., 3, :] + 2 * paths[..., 4, :]) / 4
     second = (paths[..., 0, :] + 3 * paths[..., 1, :]) / 4

@@ -20,8 +20,8 @@ from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_reference
 from cgml.models.file import load_model, save_model
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import BeadTrajectory
-from cgml.observables.chains import squared_radius_of_gyration
 from cgml.runs import campaign, simulation
 from cgml.runs.plan import RunOptions, divide
 

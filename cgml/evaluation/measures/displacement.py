@@ -23,6 +23,7 @@ from cgml.evaluation.measure import (
 )
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
+from cgml.molecules.centres import centres_of_mass
 from cgml.observables import transport
 from cgml.observables.statistics import Estimate
 from cgml.observables.transport import Diffusivity, Displacement, Window
@@ -48,7 +49,7 @@ def displacement(subject: Subject, run: Run, name: str, longest: float) -> Displ
     """
     beads = subject.species[name]
     positions = transport.remove_drift(run.positions, subject.masses)
-    centres = transport.centres_of_mass(
+    centres = centres_of_mass(
         positions[:, :, beads], subject.molecules[beads], subject.masses[beads]
     )
     return transport.mean_squared_displacement(centres, run.time_step, longest=longest)

@@ -22,8 +22,8 @@ from cgml.evaluation.measure import (
 )
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
+from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.observables import statistics
-from cgml.observables.chains import squared_radius_of_gyration
 from cgml.observables.statistics import Estimate
 
 Floats = NDArray[np.float64]
