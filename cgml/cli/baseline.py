@@ -39,7 +39,7 @@ def baseline(
         cgml baseline --train chain_train.npz --validation chain_val.npz
         --reference chain_devtest.npz --charge C=1 --charge D=-1 --output baselines.json
     """
-    from cgml.evaluation import baselines
+    from cgml.evaluation import baselines, predictions
     from cgml.evaluation.subject import parse_names
     from cgml.training.preparation import Coarsening, parse_values, read_systems
 
@@ -53,5 +53,5 @@ def baseline(
         names=parse_names(species or []),
         on_baseline=lambda name: tell(f"baseline: {name}"),
     )
-    baselines.save(output, found)
+    predictions.save(output, found)
     say(f"{len(found)} baselines written to {output}")

@@ -58,7 +58,7 @@ def evaluate(
     from rich.text import Text
 
     from cgml.evaluation import evaluation, report
-    from cgml.evaluation.baselines import load
+    from cgml.evaluation.predictions import load
     from cgml.evaluation.results import EvaluationOptions
     from cgml.evaluation.subject import parse_names
     from cgml.models.file import load_model

@@ -1,4 +1,4 @@
 """A model judged beside reference MD: comparison, baselines, report.
 
-Change here what is compared, and how it is shown.
+Change here how runs are compared and shown; what is compared is a file in `measures`.
 """

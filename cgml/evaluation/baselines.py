@@ -7,22 +7,19 @@ subjects showed, from their atoms and bonds alone; the others are short pieces o
 reference dynamics, as they are or shifted by one constant.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgml.evaluation import measures, regression
 from cgml.evaluation.measure import Measure, Target
+from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.regression import GraphNetwork, NetworkOptions, SequenceNetwork
-from cgml.evaluation.results import Comparison, Prediction
+from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject, describe
-from cgml.files import replacing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 
@@ -310,54 +307,6 @@ def measure(
         targets = {q.name: q.target for q in wanted}
         predictions.append(shift_by_others(short, right, targets))
     return predictions
-
-
-def save(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Write predictions as JSON, for `cgml evaluate --baselines`."""
-    content = [
-        {
-            "name": item.name,
-            "subjects": item.subjects,
-            "values": {name: draws.tolist() for name, draws in item.values.items()},
-        }
-        for item in predictions
-    ]
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"baselines": content}), encoding="utf-8")
-
-
-def load(path: Path) -> list[Prediction]:
-    """Read what `save` wrote, or an earlier version of it.
-
-    Raises:
-        ValueError: the file is something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.get("diffusivities") or content["baselines"]
-        return [_read(item) for item in found]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"a file written by `cgml baseline` is required, {path} is not: {error}"
-        ) from error
-
-
-def _read(item: dict[str, Any]) -> Prediction:
-    """Read one prediction; those of version 0.1 had names of their own."""
-    if "molecules" in item:
-        subjects, tables = item["molecules"], {"rg2": item["rg2"]}
-        tables["log10_tau"] = np.log10(np.array(item["tau"], dtype=np.float64))
-    elif "boxes" in item:
-        draws = np.array(item["log10_d"], dtype=np.float64)  # (draw, box, species)
-        subjects = item["boxes"]
-        tables = {f"log10_d_{s}": draws[..., k] for k, s in enumerate(item["species"])}
-    else:
-        subjects, tables = item["subjects"], item["values"]
-    values = {name: np.array(some, dtype=np.float64) for name, some in tables.items()}
-    for name, draws in values.items():
-        if draws.ndim != 2 or draws.shape[1] != len(subjects):
-            raise ValueError(f"{name!r} has not one value for each of {subjects}")
-    return Prediction(item["name"], subjects, values)
 
 
 def _prediction(

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.evaluation import measures
-from cgml.evaluation.measure import Entry, Measure, value
+from cgml.evaluation.measure import Entry, Measure, union, value
+from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.results import (
     Comparison,
     ComparisonOptions,
-    Prediction,
     column,
 )
 from cgml.evaluation.subject import Run, Subject
@@ -70,11 +70,6 @@ def compare(
     return found
 
 
-def parts(measure: Measure, subjects: Sequence[Subject]) -> list[str]:
-    """Return what a measure is of, in any of the subjects."""
-    return list(dict.fromkeys(part for one in subjects for part in measure.parts(one)))
-
-
 def lines(comparisons: Sequence[Comparison], *, listed: bool = False) -> list[Line]:
     """Return the rows of all measures that apply to any of the subjects.
 
@@ -82,11 +77,10 @@ def lines(comparisons: Sequence[Comparison], *, listed: bool = False) -> list[Li
         comparisons: of the subjects.
         listed: rather the columns, figures of single subjects.
     """
-    subjects = [item.subject for item in comparisons]
     return [
         Line(measure, entry, part)
         for measure in measures.table()
-        for part in parts(measure, subjects)
+        for part in union(measure.parts, comparisons)
         for entry in (measure.columns if listed else measure.rows)
     ]
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from cgml.evaluation.measure import Target
-from cgml.evaluation.results import Comparison, Prediction, column
-from cgml.evaluation.subject import Subject
+from cgml.evaluation.predictions import Prediction
+from cgml.evaluation.results import Comparison, column
 
 REFERENCE = "#4d4d4d"
 LEARNED = "#0072b2"  # Okabe and Ito: told apart by everyone
@@ -170,13 +170,6 @@ def set_ticks(side: Axis, limits: tuple[float, float], *, is_log: bool) -> None:
     side.set_major_locator(LogLocator(10.0, subs=subs))
     side.set_major_formatter("{x:g}")
     side.set_minor_formatter(NullFormatter())
-
-
-def union(
-    parts: Callable[[Subject], Sequence[str]], comparisons: Sequence[Comparison]
-) -> list[str]:
-    """Return the parts of any of the subjects."""
-    return list(dict.fromkeys(p for item in comparisons for p in parts(item.subject)))
 
 
 def spread_out(

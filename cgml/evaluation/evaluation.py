@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from cgml.dynamics.propagator import Propagator
 from cgml.evaluation import comparison
+from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.results import (
     Comparison,
     Cost,
     Evaluation,
     EvaluationOptions,
-    Prediction,
     common_strides,
 )
 from cgml.evaluation.subject import Run, Subject, describe

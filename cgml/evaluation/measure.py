@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 Sample = Callable[[Comparison, str], ArrayLike]
 """(comparison, part) -> a number, or an array of one shape for all comparisons."""
 
+Parts = Callable[[Subject], Sequence[str]]
+"""What of a subject is measured: its species, say, by name."""
+
 PERCENT = ("%", ".1f", 100.0)
 """Unit, format and factor of a figure that is printed in per cent."""
 
@@ -126,7 +129,7 @@ class Measure:
 
     name: str
     place: int
-    parts: Callable[[Subject], Sequence[str]]
+    parts: Parts
     compute: Callable[[Comparison], dict[str, Estimate]]
     rows: tuple[Entry, ...] = ()
     columns: tuple[Entry, ...] = ()
@@ -181,3 +184,8 @@ def species(subject: Subject) -> Sequence[str]:
 def pairs(subject: Subject) -> Sequence[str]:
     """Parts of a measure of all pairs of species of a box."""
     return () if subject.box is None else list(subject.pairs)
+
+
+def union(parts: Parts, comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the parts of any of the subjects."""
+    return list(dict.fromkeys(p for item in comparisons for p in parts(item.subject)))

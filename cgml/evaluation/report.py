@@ -17,7 +17,7 @@ import matplotlib as mpl
 from cgml.evaluation import comparison, measures
 from cgml.evaluation.comparison import Line
 from cgml.evaluation.drawing import STYLE
-from cgml.evaluation.measure import Measure, Picture
+from cgml.evaluation.measure import Measure, Picture, union
 from cgml.evaluation.results import Evaluation
 from cgml.files import replacing
 from cgml.observables.statistics import Estimate, as_json
@@ -148,8 +148,8 @@ def render(evaluation: Evaluation, images: Sequence[dict[str, Any]]) -> str:
 
 def applied(evaluation: Evaluation) -> list[Measure]:
     """Return the measures that apply to any of the subjects."""
-    subjects = [item.subject for item in evaluation.comparisons]
-    return [item for item in measures.table() if comparison.parts(item, subjects)]
+    shown = evaluation.comparisons
+    return [item for item in measures.table() if union(item.parts, shown)]
 
 
 def _print(line: Line, sides: Sequence[dict[str, Estimate]]) -> list[str]:

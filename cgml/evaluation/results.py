@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.subject import Run, Subject
 from cgml.observables.statistics import Estimate
 from cgml.observables.transport import Window
@@ -111,39 +112,6 @@ def common_strides(time_step: float, other: float) -> tuple[int, int]:
             f"{time_step:g} ps and {other:g} ps"
         )
     return ratio.numerator, ratio.denominator
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What one baseline says of the subjects.
-
-    Attributes:
-        name: of the baseline.
-        subjects: their names, (n_subjects,).
-        values: name of a target -> (n_draws, n_subjects), in the unit of the target;
-            more than one draw where the baseline is a matter of chance (short runs).
-    """
-
-    name: str
-    subjects: list[str]
-    values: dict[str, Floats]
-
-    def take(self, names: list[str]) -> "Prediction":
-        """Keep some subjects, in this order.
-
-        Raises:
-            ValueError: a subject that the baseline does not know.
-        """
-        place = {name: k for k, name in enumerate(self.subjects)}
-        missing = [name for name in names if name not in place]
-        if missing:
-            raise ValueError(
-                f"baseline {self.name!r} must know every molecule or box, it lacks "
-                f"{', '.join(missing)}: run `cgml baseline` with the same files"
-            )
-        index = [place[name] for name in names]
-        values = {target: draws[:, index] for target, draws in self.values.items()}
-        return Prediction(self.name, list(names), values)
 
 
 @dataclass(frozen=True)

@@ -187,13 +187,8 @@ class Run:
 
     def pieces(self, n_pieces: int) -> list["Run"]:
         """Cut every run into pieces in time, the longer ones first."""
-        n_short, n_longer = divmod(self.n_frames, n_pieces)
-        sizes = [n_short + 1] * n_longer + [n_short] * (n_pieces - n_longer)
-        ends = np.cumsum(sizes).tolist()
-        return [
-            self._frames(slice(end - size, end))
-            for end, size in zip(ends, sizes, strict=True)
-        ]
+        places = np.array_split(np.arange(self.n_frames), n_pieces)
+        return [self._frames(slice(part[0], part[-1] + 1)) for part in places]
 
     def first(self, n_frames: int) -> "Run":
         """Take the first frames."""

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from electrolyte_systems import electrolyte, walk
 
-from cgml.evaluation import baselines, comparison, regression
+from cgml.evaluation import baselines, comparison, predictions, regression
 from cgml.evaluation.baselines import Case, Labelled
 from cgml.evaluation.measure import Target
 from cgml.evaluation.measures import size
+from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.regression import GraphNetwork, NetworkOptions, SequenceNetwork
-from cgml.evaluation.results import Comparison, Prediction
+from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, describe
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
@@ -266,8 +267,8 @@ def test_measure_gives_every_baseline_and_files_keep_them(tmp_path):
     assert result[-2].name == "short MD, 40 ps"
     assert result[-1].name == "short MD, 40 ps, shifted"
     assert result[-2].values["rg2"].shape == (3, 2)
-    baselines.save(tmp_path / "b.json", result)
-    again = baselines.load(tmp_path / "b.json")
+    predictions.save(tmp_path / "b.json", result)
+    again = predictions.load(tmp_path / "b.json")
     for one, other in zip(result, again, strict=True):
         assert one.name == other.name
         assert one.subjects == other.subjects == ["x", "y"]
@@ -325,7 +326,7 @@ def test_branched_molecules_have_no_sequence_network():
 )
 def test_files_of_version_0_1_are_read(tmp_path, content, values):
     (tmp_path / "b.json").write_text(json.dumps(content))
-    (item,) = baselines.load(tmp_path / "b.json")
+    (item,) = predictions.load(tmp_path / "b.json")
     assert (item.name, item.subjects) == ("a", ["x", "y"])
     assert {name: draws.tolist() for name, draws in item.values.items()} == values
 
@@ -345,7 +346,7 @@ def test_foreign_files_are_refused(tmp_path, text):
     path = tmp_path / "b.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"written by `cgml baseline`.*b\.json"):
-        baselines.load(path)
+        predictions.load(path)
 
 
 @pytest.mark.parametrize(

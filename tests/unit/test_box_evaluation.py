@@ -9,9 +9,10 @@ from core_systems import idle_model, small_spec
 
 from cgml.evaluation import baselines, report
 from cgml.evaluation.evaluation import describe_references, evaluate
+from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.regression import NetworkOptions
 from cgml.evaluation.report import ABLATED
-from cgml.evaluation.results import Evaluation, EvaluationOptions, Prediction, column
+from cgml.evaluation.results import Evaluation, EvaluationOptions, column
 from cgml.evaluation.subject import Subject
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph

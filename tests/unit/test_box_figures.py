@@ -15,7 +15,8 @@ from cgml.evaluation.measures import (
     pairs,
     residence,
 )
-from cgml.evaluation.results import Comparison, ComparisonOptions, Prediction
+from cgml.evaluation.predictions import Prediction
+from cgml.evaluation.results import Comparison, ComparisonOptions
 
 SPECIES = ["cation", "anion", "polymer"]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from workflow_tools import write_chains
 
-from cgml.evaluation import baselines
-from cgml.evaluation.results import Prediction
+from cgml.evaluation import baselines, predictions
+from cgml.evaluation.predictions import Prediction
 from cgml.models.file import bundled_models
 
 
@@ -76,7 +76,7 @@ def test_baselines_are_written_and_read(cgml, references, tmp_path, monkeypatch)
         "names": {"A*": "chain"},
         "sizes": [4, 4, 3],
     }
-    assert baselines.load(path)[0].subjects == ["test_000", "test_001", "test_002"]
+    assert predictions.load(path)[0].subjects == ["test_000", "test_001", "test_002"]
     bad = cgml(
         *("baseline", "--train", other, "--validation", other),
         *("--reference", references, "--output", path, "--charge", "C"),

@@ -19,6 +19,7 @@ from cgml.evaluation.measure import (
     log10_ratio,
     noise,
     species,
+    union,
     value,
 )
 from cgml.evaluation.results import Comparison
@@ -148,7 +149,7 @@ def slowest_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def displacements(comparisons: Sequence[Comparison]) -> Figure:
     """Displacement of each species, a panel, over the lag."""
     chosen = slowest_first(comparisons)
-    names = drawing.union(species, chosen)
+    names = union(species, chosen)
     figure, (axes,) = drawing.panels(1, len(names), 2.5, 2.4)
     styles = ("-", "--", ":", "-.")
     for axis, name in zip(axes, names, strict=True):
@@ -246,7 +247,7 @@ MEASURE = Measure(
             "mean absolute error of log10 D.",
             lambda e: drawing.parity(
                 PARITY,
-                drawing.union(species, e.comparisons),
+                union(species, e.comparisons),
                 e.comparisons,
                 e.predictions,
             ),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
-from cgml.evaluation.measure import Entry, Measure, Picture, pairs
+from cgml.evaluation.measure import Entry, Measure, Picture, pairs, union
 from cgml.evaluation.measures.displacement import slowest_first
 from cgml.evaluation.results import Comparison
 from cgml.molecules.box import widths
@@ -78,7 +78,7 @@ def _deviation(reference: RadialDistribution, learned: RadialDistribution) -> Es
 def radial_distributions(comparisons: Sequence[Comparison]) -> Figure:
     """Draw both sides, a row for each box, a column for each pair."""
     chosen = slowest_first(comparisons)
-    names = drawing.union(pairs, chosen)
+    names = union(pairs, chosen)
     figure, cells = drawing.subject_panels(chosen, names, ("distance / nm", "$g(r)$"))
     for axis, item, name in cells:
         for rdf, colour in zip(

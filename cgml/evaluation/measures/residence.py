@@ -17,6 +17,7 @@ from cgml.evaluation.measure import (
     log10_ratio,
     magnitude,
     pairs,
+    union,
 )
 from cgml.evaluation.measures.displacement import slowest_first
 from cgml.evaluation.measures.pairs import distributions
@@ -96,7 +97,7 @@ def residences(comparisons: Sequence[Comparison]) -> Figure:
     """Draw the correlation of contacts above chance: a row for each box."""
     chosen = slowest_first(comparisons)
     words = ("time / ps", "contacts, correlation")
-    figure, cells = drawing.subject_panels(chosen, drawing.union(pairs, chosen), words)
+    figure, cells = drawing.subject_panels(chosen, union(pairs, chosen), words)
     for axis, item, name in cells:
         met = [stay for stay, _ in item.once(stays).get(name, ()) if stay is not None]
         reach = 4.0 * max((stay.lifetime.value for stay in met), default=1.0)
@@ -145,7 +146,7 @@ MEASURE = Measure(
             "lifetimes",
             "Lifetime of contacts of every box, learned against reference.",
             lambda e: drawing.parity(
-                PARITY, drawing.union(pairs, e.comparisons), e.comparisons
+                PARITY, union(pairs, e.comparisons), e.comparisons
             ),
         ),
     ),
