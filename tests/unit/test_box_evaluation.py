@@ -119,6 +119,18 @@ def test_the_ablation_can_be_left_out(model, tmp_path):
     assert not (tmp_path / "collisions_ablation.png").exists()
 
 
+def test_the_shortest_run_has_figures(model):
+    """Twenty steps are too few for one of them, the collective conductivity."""
+    boxes = [box(0)]
+    options = EvaluationOptions(length=400.0)
+    found = evaluate(model, boxes, options, subjects(model, boxes), ablate=False)
+    figures = found.comparisons[0].figures
+    assert found.comparisons[0].learned.n_frames == 20
+    assert np.isnan(figures["conductivity_collective_learned"].value)
+    assert np.isfinite(figures["conductivity_self_learned"].value)
+    assert np.isfinite(figures["conductivity_collective_reference"].value)
+
+
 def pure_melt() -> BeadTrajectory:
     """Chains of one kind, and nothing else."""
     item = box(4)

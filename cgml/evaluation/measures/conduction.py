@@ -78,13 +78,18 @@ def conduct(
 def _collective(
     subject: Subject, run: Run, conditions: Conditions, longest: float
 ) -> Estimate:
-    """Conductivity of the dipole, fitted over the second half of the lags."""
+    """Conductivity of the dipole, fitted over the second half of the lags.
+
+    NaN where the run has too few frames for a fit.
+    """
     charges = (
         np.zeros(len(subject.masses)) if subject.charges is None else subject.charges
     )
     positions = transport.remove_drift(run.positions, subject.masses)
     dipole = conductivity.charge_dipole(positions, charges)
     last = min(longest, 0.5 * run.duration / N_BLOCKS)
+    if last < 3.0 * run.time_step:
+        return Estimate(np.nan, np.nan)
     moved = conductivity.dipole_displacement(
         dipole, run.time_step, longest=last, n_blocks=N_BLOCKS
     )
