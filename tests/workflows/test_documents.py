@@ -140,6 +140,21 @@ def test_modules_named_are_there(page):
             assert hasattr(importlib.import_module(module), attribute), name
 
 
+def test_files_named_in_passing_are_there():
+    """Pages and docstrings send the reader to modules that exist."""
+    folders = ("cgml", "openmm_cgml", "ase_cgml", "tests", "examples", "benchmarks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    known = {path.name for path in files}
+    ours = [path for path in files if path.relative_to(ROOT).parts[0] != "tests"]
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (*TODAY, *ours)
+        for name in re.findall(r"\b[a-z_\d]+\.py\b", path.read_text(encoding="utf-8"))
+        if name not in known
+    }
+    assert not missing
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_example(folder, model, path):
     """At its default size; those that run a model take it as an argument."""

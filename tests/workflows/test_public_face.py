@@ -21,7 +21,7 @@ model = load_model("copolymer-chain", "cpu")
 bonds = [(i, i + 1) for i in range(99)]
 graph = MolecularGraph.create("ABCD" * 25, np.ones(100), bonds)
 mapping = Mapping.from_partition(graph, model.spec.atoms_per_bead)
-propagator = Propagator(model, [mapping], seed=1, execution=Execution(plain=True))
+propagator = Propagator(model, [mapping], seed=1, execution=Execution(compiled=False))
 state: State = propagator.start(np.zeros((20, 3)))
 state = propagator.step(state)
 version: str = cgml.__version__
