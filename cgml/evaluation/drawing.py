@@ -53,6 +53,7 @@ class Parity(NamedTuple):
         limits: of all finite values -> of both axes.
         note: (reference, predicted) -> text in the corner.
         is_log: whether the axes are logarithmic.
+        is_positive: whether no error bar may reach zero.
         target: what baselines predict of it.
     """
 
@@ -61,6 +62,7 @@ class Parity(NamedTuple):
     limits: Callable[[Floats], tuple[float, float]]
     note: Callable[[Floats, Floats], str]
     is_log: bool = False
+    is_positive: bool = True
     target: Target | None = None
 
 
@@ -257,7 +259,7 @@ def _parity_panel(axis: Axes, right: Floats, method: _Method, plot: Parity) -> N
     """Draw one method over the reference (n_subjects, 2): values, errors."""
     axis.axline((1.0, 1.0), (2.0, 2.0), color=REFERENCE, linewidth=0.7)
     bars = [np.nan_to_num(side[:, 1]) for side in (right, method.values)]
-    if plot.limits is not room:  # a positive figure: no bar reaches zero
+    if plot.is_positive:
         bars = [
             np.minimum(bar, 0.9 * np.nan_to_num(np.abs(side[:, 0])))
             for bar, side in zip(bars, (right, method.values), strict=True)

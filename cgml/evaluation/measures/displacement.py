@@ -206,6 +206,7 @@ PARITY = drawing.Parity(
     (r"$\log_{10} D$", "nm$^2$ ps$^{-1}$"),
     drawing.room,
     lambda right, predicted: f"mean error {_mean_absolute(right, predicted):.3f}",
+    is_positive=False,
     target=TARGET,
 )
 D = "log<sub>10</sub> <i>D</i>"
