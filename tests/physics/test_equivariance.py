@@ -15,7 +15,8 @@ from core_systems import (
     small_spec,
 )
 
-from cgml.dynamics.propagator import Propagator, State
+from cgml.dynamics.noise import Noise
+from cgml.dynamics.propagator import Propagator
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.gaussian import Prediction
@@ -149,14 +150,14 @@ def test_the_sequence_matters():
     assert np.abs((here.mean - there.mean).numpy()).max() > 1e-4
 
 
-class Noise:
+class Given:
     """Given noise in place of the propagator's own."""
 
     def __init__(self, white: np.ndarray, kicks: np.ndarray) -> None:
-        self.white, self.kicks = white, kicks
+        self.noise = Noise(torch.tensor(white).float(), torch.tensor(kicks))
 
-    def __call__(self, state: State, attempt: object) -> tuple[torch.Tensor, ...]:
-        return torch.tensor(self.white).float(), torch.tensor(self.kicks)
+    def draw(self, *where: object) -> Noise:
+        return self.noise
 
 
 def step(
@@ -165,7 +166,7 @@ def step(
     mapping: Mapping,
     start: np.ndarray,
     moves: np.ndarray,
-    noise: Noise,
+    noise: Given,
 ) -> np.ndarray:
     propagator = Propagator(learned(spec), mapping)
     monkeypatch.setattr(propagator, "_noise", noise)
@@ -180,14 +181,14 @@ def test_a_whole_step_under_isometries(monkeypatch, spec, move):
     turn, shift = move
     start, moves = coil(MAPPING), normal(1, spec.n_history, N, 3)
     white, kicks = normal(2, 1, N, 3), normal(3, 3, 3)
-    here = step(monkeypatch, spec, MAPPING, start, moves, Noise(white, kicks))
+    here = step(monkeypatch, spec, MAPPING, start, moves, Given(white, kicks))
     there = step(
         monkeypatch,
         spec,
         MAPPING,
         start @ turn + shift,
         moves @ turn,
-        Noise(white @ turn, kicks @ turn),
+        Given(white @ turn, kicks @ turn),
     )
     np.testing.assert_allclose(there, here @ turn + shift, atol=2e-4)
 
@@ -197,14 +198,14 @@ def test_a_whole_step_under_renumbering(monkeypatch, spec):
     order = np.array([2, 3, 1, 0, 5, 4, 6])
     start, moves = coil(MAPPING), normal(1, spec.n_history, N, 3)
     white, kicks = normal(2, 1, N, 3), normal(3, 3, 3)
-    here = step(monkeypatch, spec, MAPPING, start, moves, Noise(white, kicks))
+    here = step(monkeypatch, spec, MAPPING, start, moves, Given(white, kicks))
     there = step(
         monkeypatch,
         spec,
         renumbered(MAPPING, order),
         start[order],
         moves[:, order],
-        Noise(white[:, order], kicks),
+        Given(white[:, order], kicks),
     )
     np.testing.assert_allclose(there, here[order], atol=2e-4)
 
