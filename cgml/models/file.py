@@ -32,7 +32,8 @@ from cgml.unpickling import Record, load_pickle
 
 FORMAT = 1
 SPEC_FILE = "spec.json"
-LARGEST_SPEC = 1 << 20  # bytes
+LARGEST_FILE = 1 << 28  # bytes, packed and unpacked; reading takes thrice as much
+LARGEST_SPEC = 1 << 20
 LARGEST_WEIGHT = 1e9  # trained ones are near 1; sums of squares stay finite
 MAX_NAMES = 1 << 15  # of weights, and of the objects that hold them
 MAX_NAME = 1000  # characters: what holds itself has no end
@@ -83,7 +84,7 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
     """
     path = find_model(model)
     with _reading(path):
-        entries = read_archive(path)
+        entries = read_archive(path, largest=LARGEST_FILE)
         spec = _spec(path, entries)
         content = load_pickle(path, entries, permits=partial(_is_known, entries))
         networks = _filled(path, spec, _weights(content))
@@ -105,7 +106,7 @@ def read_spec(path: Path) -> BaseSpec:
         ModelFileError: As in `load_model`.
     """
     with _reading(path):
-        return _spec(path, read_archive(path))
+        return _spec(path, read_archive(path, largest=LARGEST_FILE))
 
 
 @contextmanager

@@ -61,10 +61,13 @@ def content_of(path: Path) -> dict[str, bytes]:
         return {item.filename: archive.read(item) for item in archive.infolist()}
 
 
-def zipped(entries: Any) -> bytes:
+def zipped(entries: Any, *, is_packed: bool = False) -> bytes:
     """Write name -> content, or pairs of them, as an archive without a fault."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as archive:
+    stream, how = io.BytesIO(), zipfile.ZIP_DEFLATED if is_packed else 0
+    with (
+        warnings.catch_warnings(),
+        zipfile.ZipFile(stream, "w", how, True, 1) as archive,
+    ):
         warnings.simplefilter("ignore")  # of names that come twice
         for name, content in entries.items() if isinstance(entries, dict) else entries:
             archive.writestr(name, content)
@@ -239,16 +242,24 @@ def archives(content: bytes, entries: dict[str, bytes]) -> Iterator[bytes]:
     yield zipped({f"other/{i}/{name}": entries[name] for i, name in enumerate(names)})
     yield zipped({f"../{name}": content for name, content in entries.items()})
     yield zipped(entries | {"another/data.pkl": b"N."})
-    bomb = io.BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, part in entries.items():
-            is_spec = name.endswith(SPEC_FILE)
-            archive.writestr(name, part + b" " * (1 << 26) if is_spec else part)
-    yield bomb.getvalue()
-    changed = bytearray(bomb.getvalue())  # and one that does not own up to it
-    for place in (bomb.getvalue().index(b"PK\1\2"),):
-        struct.pack_into("<I", changed, place + 24, 10)
+    spec = next(name for name in names if name.endswith(SPEC_FILE))
+    bomb = zipped(entries | {spec: entries[spec] + b" " * (1 << 26)}, is_packed=True)
+    yield bomb
+    changed = bytearray(bomb)  # and one that does not own up to it
+    struct.pack_into("<I", changed, bomb.index(b"PK\1\2") + 24, 10)
     yield bytes(changed)
+    n = (1 << 28) - (1 << 20)  # as many bytes as there may be, all of them one tensor
+    count = struct.pack("<I", n // 4)
+    identity = (
+        b"X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpuJ" + count
+    )
+    tensor = b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n((" + identity + b"tQK\0J"
+    tensor += count + b"\x85K\1\x85\x89}tR."
+    data = {
+        next(name for name in names if name.endswith("/data.pkl")): tensor,
+        next(name for name in names if name.endswith("/data/0")): bytes(n),
+    }
+    yield zipped(entries | data, is_packed=True)
 
 
 def other_networks() -> Iterator[bytes]:
