@@ -66,7 +66,7 @@ def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def describe(error: BaseException) -> str:
     """Say in one line what went wrong; name the kind of what nobody foresaw."""
-    text = str(error)
+    text = re.sub(r"^\[Errno \d+\] ", "", str(error))
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror.lower()}"
     is_foreseen = isinstance(error, (ValueError, OSError, RuntimeError))

@@ -167,6 +167,7 @@ def test_any_encoding_can_be_printed(monkeypatch, encoding, expected):
         ),
         (MemoryError(), 1, "error: MemoryError: no more is known (cgml --debug "),
         (FileNotFoundError(2, "No such file", "a.b"), 1, "error: a.b: no such file"),
+        (OSError(28, "No space left"), 1, "error: No space left"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
     ],
     ids=lambda value: type(value).__name__,
