@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 from ase.neighborlist import build_neighbor_list, natural_cutoffs
 from numpy.typing import NDArray
 
-from cgml.molecules.graph import BOND, MolecularGraph
+from cgml.molecules.graph import BOND, Labels, MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import differing
 from cgml.spec import BaseSpec
@@ -57,7 +57,7 @@ def graph_from_atoms(
             names = spec.bond_types * len(bonds)
         else:
             names = [str(number) for number in numbers]
-        return MolecularGraph.create(types, masses, bonds, names)
+        return MolecularGraph.create(types, masses, bonds, names, _labels(atoms))
     if not guess:
         raise ValueError(
             "bonds are required and the atoms have none: read a LAMMPS data file "
@@ -65,7 +65,25 @@ def graph_from_atoms(
             'bonds="guess"'
         )
     bonds = guessed_bonds(atoms)
-    return MolecularGraph.create(types, masses, bonds, [BOND] * len(bonds))
+    names = [BOND] * len(bonds)
+    return MolecularGraph.create(types, masses, bonds, names, _labels(atoms))
+
+
+def _labels(atoms: Atoms) -> Labels:
+    """Name atoms and their residues or molecule ids, where a file had them."""
+    n, arrays = len(atoms), atoms.arrays
+    names = [str(name) for name in arrays.get("atomtypes", [""] * n)]
+    if "mol-id" in arrays:
+        ids = arrays["mol-id"].tolist()
+        return Labels.create(names, [f"molecule {i}" if i else "" for i in ids])
+    if "residuenumbers" not in arrays:
+        return Labels.create(names, [""] * n)
+    numbers = arrays["residuenumbers"]
+    kinds = arrays.get("residuenames", np.full(n, ""))
+    begins = (numbers[1:] != numbers[:-1]) | (kinds[1:] != kinds[:-1])
+    place = np.concatenate(([0], np.cumsum(begins)))  # numbers recur: chains have none
+    rows = zip(kinds, numbers, place, strict=True)
+    return Labels.create(names, [f"residue {k} {i} (number {p})" for k, i, p in rows])
 
 
 def particle_types(

@@ -1,5 +1,6 @@
 """Between OpenMM's Topology, System and Quantity and the core's arrays."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping as Table
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from cgml.dynamics import passengers
-from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.graph import Labels, MolecularGraph, components
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import names_of
 from cgml.spec import BaseSpec
@@ -73,7 +74,19 @@ def graph_from_topology(
             f"the topology of {len(types)} atoms has no bonds, a model needs them: add "
             "them with topology.addBond() or topology.createStandardBonds()"
         )
-    return MolecularGraph.create(types, weights, bonds)
+    return MolecularGraph.create(types, weights, bonds, labels=_labels(topology))
+
+
+def _labels(topology: app.Topology) -> Labels:
+    """Name atoms and residues; two residues of one name and id are told apart."""
+    titles, seen = [], set[str]()
+    for residue in topology.residues():
+        title = f"residue {residue.name} {residue.id} of chain {residue.chain.id}"
+        if title in seen:
+            title = f"{title} (number {residue.index} of all)"
+        seen.add(title)
+        titles += [title] * len(residue)
+    return Labels.create([atom.name for atom in topology.atoms()], titles)
 
 
 def graph_from_system(
@@ -101,7 +114,25 @@ def graph_from_system(
         )
     weights = particle_masses(system)
     types = [_type_of_mass(i, mass, masses) for i, mass in enumerate(weights.tolist())]
-    return MolecularGraph.create(types, weights, bonds)
+    groups = components(len(types), np.array([*bonds, *_related(system)]))
+    names = [f"what exclusions and angles join to particle {i}" for i in groups]
+    labels = Labels.create([""] * len(types), names)
+    return MolecularGraph.create(types, weights, bonds, labels=labels)
+
+
+def _related(system: openmm.System) -> Iterator[tuple[int, int]]:
+    """Name pairs of particles of one molecule, as far as the forces tell."""
+    for force in system.getForces():
+        if isinstance(force, openmm.HarmonicAngleForce | openmm.CustomAngleForce):
+            for i in range(force.getNumAngles()):
+                one, middle, other = force.getAngleParameters(i)[:3]
+                yield from ((one, middle), (middle, other))
+        elif isinstance(force, openmm.NonbondedForce):
+            for i in range(force.getNumExceptions()):
+                yield tuple(force.getExceptionParameters(i)[:2])
+        elif isinstance(force, openmm.CustomNonbondedForce):
+            for i in range(force.getNumExclusions()):
+                yield tuple(force.getExclusionParticles(i))
 
 
 def _type_of_mass(particle: int, mass: float, masses: Table[str, float]) -> str:

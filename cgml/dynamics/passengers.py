@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cgml.dynamics.propagator import Propagator, State
+from cgml.molecules.checks import check_topology
 from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.whole import whole_beads
@@ -123,8 +124,10 @@ def resolve_mapping(atoms: Mapping | MolecularGraph, spec: BaseSpec) -> Mapping:
         spec: of the model: particle types, and how atoms become beads.
 
     Raises:
-        ValueError: a particle type that the model does not know.
+        ValueError: a particle type that the model does not know, or bonds that make no
+            sense (`checks.check_topology`).
     """
     graph = atoms.graph if isinstance(atoms, Mapping) else atoms
+    check_topology(graph, "the topology")
     type_index(graph, list(spec.particle_types))  # before METIS: fail early
     return atoms if isinstance(atoms, Mapping) else Mapping.from_spec(graph, spec)

@@ -10,21 +10,19 @@ import re
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from mdtraj.core.element import Element
 from numpy.typing import NDArray
 
 from cgml.formats.format import BROKEN, Frames, LammpsOptions, open_text
 from cgml.molecules.box import from_edges
-from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.checks import elements
+from cgml.molecules.graph import Labels, MolecularGraph
 from cgml.molecules.masses import names_of
 from cgml.units import ANGSTROM
 
-_N_ELEMENTS = 92
 _STYLES = {
     "full": "id molecule type charge x y z",
     **dict.fromkeys(["molecular", "bond", "angle"], "id molecule type x y z"),
@@ -83,8 +81,8 @@ def read_data(path: Path) -> DataFile:
             (atomic, charge, bond, angle, molecular) behind a #.
 
     Raises:
-        ValueError: no data file, a cut one, an unknown style, coordinates that are
-            not finite, or several atoms in a molecule and no bonds.
+        ValueError: no data file, a cut one, an unknown style, or coordinates that
+            are not finite.
     """
     content = _content(path)
     box = _box(content)
@@ -98,7 +96,7 @@ def read_data(path: Path) -> DataFile:
         images = np.stack([columns[axis] for axis in ("ix", "iy", "iz")], axis=1)
         positions = positions + images @ box
     molecules = columns.get("molecule", np.zeros(len(ids)))[order].astype(np.int64)
-    bonds, bond_types = _bonds(content, ids[order], molecules)
+    bonds, bond_types = _bonds(content, ids[order])
     masses = _table(content, "Masses", content.count("atom types"))
     return DataFile(
         path=path,
@@ -134,8 +132,10 @@ def molecular_graph(
     names = np.array([name for name, _ in named], dtype=object)
     weights = np.array([mass for _, mass in named])
     kinds = [str(kind) for kind in data.bond_types] if options.keep_bond_types else None
+    titles = [f"molecule {number}" if number else "" for number in data.molecules]
     return MolecularGraph.create(
-        names[inverse].tolist(), weights[inverse], data.bonds, kinds
+        *(names[inverse].tolist(), weights[inverse], data.bonds, kinds),
+        Labels.create([""] * len(titles), titles),
     )
 
 
@@ -276,18 +276,11 @@ def _box(content: _Content) -> NDArray[np.float64]:
 
 
 def _bonds(
-    content: _Content, ids: NDArray[np.int64], molecules: NDArray[np.int64]
+    content: _Content, ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return bonds as atom indices, (n_bonds, 2), and their types, (n_bonds,)."""
     n_bonds = content.count("bonds")
     if not n_bonds and not content.sections.get("Bonds", ("", ""))[1].strip():
-        sizes = np.bincount(molecules[molecules > 0])
-        if sizes.max(initial=0) > 1:
-            raise ValueError(
-                f"bonds are required, {content.path} has none, though molecule "
-                f"{int(np.argmax(sizes))} holds {sizes.max()} atoms: write the file "
-                "with its section Bonds; single atoms are molecules of their own (or 0)"
-            )
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64)
     table = _table(content, "Bonds", n_bonds).astype(np.int64)
     if table.shape[1] != 4:
@@ -306,13 +299,6 @@ def _bonds(
     return index, table[:, 1]
 
 
-@cache
-def _elements() -> dict[str, float]:
-    """Standard atomic weights by symbol, Da."""
-    elements = [Element.getByAtomicNumber(n) for n in range(1, _N_ELEMENTS + 1)]
-    return {element.symbol: element.mass for element in elements}
-
-
 def _named(
     kind: int, data: DataFile, masses: Table[str, float], options: LammpsOptions
 ) -> tuple[str, float]:
@@ -320,7 +306,7 @@ def _named(
     if kind not in data.type_masses:
         raise ValueError(f"section Masses of {data.path} has no mass of type {kind}")
     mass = data.type_masses[kind]
-    known = {**_elements(), **masses}
+    known = {**elements(), **masses}
     if kind in options.type_names:
         name = options.type_names[kind]
         return name, known.get(name, mass)

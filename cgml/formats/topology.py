@@ -15,7 +15,7 @@ import numpy as np
 from mdtraj.utils import lengths_and_angles_to_box_vectors
 
 from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes, suffix_of
-from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.graph import Labels, MolecularGraph
 
 HDF5 = (".h5", ".hdf5")
 OTHERS = (
@@ -59,7 +59,20 @@ def from_mdtraj(
         types.append(name)
         weights.append(mass)
     bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds]
-    return MolecularGraph.create(types, weights, np.array(bonds).reshape(-1, 2))
+    pairs = np.array(bonds).reshape(-1, 2)
+    return MolecularGraph.create(types, weights, pairs, labels=_labels(topology))
+
+
+def _labels(topology: mdtraj.Topology) -> Labels:
+    """Name atoms and residues; two residues of one name and number are told apart."""
+    titles, seen = [], set[str]()
+    for residue in topology.residues:
+        title = f"residue {residue.name} {residue.resSeq}"
+        if title in seen:
+            title = f"{title} (number {residue.index} of all)"
+        seen.add(title)
+        titles += [title] * residue.n_atoms
+    return Labels.create([atom.name for atom in topology.atoms], titles)
 
 
 def read_topology(

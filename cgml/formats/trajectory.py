@@ -14,6 +14,7 @@ from cgml.formats.h5md import read_beads, write_beads
 from cgml.formats.pdb import write_topology
 from cgml.formats.writer import TrajectoryWriter
 from cgml.molecules.box import Box, reduce
+from cgml.molecules.checks import check_topology
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.whole import Unwrapper
@@ -143,7 +144,9 @@ class _Reader:
             if frames.boxes is not None:
                 self._first_box, self._box = frames.boxes[0], reduce(frames.boxes[0])
             is_unwrapped = frames.is_unwrapped
-            self._whole = Unwrapper(graph, self._box, is_unwrapped=is_unwrapped)
+            self._whole = Unwrapper(
+                graph, self._box, is_unwrapped=is_unwrapped, source=str(path)
+            )
         self._check_boxes(frames.boxes)
         positions = self._whole(frames.positions)
         self._n_done += n_frames
@@ -214,7 +217,10 @@ def read_topology(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or it has atoms but no bonds.
+        ValueError: the file cannot be read, it has atoms but no bonds, or they are
+            none that make sense (`checks.check_topology`).
     """
     reader = table.topology_reader(Path(path))
-    return reader(Path(path), masses or {}, lammps or LammpsOptions())
+    graph = reader(Path(path), masses or {}, lammps or LammpsOptions())
+    check_topology(graph, str(path))
+    return graph

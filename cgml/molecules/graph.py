@@ -17,6 +17,41 @@ BOND = "bond"
 
 
 @dataclass(frozen=True, eq=False)
+class Labels:
+    """What a source calls its atoms; for checks and texts, no part of the chemistry.
+
+    Attributes:
+        names: of each atom, (n_atoms,); "" where it has none.
+        groups: residue or molecule id of each atom, (n_atoms,), index into
+            group_names; -1: none.
+        group_names: for example "residue PEO 1" or "molecule 3".
+    """
+
+    names: tuple[str, ...]
+    groups: NDArray[np.int64]
+    group_names: tuple[str, ...]
+
+    @classmethod
+    def create(cls, names: Sequence[str], group_names: Sequence[str]) -> Self:
+        """Number the groups.
+
+        Args:
+            names: of each atom, (n_atoms,).
+            group_names: of each atom, (n_atoms,), "" for none.
+        """
+        number: dict[str, int] = {}
+        groups = [
+            number.setdefault(name, len(number)) if name else -1 for name in group_names
+        ]
+        return cls(tuple(names), np.array(groups, dtype=np.int64), tuple(number))
+
+    def select(self, atoms: NDArray[np.int64]) -> "Labels":
+        """Take some atoms."""
+        names = tuple(self.names[i] for i in atoms)
+        return Labels(names, self.groups[atoms], self.group_names)
+
+
+@dataclass(frozen=True, eq=False)
 class MolecularGraph:
     """Atoms and chemical bonds of all molecules of a system.
 
@@ -27,12 +62,15 @@ class MolecularGraph:
         masses: (n_atoms,), Da, positive.
         bonds: atom indices, (n_bonds, 2), i < j, sorted, each bond once.
         bond_types: bond type names, (n_bonds,).
+        labels: names, residues or molecule ids of the atoms; None: not known. No part
+            of the fingerprint.
     """
 
     types: tuple[str, ...]
     masses: NDArray[np.float64]
     bonds: NDArray[np.int64]
     bond_types: tuple[str, ...]
+    labels: Labels | None = None
 
     @classmethod
     def create(
@@ -41,6 +79,7 @@ class MolecularGraph:
         masses: ArrayLike,
         bonds: ArrayLike,
         bond_types: Sequence[str] | None = None,
+        labels: Labels | None = None,
     ) -> Self:
         """Check, sort and deduplicate.
 
@@ -49,6 +88,7 @@ class MolecularGraph:
             masses: (n_atoms,), Da.
             bonds: atom indices, (n_bonds, 2), in any order; may be empty.
             bond_types: (n_bonds,); "bond" for each where not given.
+            labels: names, residues or molecule ids of the atoms.
 
         Raises:
             ValueError: lengths that do not match, a mass that is not positive, a
@@ -80,7 +120,8 @@ class MolecularGraph:
         unique = np.array(ordered, dtype=np.int64).reshape(-1, 2)
         masses.setflags(write=False)
         unique.setflags(write=False)
-        return cls(tuple(types), masses, unique, tuple(found[b] for b in ordered))
+        kinds = tuple(found[b] for b in ordered)
+        return cls(tuple(types), masses, unique, kinds, labels)
 
     @property
     def n_atoms(self) -> int:
@@ -134,7 +175,21 @@ class MolecularGraph:
             self.masses[index],
             bonds[kept],
             [self.bond_types[i] for i in kept],
+            None if self.labels is None else self.labels.select(index),
         )
+
+    def name(self, atom: int) -> str:
+        """Call an atom by its number and all that is known of it, for texts."""
+        labels = self.labels
+        text = f"atom {self.short_name(atom)}"
+        if labels is None or labels.groups[atom] < 0:
+            return text
+        return f"{text} of {labels.group_names[labels.groups[atom]]}"
+
+    def short_name(self, atom: int) -> str:
+        """Call an atom by its number, and its name or else its type."""
+        own = "" if self.labels is None else self.labels.names[atom]
+        return f"{atom} ({own or self.types[atom]})"
 
     def hash(self) -> str:
         """Return a fingerprint (sha256) of types, masses, bonds and bond types."""

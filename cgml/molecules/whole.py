@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from cgml.molecules.box import Box, images
 from cgml.molecules.centres import centres_of_mass
+from cgml.molecules.checks import FrameChecks
 from cgml.molecules.graph import MolecularGraph, breadth_first_levels
 from cgml.molecules.mapping import Mapping
 
@@ -18,7 +19,8 @@ class Unwrapper:
 
     Molecules come whole in each frame, and do not jump in time. Bonds must be shorter
     than half the box, and so must be the way of a molecule's centre between stored
-    frames. The frames are those of one piece, to the last bit, whatever the pieces.
+    frames; `FrameChecks` sees to it. The frames are those of one piece, to the last
+    bit, whatever the pieces.
 
     Args:
         graph: the atoms.
@@ -26,11 +28,21 @@ class Unwrapper:
         is_unwrapped: positions are unwrapped in time already, but perhaps not along
             bonds (as by the image flags of LAMMPS): molecules are made whole in the
             first frame, and the others are moved along.
+        source: what the frames are of, for texts.
+        are_carried: atoms have gone with their beads, see `FrameChecks`.
     """
 
     def __init__(
-        self, graph: MolecularGraph, box: Box | None, *, is_unwrapped: bool = False
+        self,
+        graph: MolecularGraph,
+        box: Box | None,
+        *,
+        is_unwrapped: bool = False,
+        source: str = "the positions",
+        are_carried: bool = False,
     ) -> None:
+        self._checks = FrameChecks(graph, box, source, are_carried=are_carried)
+        self._n_done = 0
         self._box = box
         self._molecules = graph.molecule_index
         self._is_unwrapped = is_unwrapped
@@ -50,7 +62,17 @@ class Unwrapper:
         Returns:
             (n_frames, n_atoms, 3), nm, of the same kind; the lowest atom of each
             molecule stays where it is in the very first frame.
+
+        Raises:
+            ValueError: a bond is too long.
         """
+        whole = self._unwrapped(positions)
+        self._checks.bonds(whole, self._n_done)
+        self._n_done += len(positions)
+        return whole
+
+    def _unwrapped(self, positions: NDArray[Any]) -> NDArray[Any]:
+        """Put the molecules together."""
         if self._box is None or not len(positions):
             return positions
         if self._is_unwrapped:
@@ -60,7 +82,9 @@ class Unwrapper:
         first = centres[:1] if self._centres is None else self._centres
         before = np.zeros_like(first) if self._jumps is None else self._jumps
         moves = np.diff(np.concatenate((first, centres)), axis=0)
-        jumps = before + np.cumsum(images(moves, self._box), axis=0)
+        crossed = images(moves, self._box)
+        self._checks.moves(moves + crossed @ self._box, self._n_done)
+        jumps = before + np.cumsum(crossed, axis=0)
         self._centres, self._jumps = centres[-1:], jumps[-1:]
         paths += (jumps @ self._box)[:, self._molecules]
         return paths.astype(positions.dtype)
@@ -106,8 +130,9 @@ def whole_beads(
         ValueError: the number of particles is neither, or a position is not finite.
     """
     if positions.shape[1] == mapping.n_beads:
-        return np.array(whole_paths(positions, mapping.bead_graph, box), dtype=float)
-    return mapping.positions(whole_paths(positions, mapping.graph, box))
+        beads = Unwrapper(mapping.bead_graph, box, are_carried=True)(positions)
+        return np.array(beads, dtype=float)
+    return mapping.positions(Unwrapper(mapping.graph, box, are_carried=True)(positions))
 
 
 def _together(frames: NDArray[Any], levels: _Levels, box: Box) -> NDArray[np.float64]:

@@ -200,6 +200,7 @@ def test_times_go_on(
     tmp_path: Path, times: list[float], match: str, n_frames: int
 ) -> None:
     frames = mdtraj.Trajectory(wrapped(6).astype("f4"), topology(), time=times)
+    frames.unitcell_vectors = np.stack([BOX] * 6)
     frames.save(str(tmp_path / "a.xtc"))
     with pytest.raises(ValueError, match=match):
         list(read_pieces(tmp_path / "a.xtc", GRAPH, n_frames=n_frames))

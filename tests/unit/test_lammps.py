@@ -209,7 +209,7 @@ def test_a_system_of_ions_needs_no_bonds(tmp_path: Path) -> None:
 def test_molecules_without_bonds_are_explained(tmp_path: Path) -> None:
     path = write(tmp_path / "a.data", without_bonds(data_text()))
     with pytest.raises(
-        ValueError, match="none, though molecule 1 holds 4 atoms: write"
+        ValueError, match="none connect the atoms of molecule 1, its 4 atoms are 4"
     ):
         read_topology(path)
 
