@@ -24,6 +24,7 @@ from torch import nn
 
 from cgml.archive import ArchiveError, Entries, read_archive
 from cgml.files import replacing
+from cgml.forks import one_thread_after_fork
 from cgml.models.kinds import KINDS, OWN
 from cgml.network.model import LearnedModel
 from cgml.network.plan import planning
@@ -82,6 +83,7 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
             spec's networks; one line that says what to do.
         ValueError: This torch has no such device.
     """
+    one_thread_after_fork()
     path = find_model(model)
     with _reading(path):
         entries = read_archive(path, largest=LARGEST_FILE)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from cgml.forks import one_thread_after_fork
 from cgml.models.own_program import OwnProgram
 from cgml.models.published_program import PublishedProgram
 from cgml.molecules.systems import Systems
@@ -49,6 +50,7 @@ def bind(
     Raises:
         ValueError: a sampler for a published model, which has its own.
     """
+    one_thread_after_fork()
     kind = KINDS[model.spec.kind]
     return kind.bind(model.module, model.spec, systems, refinement, execution)
 
