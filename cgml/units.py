@@ -19,6 +19,9 @@ FEMTOSECOND = 1.0e-3
 AKMA_TIME = 4.888821e-2
 """Time unit of the CHARMM family (DCD headers), ps, with the digits readers use."""
 
+DENSITY = 1.66053907e-3
+"""One Da/nm^3, g/cm^3."""
+
 SIEMENS_PER_METRE = 15458.654465
 """One e^2/(nm ps kJ/mol), the conductivity of these units, S/m (exact SI 2019)."""
 

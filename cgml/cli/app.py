@@ -16,6 +16,7 @@ from cgml.cli.compile import compile_networks
 from cgml.cli.evaluate import evaluate
 from cgml.cli.export import export
 from cgml.cli.import_ import import_model
+from cgml.cli.inspect import inspect
 from cgml.cli.models import models
 from cgml.cli.prepare import prepare
 from cgml.cli.run import run
@@ -23,6 +24,7 @@ from cgml.cli.train import train
 from cgml.memory import keep_freed_memory
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "inspect": inspect,
     "prepare": prepare,
     "train": train,
     "export": export,

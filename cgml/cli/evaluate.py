@@ -57,17 +57,20 @@ def evaluate(
     from rich.table import Table
     from rich.text import Text
 
+    from cgml.cli import overview
     from cgml.evaluation import evaluation, report
     from cgml.evaluation.predictions import load
     from cgml.evaluation.results import EvaluationOptions
     from cgml.evaluation.subject import parse_names
     from cgml.models.file import load_model
+    from cgml.molecules.summary import of_frames
     from cgml.progress import progress
     from cgml.training.preparation import Coarsening, parse_values, read_systems
 
     learned = load_model(model, device)
     coarsening = Coarsening.from_spec(learned.spec)
     systems = list(read_systems(reference, topology, coarsening))
+    overview.show([of_frames(system) for system in systems])
     subjects = evaluation.describe_references(
         learned.spec,
         systems,

@@ -58,9 +58,12 @@ def prepare(
         cgml prepare run1.xtc run2.xtc --topology chain.pdb --output beads
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
     """
+    from cgml.cli import overview
+    from cgml.formats.h5md import read_summary
     from cgml.formats.trajectory import LammpsOptions
+    from cgml.molecules import sketch
     from cgml.molecules.recipe import Recipe
-    from cgml.training import preparation
+    from cgml.training import inspection, preparation
 
     written = preparation.prepare(
         trajectories,
@@ -79,4 +82,8 @@ def prepare(
             ),
         ),
     )
-    say(f"{len(written)} systems written to {output}")
+    found = [read_summary(path) for path in written]
+    overview.show([summary for _, summary in found])
+    drawing = output / "molecules.png"
+    sketch.draw(inspection.pictures(found), drawing)
+    say(f"{len(written)} systems written to {output}, molecules drawn in {drawing}")

@@ -65,7 +65,9 @@ def run(
     For example:
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
+    from cgml.cli import overview
     from cgml.models.file import find_model, read_spec
+    from cgml.molecules.summary import of_frames
     from cgml.progress import progress
     from cgml.runs import campaign, simulation
     from cgml.runs.plan import RunOptions
@@ -76,6 +78,7 @@ def run(
     # of the starts the first frame counts: any time between frames will do
     coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
     systems = list(read_systems(starts, topology, coarsening, n_frames=1))
+    overview.show([of_frames(system) for system in systems])
     chosen = RunOptions(
         n_steps=simulation.count_steps(spec, time),
         n_replicas=replicas,

@@ -1,6 +1,5 @@
 """What is evaluated: a system of beads, its kinds of molecules, and runs of it."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from cgml.molecules.box import Box, check_box
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.summary import formula
 
 MAX_SPECIES = 8
 """Kinds of molecules that are told apart in one system: all their pairs are shown."""
@@ -197,20 +197,6 @@ class Run:
     def _frames(self, part: slice) -> "Run":
         rg2 = None if self.rg2 is None else self.rg2[:, part]
         return replace(self, positions=self.positions[:, part], rg2=rg2)
-
-
-def formula(types: Sequence[str]) -> str:
-    """Write particle types and how many there are of each, sorted by name.
-
-    Example:
-        >>> formula("BABAB"), formula(["+"]), formula(["C1", "C1", "O"])
-        ('A2B3', '+', 'C1(2)O')
-    """
-    parts = []
-    for name, count in sorted(Counter(types).items()):
-        number = f"({count})" if name[-1:].isdigit() else str(count)
-        parts.append(name + (number if count > 1 else ""))
-    return "".join(parts)
 
 
 def parse_names(items: Iterable[str]) -> dict[str, str]:

@@ -5,12 +5,13 @@
 | /particles/beads/position, box, mass | frames, nm and ps; box vectors by frame |
 | /connectivity/bonds | bead indices, (n_bead_bonds, 2) |
 | /observables/NAME | one value per frame |
-| /cgml | name, mapping (JSON), atoms of the first frame |
+| /cgml | name, mapping, summary (both JSON), atoms of the first frame |
 
 References:
     de Buyl, Colberg and Höfling, Comput. Phys. Commun. 185, 1546 (2014).
 """
 
+import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,7 @@ from cgml.formats.format import existing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
+from cgml.molecules.summary import Summary, describe
 
 VERSION = 1
 """Version of the group /cgml."""
@@ -51,7 +53,7 @@ class Writer:
             name: of the system.
         """
         self._file = h5py.File(path, "w")
-        self._box = box
+        self._mapping, self._box = mapping, box
         _write_head(self._file, mapping, name)
         beads = self._file.create_group("particles/beads")
         beads["mass"] = mapping.bead_masses
@@ -89,7 +91,7 @@ class Writer:
         observables: dict[str, NDArray[Any]],
         first_atoms: NDArray[np.float32] | None,
     ) -> None:
-        """Write what stands beside the frames.
+        """Write what stands beside the frames, and a summary of all.
 
         Args:
             observables: name -> values, (n_frames, ...).
@@ -102,8 +104,12 @@ class Writer:
                 self._position["step"],
                 self._position["time"],
             )
+        extra = self._file["cgml"]
         if first_atoms is not None:
-            self._file["cgml"]["first_atoms"] = first_atoms
+            extra["first_atoms"] = first_atoms
+        times, name = self._position["time"][:], str(extra.attrs["name"])
+        found = describe(self._mapping, name, times, self._box, first_atoms)
+        extra["summary"] = json.dumps(found.as_json())
 
     def close(self) -> None:
         """Close the file."""
@@ -174,6 +180,22 @@ def read_beads(path: Path | str, *, n_frames: int | None = None) -> BeadTrajecto
         ) from error
     except KeyError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def read_summary(path: Path) -> tuple[Mapping, Summary]:
+    """Describe the system in a file without reading its frames.
+
+    Returns:
+        Its mapping, and the summary.
+
+    Raises:
+        ValueError: as `read_beads`.
+    """
+    first = read_beads(path, n_frames=1)
+    with h5py.File(path, "r") as file:
+        times = file["particles/beads/position/time"][:]
+    found = describe(first.mapping, first.name, times, first.box, first.first_atoms)
+    return first.mapping, found
 
 
 def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:

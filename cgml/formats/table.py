@@ -106,6 +106,18 @@ def of_frames(path: Path) -> Format:
     return _find(path, "trajectories", lambda row: row.pieces or row.beads)[0]
 
 
+def has_frames(path: Path) -> bool:
+    """Tell files of frames from those of atoms and bonds alone, by their names.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no regular file.
+    """
+    existing(path)
+    fitting = [row for row in FORMATS if row.fits(path)]
+    return not fitting or any(row.pieces or row.beads for row in fitting)
+
+
 def topology_reader(path: Path) -> TopologyReader:
     """Find what reads a file of atoms and bonds.
 

@@ -1,0 +1,52 @@
+"""cgml inspect: what files hold."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cgml.cli import console, options
+
+
+def inspect(
+    files: options.Files,
+    topology: options.Topology = None,
+    atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
+    single_bead_limit: options.SingleBeadLimit = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="All of it as JSON, to standard output.")
+    ] = False,
+    drawing: Annotated[
+        Path | None,
+        typer.Option(help="PNG file: molecules and their beads.", parser=options.path),
+    ] = None,
+) -> None:
+    """Show what FILES hold: molecules, types, masses, bonds, beads, frames, box.
+
+    FILES are trajectories of atoms (with their topology) or of beads, or topologies
+    alone. Nothing is written but the drawing. Lengths are in nm, times in ps, masses in
+    Da. Look before you prepare: the molecules must be yours.
+
+    For example:
+        cgml inspect run1.xtc --topology chain.pdb --drawing chain.png
+    """
+    from cgml.cli import overview
+    from cgml.molecules import sketch
+    from cgml.molecules.recipe import Recipe
+    from cgml.training import inspection
+    from cgml.training.preparation import Coarsening
+
+    coarsening = Coarsening(
+        recipe=Recipe(atoms_per_bead, single_bead_limit=single_bead_limit)
+    )
+    found = list(inspection.inspect(files, topology, coarsening))
+    summaries = [summary for _, summary in found]
+    if as_json:
+        text = json.dumps([item.as_json() for item in summaries], indent=2)
+        console.out.print(text, markup=False, soft_wrap=True, highlight=False)
+    else:
+        overview.show(summaries)
+    if drawing is not None:
+        sketch.draw(inspection.pictures(found), drawing)
+        console.tell(f"molecules drawn in {drawing}")
