@@ -8,6 +8,8 @@ import typer
 
 from cgml.cli import console, options
 
+STOPPED = 3  # exit code: guards stopped some replicas
+
 
 def run(
     model: options.Model,
@@ -24,9 +26,12 @@ def run(
         int, typer.Option(help="Frames between saves: what a kill can cost.")
     ] = 100,
     guard: Annotated[
-        Literal["raise", "redraw", "record"],
-        typer.Option(help="When a step leaves the range of the training data."),
-    ] = "raise",
+        Literal["stop", "raise", "redraw", "record"],
+        typer.Option(
+            help="When a step leaves the range of the training data: stop that replica "
+            "(what is rare is drawn anew), raise (end all), always redraw, or record."
+        ),
+    ] = "stop",
     file_format: Annotated[
         str, typer.Option("--format", help="Trajectories: dcd, xtc or h5md.")
     ] = "dcd",
@@ -55,7 +60,9 @@ def run(
     STARTS are bead frames (.h5md), reference arrays (.npz), or trajectories of atoms
     with a topology. After a kill, repeat the command: the run goes on where it was
     saved, bit for bit. Trajectories hold nm (H5MD) or Å (DCD), times are in ps;
-    results.csv has a line for each.
+    results.csv has a line for each. A replica whose step leaves the range of the
+    training data is stopped, its frames up to there are kept, the others go on; the
+    command then ends with exit code 3.
 
     With --workers the paths are divided among processes of this machine, with
     --scheduler among those of a dask cluster, which must see MODEL and the output
@@ -103,5 +110,13 @@ def run(
             scheduler=scheduler,
         )
     trips = ", ".join(f"{key} {n}" for key, n in outcome.guard_counts.items() if n)
-    console.say(f"{n_paths} trajectories in {output}")
+    console.say(f"{len(outcome.trajectories)} trajectories in {output}")
     console.say(f"guards tripped: {trips or 'none'}")
+    for line in outcome.stopped:
+        console.tell(f"stopped: {line}")
+    if outcome.stopped:
+        console.tell(
+            f"{len(outcome.stopped)} of {n_paths} replicas were stopped; their files "
+            "end before that step, results.csv says why"
+        )
+        raise typer.Exit(STOPPED)

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 
@@ -42,8 +43,7 @@ class Source:
         n_molecules: Sequence[int],
         device: torch.device,
     ) -> None:
-        generator(seed, 0, 0)  # refuses a seed out of range
-        self.seed, self._device = seed, device
+        self.seed, self._device = checked_seed(seed), device
         self._replicas = list(zip(replica_ids, sizes, n_molecules, strict=True))
 
     def draw(self, n_draws: int, steps: torch.Tensor, attempts: Sequence[int]) -> Noise:
@@ -68,6 +68,19 @@ class Source:
         )
 
 
+def checked_seed(seed: object) -> int:
+    """Return a seed that is one.
+
+    Raises:
+        ValueError: It is no integer of 64 bits.
+    """
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        number = int(seed)
+        if -(2**63) <= number < 2**63:
+            return number
+    raise ValueError(f"the seed must be an integer of 64 bits, got {seed!r}")
+
+
 def generator(seed: int, replica: int, step: int, attempt: int = 0) -> torch.Generator:
     """A fresh stream that depends on its arguments alone.
 
@@ -87,9 +100,7 @@ def generator(seed: int, replica: int, step: int, attempt: int = 0) -> torch.Gen
     Raises:
         ValueError: The seed is no integer of 64 bits.
     """
-    if not -(2**63) <= seed < 2**63:
-        raise ValueError(f"the seed must be an integer of 64 bits, got {seed}")
-    key = struct.pack("<4q", seed, replica, step, attempt)
+    key = struct.pack("<4q", checked_seed(seed), replica, step, attempt)
     digest = hashlib.blake2b(key, digest_size=8).digest()
     stream = torch.Generator(device="cpu")
     stream.manual_seed(int.from_bytes(digest, "little") & (2**63 - 1))

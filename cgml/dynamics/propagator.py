@@ -7,15 +7,16 @@ for _ in range(1000):
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import units
-from cgml.dynamics.guards import GUARDS, GuardError, Guards
-from cgml.dynamics.noise import Source
+from cgml.dynamics.guards import GUARDS, GuardError, Guards, Trip, View
+from cgml.dynamics.noise import Source, checked_seed
 from cgml.dynamics.state import State, checked, counts
 from cgml.models.kinds import bind
 from cgml.molecules.mapping import Mapping
@@ -25,8 +26,10 @@ from cgml.spec import FAST, Execution, Refinement
 
 __all__ = ["MAX_REDRAWS", "GuardPolicy", "Propagator", "State"]
 
-GuardPolicy = Literal["raise", "redraw", "record"]
-MAX_REDRAWS = 10
+GuardPolicy = Literal["raise", "stop", "redraw", "record"]
+POLICIES: tuple[GuardPolicy, ...] = get_args(GuardPolicy)
+MAX_REDRAWS = 10  # of one step of one replica
+RARE = 1.0e-5  # most draws refused, of all moves of beads, that "stop" draws anew
 
 
 class Propagator:
@@ -39,13 +42,22 @@ class Propagator:
         replica_ids: number of each replica in the random stream; by default 0, 1, ...
         box: row vectors, nm, (3, 3) for all replicas or (n_replicas, 3, 3); None for
             open boundaries.
-        guard: what happens when a step leaves the range of the training data:
-            "raise" a GuardError, "redraw" the step's noise (up to 10 times, then
-            raise), or only "record" it in `guard_counts`. A published model does not
-            say what its data looked like: there, positions need only be finite.
+        guard: what happens when a step of a replica leaves the range of the training
+            data. "raise" a GuardError. "stop" the replica, which stays in its last
+            good state (see `stopped`) while the others go on; what is rare, one draw
+            and one more per 100,000 moves of its beads, is drawn anew. "redraw" the
+            noise of each such step, up to 10 times, then stop the replica. "record"
+            it in `guard_counts` and go on; only what is not finite stops the replica.
+            Where all replicas are stopped, a GuardError is raised. A published model
+            does not say what its data looked like: there, positions need only be
+            finite.
         refinement: sampler other than the model's own; not for published models.
         execution: how the networks are evaluated; by default the fast, exact way.
         device: torch device.
+
+    Attributes:
+        guard_trips: of each replica: guard -> how many draws it refused.
+        stopped: place of a stopped replica -> why; `start` forgets them.
 
     Raises:
         ValueError: A particle type is unknown, the boundaries are not the model's, or
@@ -70,9 +82,10 @@ class Propagator:
         self.mappings = [mappings] if isinstance(mappings, Mapping) else list(mappings)
         if not self.mappings:
             raise ValueError("at least one mapping is required, got none")
-        if guard not in ("raise", "redraw", "record"):
+        if guard not in POLICIES:
+            *most, last = map(repr, POLICIES)
             raise ValueError(
-                f"guard must be 'raise', 'redraw' or 'record', got {guard!r}"
+                f"guard must be {', '.join(most)} or {last}, got {guard!r}"
             )
         self.replica_ids = list(
             range(len(self.mappings)) if replica_ids is None else replica_ids
@@ -84,6 +97,7 @@ class Propagator:
             )
         self.guard: GuardPolicy = guard
         self.guard_trips = [dict.fromkeys(GUARDS, 0) for _ in self.mappings]
+        self.stopped: dict[int, GuardError] = {}
         self._device = torch.device(device)
         self._systems = systems = Systems(self.mappings, self._device, box)
         self._noise = Source(
@@ -93,7 +107,7 @@ class Propagator:
         self._kick_deviation = self._kicks_of(self.spec.friction)
         self.slices = systems.slices
         self.n_beads = self.slices[-1].stop
-        self._guards = Guards(self.spec.limits, systems.replica, self.replica_ids)
+        self._guards = Guards(self.spec, systems, self.replica_ids)
 
     @property
     def seed(self) -> int:
@@ -102,7 +116,7 @@ class Propagator:
 
     @seed.setter
     def seed(self, seed: int) -> None:
-        self._noise.seed = seed
+        self._noise.seed = checked_seed(seed)
 
     @property
     def guard_counts(self) -> dict[str, int]:
@@ -129,6 +143,7 @@ class Propagator:
         Raises:
             ValueError: A shape does not match, or a number is not finite.
         """
+        self.stopped = {}
         n_replicas, n_history = len(self.mappings), self.spec.n_history
         known = 0 if displacements is None else n_history
         if displacements is None:
@@ -145,25 +160,31 @@ class Propagator:
         )
 
     def step(self, state: State) -> State:
-        """Move all replicas by one model step.
+        """Move all replicas by one model step, but those that are stopped.
 
         Args:
             state: not changed.
 
         Raises:
-            GuardError: The step left the range of the training data.
+            GuardError: The step left the range of the training data; see `guard`.
         """
         attempt = [0] * len(self.mappings)
         following = self._propose(state, attempt)
         while trips := self._check(state, following):
             for place, trip in trips.items():
                 self.guard_trips[place][trip.guard] += 1
-                attempt[place] += 1
-            if self.guard == "record":
+            again = [n for n in trips if self._may_redraw(state, n, attempt[n])]
+            for place, trip in trips.items():
+                if place in again:
+                    attempt[place] += 1
+                elif self.guard != "record" or trip.guard == "finite":
+                    self._stop(state, place, trip)
+            if not again:
+                following = self._with_stopped(state, following)
                 break
-            if self.guard == "raise" or max(attempt) > MAX_REDRAWS:
-                raise next(iter(trips.values()))
             following = self._propose(state, attempt)
+        if len(self.stopped) == len(self.mappings):
+            raise next(reversed(self.stopped.values()))
         return following
 
     def radius_of_gyration(self, state: State) -> NDArray[np.float64]:
@@ -248,12 +269,13 @@ class Propagator:
         if self.spec.remove_drift:
             displacement = displacement - systems.system_drift(displacement)
         recent = torch.cat((displacement[None], state.displacements))[:n_history]
-        return State(
+        after = State(
             positions=state.positions + displacement,
             displacements=recent,
             n_known=(state.n_known + 1).clamp(max=n_history),
             step=state.step + 1,
         )
+        return self._with_stopped(state, after)
 
     def _kicks_of(self, friction: float | None) -> torch.Tensor:
         """Step of each molecule's centre of mass per coordinate, (n_molecules, 1) nm.
@@ -266,12 +288,50 @@ class Propagator:
         energy = units.thermal_energy(self.spec.temperature)
         return (2.0 * energy * self.spec.time_step / (masses * friction)).sqrt()
 
-    def _check(self, before: State, after: State) -> dict[int, GuardError]:
+    def _check(self, before: State, after: State) -> dict[int, Trip]:
+        """Trips of the replicas that are not stopped."""
         move = (after.positions - before.positions).norm(dim=1)
-        if not bool(torch.isfinite(move).all()):
-            return self._guards.check(move, None, before.step)
-        view = self._stepper.view(after.positions)
-        return self._guards.check(move, view, before.step)
+        seen, finite = after.positions, torch.isfinite(move)
+        if not bool(finite.all()):  # the others are looked at all the same
+            lost = torch.isin(self._systems.replica, self._systems.replica[~finite])
+            seen = torch.where(lost[:, None], before.positions, seen)
+        trips = self._guards.check(move, self._stepper.view(seen), before.step)
+        return {
+            place: trip for place, trip in trips.items() if place not in self.stopped
+        }
+
+    def _may_redraw(self, state: State, place: int, n_redraws: int) -> bool:
+        """Whether a draw that was refused, and counted, is replaced by another."""
+        if self.guard in ("raise", "record") or n_redraws >= MAX_REDRAWS:
+            return False
+        if self.guard == "redraw" or n_redraws > 0:
+            return True
+        n_moves = int(state.step[place]) * self._systems.sizes[place]
+        return sum(self.guard_trips[place].values()) <= 1.0 + RARE * n_moves
+
+    def _stop(self, before: State, place: int, trip: Trip) -> None:
+        """Stop a replica in the state before a step; under "raise" say so at once."""
+        view: View | None = self._stepper.view(before.positions)
+        n_known = int(before.n_known[place])
+        cause = self._guards.cause(trip, place, view, n_known=n_known)
+        error = GuardError(replace(trip, cause=cause))
+        if self.guard == "raise":
+            raise error
+        self.stopped[place] = error
+
+    def _with_stopped(self, before: State, after: State) -> State:
+        """Leave the stopped replicas where they are."""
+        if not self.stopped:
+            return after
+        place = torch.tensor(sorted(self.stopped))
+        beads = torch.isin(self._systems.replica, place.to(self._device))[:, None]
+        replicas = torch.isin(torch.arange(len(self.mappings)), place)
+        return State(
+            positions=torch.where(beads, before.positions, after.positions),
+            displacements=torch.where(beads, before.displacements, after.displacements),
+            n_known=torch.where(replicas, before.n_known, after.n_known),
+            step=torch.where(replicas, before.step, after.step),
+        )
 
     def _checked(
         self, values: ArrayLike | torch.Tensor, shape: tuple[int, ...], name: str

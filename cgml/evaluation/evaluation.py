@@ -6,12 +6,14 @@ report.write(evaluation, Path("evaluation"))
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator
 from cgml.evaluation import comparison
 from cgml.evaluation.predictions import Prediction
@@ -45,7 +47,8 @@ def evaluate(
 ) -> Evaluation:
     """Run the model from the first frame of every reference and compare.
 
-    Guards are recorded and do not stop the runs.
+    Guards are recorded and do not stop the runs; a run whose positions became NaN or
+    infinite is left out whole, and named.
 
     Args:
         model: from `cgml.load_model`.
@@ -91,7 +94,7 @@ def evaluate(
         options=options,
         rg2_source="atoms" if uses_atoms else "beads",
         comparisons=comparisons,
-        failed=[item.name for item in subjects if item.name not in kept],
+        failed=[item.name for item in subjects if item.name not in kept] + paths.lost,
         summary=comparison.summarise(comparisons, options.seed),
         floor=comparison.summarise(
             [item for item in halves if item.subject.name in kept], options.seed
@@ -159,12 +162,14 @@ class Paths:
     """What a model did from the first frames of references.
 
     Attributes:
-        runs: of each reference, all replicas; None where a position is not finite.
+        runs: of each reference, all replicas that stayed finite; None: there is none.
+        lost: the other replicas, of references that kept some.
         guard_counts: how often each guard tripped.
         cost: wall time.
     """
 
     runs: list[Run | None]
+    lost: list[str]
     guard_counts: dict[str, int]
     cost: Cost
 
@@ -207,20 +212,27 @@ def simulate(
     seconds = 0.0
     for step in range(max(n_steps)):
         begin = time.perf_counter()
-        state = propagator.step(state)
+        with suppress(GuardError):  # all have stopped
+            state = propagator.step(state)
         positions[step] = state.positions.cpu().numpy()
         seconds += time.perf_counter() - begin
         if uses_atoms:
             rg2[step] = propagator.radius_of_gyration(state) ** 2
         if on_step is not None:
             on_step(step + 1)
+    for place, error in propagator.stopped.items():
+        positions[error.step - 1 :, propagator.slices[place]] = np.nan
     runs: list[Run | None] = []
+    lost: list[str] = []
     for k, n in enumerate(n_steps):
         replicas = slice(k * n_replicas, (k + 1) * n_replicas)
         frames = np.stack([positions[:n, part] for part in propagator.slices[replicas]])
-        size = rg2[:n, replicas].T if uses_atoms else None
-        is_finite = np.isfinite(frames).all()
-        runs.append(Run(frames, spec.time_step, size) if is_finite else None)
+        good = np.isfinite(frames).all(axis=(1, 2, 3))
+        size = rg2[:n, replicas].T[good] if uses_atoms else None
+        runs.append(Run(frames[good], spec.time_step, size) if good.any() else None)
+        if good.any():
+            name, numbers = references[k].name, np.flatnonzero(~good).tolist()
+            lost += [f"{name} (replica {number})" for number in numbers]
     cost = Cost(
         length=max(n_steps) * spec.time_step,
         n_paths=len(systems),
@@ -228,7 +240,7 @@ def simulate(
         seconds_per_ps=seconds / (max(n_steps) * spec.time_step),
         md_seconds_per_ps=options.md_seconds_per_ps,
     )
-    return Paths(runs, dict(propagator.guard_counts), cost)
+    return Paths(runs, lost, dict(propagator.guard_counts), cost)
 
 
 def check_references(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> None:

@@ -193,7 +193,7 @@ class Evaluation:
         rg2_source: what the squared radius of gyration of single molecules was taken
             from, on both sides: all "atoms" (property head), or the "beads".
         comparisons: one for each subject that stayed finite.
-        failed: names of the subjects that did not.
+        failed: names of the subjects that did not, and of single replicas left out.
         summary: figures over all subjects, `comparison.summarise`.
         floor: the same figures of the first half of each reference against its
             second: what sampling alone makes at half the length.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cgml.dynamics.guards import Trip
 from cgml.dynamics.propagator import State
 from cgml.files import replacing
 
@@ -53,6 +54,11 @@ class Part:
         """How often each guard tripped since the start, one entry per replica."""
         trips: list[dict[str, int]] = json.loads(str(self._read("guards")))
         return trips
+
+    def stops(self) -> list[Trip | None]:
+        """Why replicas are stopped, one entry per replica; None: it goes on."""
+        found = json.loads(str(self._read("stops")))
+        return [None if item is None else Trip(**item) for item in found]
 
     def _read(self, key: str) -> NDArray[Any]:
         try:
@@ -106,6 +112,7 @@ class PartWriter:
         *,
         radii: NDArray[np.float64] | None,
         guard_trips: Sequence[dict[str, int]],
+        stops: Sequence[Trip | None],
     ) -> None:
         """Write an interval, whole or not at all.
 
@@ -114,6 +121,7 @@ class PartWriter:
             states: after each frame, at least one.
             radii: radius of gyration, (n_frames, n_molecules), nm; None: not known.
             guard_trips: since the start of the run, one entry per replica.
+            stops: why replicas are stopped; None: it goes on.
 
         Raises:
             RuntimeError: the folder has another writer by now, or was released.
@@ -126,6 +134,7 @@ class PartWriter:
             "n_known": last.n_known.numpy(force=True),
             "step": last.step.numpy(force=True),
             "guards": np.array(json.dumps(guard_trips)),
+            "stops": np.array(json.dumps([stop and asdict(stop) for stop in stops])),
         }
         if radii is not None:
             arrays["radii"] = radii

@@ -7,17 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.dynamics.propagator import GuardPolicy
 from cgml.files import replacing
 from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
 from cgml.spec import FAST, Execution
 
 PLAN = "run.json"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What guards did in a run that is finished.
+
+    Attributes:
+        guards: guard -> draws it refused, those that did.
+        stopped: a line for each path that was stopped: which, where, why.
+    """
+
+    guards: dict[str, int]
+    stopped: list[str]
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ class RunOptions:
         seed: of all randomness.
         stride: model steps per stored frame; divides n_steps.
         n_part: frames per part: what a kill can cost.
-        guard: what a guard does, "raise", "redraw" or "record".
+        guard: what a guard does, "stop", "raise", "redraw" or "record" (Propagator).
         file_format: of the trajectories: "dcd", "xtc", "h5md" (formats/table.py).
         device: of the networks, "cpu" or "cuda".
         execution: how the networks are evaluated.
@@ -45,7 +59,7 @@ class RunOptions:
     seed: int = 0
     stride: int = 1
     n_part: int = 100
-    guard: Literal["raise", "redraw", "record"] = "raise"
+    guard: GuardPolicy = "stop"
     file_format: str = "dcd"
     device: str = "cpu"
     execution: Execution = FAST
@@ -131,7 +145,7 @@ def describe(
 
 def claim(
     output: Path, plan: dict[str, Any], groups: list[range]
-) -> tuple[list[range], dict[str, int] | None]:
+) -> tuple[list[range], Tally | None]:
     """Take a folder for a run.
 
     Args:
@@ -140,8 +154,8 @@ def claim(
         groups: division of the paths, where the run starts anew.
 
     Returns:
-        The groups, those found if the run goes on; and the guards' trips, None if it
-        is not finished.
+        The groups, those found if the run goes on; and what the guards did, None if
+        it is not finished.
 
     Raises:
         ValueError: the folder holds another run.
@@ -164,14 +178,16 @@ def claim(
             f"{output} holds a run of an older version of cgml: finish it with that "
             "version, or choose another folder"
         )
-    return [range(*pair) for pair in found["groups"]], found["guards"]
+    guards = found["guards"]
+    tally = None if guards is None else Tally(guards, found.get("stopped", []))
+    return [range(*pair) for pair in found["groups"]], tally
 
 
 def record(
     output: Path,
     plan: dict[str, Any],
     groups: Sequence[range],
-    counts: dict[str, int] | None,
+    tally: Tally | None,
 ) -> None:
     """Write down what a run is.
 
@@ -179,12 +195,13 @@ def record(
         output: folder.
         plan: from `describe`.
         groups: division of the paths.
-        counts: trips of each guard; None: the run is not finished.
+        tally: what the guards did; None: the run is not finished.
     """
     content = {
         "plan": plan,
         "groups": [[numbers.start, numbers.stop] for numbers in groups],
-        "guards": counts,
+        "guards": tally and tally.guards,
+        "stopped": tally and tally.stopped,
     }
     with replacing(output / PLAN) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.dynamics.guards import GUARDS
+from cgml.dynamics.guards import GUARDS, Trip
 from cgml.files import replacing
 from cgml.formats.trajectory import TrajectoryWriter, write_topology
 from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import BeadTrajectory
 from cgml.observables.chains import bond_lengths
 from cgml.runs.parts import Part
+from cgml.runs.plan import Tally
 
 RADII = "radius_of_gyration.csv"
 RESULTS = "results.csv"
@@ -54,41 +55,78 @@ class Group:
 
     Attributes:
         replicas: the paths.
-        parts: their frames, in order.
+        parts: their frames, in order; those of a path after its stop mean nothing.
+        stride: model steps between frames.
+        stops: why paths were stopped, one entry each; None: it was not.
     """
 
     replicas: Sequence[Replica]
     parts: Sequence[Part]
+    stride: int
+    stops: Sequence[Trip | None]
+
+    @classmethod
+    def of(
+        cls, replicas: Sequence[Replica], parts: Sequence[Part], stride: int
+    ) -> "Group":
+        """Find out from the last part which paths were stopped."""
+        stops = parts[-1].stops() if parts else [None] * len(replicas)
+        return cls(replicas, parts, stride, stops)
+
+    def n_good(self, place: int) -> int | None:
+        """Frames of a path before its stop; None: all of them."""
+        stop = self.stops[place]
+        return None if stop is None else (stop.step - 1) // self.stride
 
     def radii(self) -> NDArray[np.float64]:
-        """Radius of gyration of every molecule, (n_frames, n_molecules), nm."""
-        n_molecules = sum(replica.n_molecules for replica in self.replicas)
-        none = np.empty((0, n_molecules))
-        return np.concatenate([none, *(part.radii() for part in self.parts)])
+        """Radius of gyration of every molecule, (n_frames, n_molecules), nm.
+
+        Not a number after the stop of a path.
+        """
+        sizes = [replica.n_molecules for replica in self.replicas]
+        none = np.empty((0, sum(sizes)))
+        found = np.concatenate([none, *(part.radii() for part in self.parts)])
+        for place, (end, n) in enumerate(zip(np.cumsum(sizes), sizes, strict=True)):
+            if self.stops[place] is not None:
+                found[self.n_good(place) :, end - n : end] = np.nan
+        return found
 
 
 def assemble(
-    output: Path, groups: Sequence[Group], interval: float, *, has_radii: bool
-) -> dict[str, int]:
+    output: Path,
+    groups: Sequence[Group],
+    interval: float,
+    n_frames: int,
+    *,
+    has_radii: bool,
+) -> Tally:
     """Write trajectories, topologies and tables from the parts that there are.
 
     Args:
         output: folder of the run.
         groups: all paths, in order; a guard may have stopped some of them.
         interval: time between frames, ps.
+        n_frames: of a whole path.
         has_radii: whether the model knows the radius of gyration of all atoms.
 
     Returns:
-        How often each guard tripped, those that did.
+        What the guards did.
     """
-    rows, counts = [], Counter[str]()
+    rows, counts, stopped = [], Counter[str](), []
     for group in groups:
         trips = group.parts[-1].guard_trips() if group.parts else []
         radii = _mean_squared_radii(group) if has_radii else {}
         for place, replica in enumerate(group.replicas):
             own = trips[place] if trips else {}
             counts.update(own)
-            row = _write_path(replica, place, group.parts, interval)
+            row = _write_path(replica, place, group, interval)
+            stop = group.stops[place]
+            if stop is not None:
+                row |= {"status": "stopped", "reason": str(stop)}
+                stopped.append(_stop_line(replica, stop, int(row["frames"]), n_frames))
+            else:
+                is_whole = row["frames"] == n_frames
+                row["status"] = "finished" if is_whole else "unfinished"
             row |= {f"trips_{name}": own.get(name, 0) for name in GUARDS}
             rows.append(row | radii.get(replica.number, {}))
             if replica.copy == 0:
@@ -98,23 +136,29 @@ def assemble(
     _write_results(output / RESULTS, rows)
     if has_radii:
         _write_radii(output / RADII, groups, interval)
-    return {name: n for name, n in counts.items() if n}
+    return Tally({name: n for name, n in counts.items() if n}, stopped)
 
 
-def _write_path(
-    replica: Replica, place: int, parts: Sequence[Part], interval: float
-) -> Row:
-    """Write one trajectory; return what the table says of it."""
+def _stop_line(replica: Replica, stop: Trip, n: int, n_frames: int) -> str:
+    """Say which path was stopped, where, and why."""
+    return f"{replica.trajectory.stem} ended after {n} of {n_frames} frames: {stop}"
+
+
+def _write_path(replica: Replica, place: int, group: Group, interval: float) -> Row:
+    """Write one trajectory, to its stop; return what the table says of it."""
     mapping, path = replica.system.mapping, replica.trajectory
     row: Row = {"system": replica.system.name, "replica": replica.copy, "frames": 0}
-    if not parts:
+    last = group.n_good(place)
+    if not group.parts or last == 0:
         return row
     values: dict[str, list[NDArray[np.float64]]] = {MEAN_BOND: [], MEAN_SQUARE: []}
     with TrajectoryWriter(
         path, mapping, box=replica.system.box, name=path.stem
     ) as writer:
-        for part in parts:
-            frames = part.frames(place)
+        for part in group.parts:
+            if last is not None and last <= part.first:
+                break
+            frames = part.frames(place)[: None if last is None else last - part.first]
             writer.append(frames, _times(part.first, len(frames), interval))
             row["frames"] = part.first + len(frames)
             if len(mapping.bead_bonds):
@@ -135,19 +179,20 @@ def _mean_squared_radii(group: Group) -> dict[int, Row]:
     """Mean squared radius of gyration of all atoms of each single molecule, nm^2."""
     if not group.parts:
         return {}
-    squares = np.square(group.radii()).mean(axis=0)
+    radii = group.radii()
     ends = np.cumsum([replica.n_molecules for replica in group.replicas])
-    return {
-        replica.number: {MEAN_SQUARE_ATOMS: f"{squares[end - 1]:.7g}"}
-        for end, replica in zip(ends, group.replicas, strict=True)
-        if replica.n_molecules == 1
-    }
+    rows: dict[int, Row] = {}
+    for place, (end, replica) in enumerate(zip(ends, group.replicas, strict=True)):
+        good = radii[: group.n_good(place), end - 1]
+        if replica.n_molecules == 1 and len(good):
+            rows[replica.number] = {MEAN_SQUARE_ATOMS: f"{np.square(good).mean():.7g}"}
+    return rows
 
 
 def _write_results(path: Path, rows: Sequence[Row]) -> None:
     trips = [f"trips_{name}" for name in GUARDS]
-    columns = ["system", "replica", "file", "frames", *trips]
-    columns += [MEAN_BOND, MEAN_SQUARE, MEAN_SQUARE_ATOMS]
+    columns = ["system", "replica", "file", "frames", "status", *trips]
+    columns += [MEAN_BOND, MEAN_SQUARE, MEAN_SQUARE_ATOMS, "reason"]
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as stream,

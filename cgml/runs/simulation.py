@@ -8,22 +8,19 @@ depend on its group. At the end the parts become one trajectory file per path.
 """
 
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cgml.dynamics.guards import GuardError
-from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import find_model, load_model, read_spec
-from cgml.molecules.frames import BeadTrajectory, boxes_of
+from cgml.molecules.frames import BeadTrajectory
 from cgml.network.model import LearnedModel
-from cgml.runs.parts import PartWriter, count_frames, find_parts, release
-from cgml.runs.plan import RunOptions, claim, describe, divide, record
+from cgml.runs.parts import count_frames, find_parts, release
+from cgml.runs.paths import Paths
+from cgml.runs.plan import RunOptions, Tally, claim, describe, divide, record
 from cgml.runs.results import RESULTS, Group, Replica, assemble
 from cgml.spec import BaseSpec
 
@@ -35,14 +32,17 @@ class Outcome:
     """What a run has left.
 
     Attributes:
-        trajectories: one file per replica, systems in order.
+        trajectories: one file per replica, systems in order, of those that have
+            frames.
         results: table of all replicas (CSV).
         guard_counts: how often each guard tripped.
+        stopped: a line for each replica that a guard stopped: which, where, why.
     """
 
     trajectories: list[Path]
     results: Path
     guard_counts: dict[str, int]
+    stopped: list[str]
 
 
 def count_steps(spec: BaseSpec, time: float) -> int:
@@ -122,28 +122,36 @@ class Job:
             on_frame: called with the frames done of each path.
 
         Raises:
-            GuardError: a guard tripped; everything up to there is in the parts.
+            GuardError: a guard tripped under "raise"; everything up to there is in the
+                parts.
             RuntimeError: another process took the group over.
         """
-        _Group(self, learned, group).propagate(on_frame)
+        replicas = [self.replicas[number] for number in self.groups[group]]
+        Paths(replicas, self.options, self.folder(group), learned).propagate(on_frame)
 
     def release(self) -> None:
         """Stop those who work at it, wherever they are, before their next part."""
         for group in range(len(self.groups)):
             release(self.folder(group))
 
-    def assemble(self) -> dict[str, int]:
-        """Write what there is of the results; return the trips of each guard."""
-        spec = read_spec(self.model)
+    def assemble(self) -> Tally:
+        """Write what there is of the results; return what the guards did."""
+        spec, stride = read_spec(self.model), self.options.stride
         groups = [
-            Group(
+            Group.of(
                 [self.replicas[number] for number in numbers],
                 find_parts(self.folder(group)),
+                stride,
             )
             for group, numbers in enumerate(self.groups)
         ]
-        interval = self.options.stride * spec.time_step
-        return assemble(self.output, groups, interval, has_radii=spec.has_property)
+        return assemble(
+            self.output,
+            groups,
+            stride * spec.time_step,
+            self.options.n_frames,
+            has_radii=spec.has_property,
+        )
 
 
 def run(
@@ -167,12 +175,13 @@ def run(
             with those found.
 
     Returns:
-        The files, and how often each guard tripped.
+        The files, how often each guard tripped, and which replicas it stopped: those
+        have the frames before.
 
     Raises:
         ValueError: the folder holds another run, or the systems cannot be run.
-        GuardError: a guard tripped; everything up to there is written, and the same
-            call with guard="redraw" goes on from there.
+        GuardError: a guard tripped under "raise"; everything up to there is written,
+            and the same call with another policy goes on from there.
         RuntimeError: another process took the folder over.
         OSError: the disk is full; whole parts stay.
     """
@@ -211,18 +220,20 @@ def conduct(
     Raises:
         ValueError: as `run`, as are the other errors.
     """
-    job, counts = open_job(model, systems, output, options, n_groups=n_groups)
-    if counts is None:
+    job, tally = open_job(model, systems, output, options, n_groups=n_groups)
+    if tally is None:
         try:
             work(job)
         except GuardError:
             job.assemble()
             raise
-        counts = job.assemble()
-        record(output, job.plan, job.groups, counts)
+        tally = job.assemble()
+        record(output, job.plan, job.groups, tally)
     shutil.rmtree(output / PARTS, ignore_errors=True)
     files = [replica.trajectory for replica in job.replicas]
-    return Outcome(files, output / RESULTS, counts)
+    if tally.stopped:
+        files = [path for path in files if path.exists()]
+    return Outcome(files, output / RESULTS, tally.guards, tally.stopped)
 
 
 def open_job(
@@ -232,7 +243,7 @@ def open_job(
     options: RunOptions,
     *,
     n_groups: int = 1,
-) -> tuple[Job, dict[str, int] | None]:
+) -> tuple[Job, Tally | None]:
     """Take a folder for a run, or find there how far the same run is.
 
     Args:
@@ -243,7 +254,7 @@ def open_job(
         n_groups: see `conduct`.
 
     Returns:
-        The run; and the trips of each guard, None if it is not finished.
+        The run; and what the guards did, None if it is not finished.
 
     Raises:
         ValueError: the folder holds another run, or there is nothing to run.
@@ -261,67 +272,5 @@ def open_job(
         for copy in range(options.n_replicas)
     ]
     sizes = [replica.system.mapping.n_beads for replica in replicas]
-    groups, counts = claim(output, plan, divide(sizes, n_groups))
-    return Job(path, output, options, replicas, groups, plan), counts
-
-
-class _Group:
-    """The paths of one group on their way."""
-
-    def __init__(self, job: Job, learned: LearnedModel, group: int) -> None:
-        replicas = [job.replicas[number] for number in job.groups[group]]
-        systems = [replica.system for replica in replicas]
-        self._options = job.options
-        self._has_radii = learned.spec.has_property
-        self._propagator = Propagator(
-            learned,
-            [system.mapping for system in systems],
-            seed=job.options.seed,
-            replica_ids=[replica.number for replica in replicas],
-            box=boxes_of(systems),
-            guard=job.options.guard,
-            execution=job.options.execution,
-            device=job.options.device,
-        )
-        self._writer = PartWriter(job.folder(group), self._propagator.slices)
-        parts = find_parts(job.folder(group))
-        start = np.concatenate([system.positions[0] for system in systems])
-        self._state = parts[-1].state() if parts else self._propagator.start(start)
-        self._earlier = parts[-1].guard_trips() if parts else [{} for _ in replicas]
-        self._trips: list[dict[str, int]] = []  # up to the last frame done
-        self._n_done = count_frames(job.folder(group))
-
-    def propagate(self, on_frame: Callable[[int], None]) -> None:
-        """Go on to the end."""
-        on_frame(self._n_done)
-        while self._n_done < self._options.n_frames:
-            n_part = min(self._options.n_part, self._options.n_frames - self._n_done)
-            states: list[State] = []
-            try:
-                for after in self._frames(n_part):
-                    states.append(after)
-                    self._trips = [dict(n) for n in self._propagator.guard_trips]
-                    on_frame(self._n_done + len(states))
-            finally:  # also what came before a guard or a keyboard interrupt
-                if states:
-                    self._write_part(states)
-            self._state, self._n_done = states[-1], self._n_done + n_part
-
-    def _frames(self, n_frames: int) -> Iterator[State]:
-        state = self._state
-        for _ in range(n_frames):
-            for _ in range(self._options.stride):
-                state = self._propagator.step(state)
-            yield state
-
-    def _write_part(self, states: list[State]) -> None:
-        radii = None
-        if self._has_radii:
-            radii = np.stack(
-                [self._propagator.radius_of_gyration(state) for state in states]
-            )
-        trips = [
-            dict(Counter(earlier) + Counter(now))
-            for earlier, now in zip(self._earlier, self._trips, strict=True)
-        ]
-        self._writer.write(self._n_done, states, radii=radii, guard_trips=trips)
+    groups, tally = claim(output, plan, divide(sizes, n_groups))
+    return Job(path, output, options, replicas, groups, plan), tally

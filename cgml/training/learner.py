@@ -1,6 +1,7 @@
 """What one training step minimises, and what validation looks at."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cgml.dynamics.guards import GuardError
 from cgml.dynamics.noise import generator
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.centres import squared_radius_of_gyration
@@ -157,9 +159,12 @@ class Learner(lightning.LightningModule):
         )
         frames = []
         for _ in range(self.config.optimiser.rollout_steps):
-            state = propagator.step(state)
+            with suppress(GuardError):  # all have stopped
+                state = propagator.step(state)
             frames.append(state.positions.cpu().numpy())
         learned = np.stack(frames)
+        for place in propagator.stopped:  # a figure that is none
+            learned[:, propagator.slices[place]] = np.nan
         rows = [
             _deviations(item, learned[:, part], self.spec)
             for item, part in zip(self.validation, propagator.slices, strict=True)

@@ -139,7 +139,7 @@ def test_a_molecule_that_explodes_is_named_and_left_out(model, monkeypatch):
 
     def explode(self, state):
         after = plain(self, state)
-        after.positions[self.slices[1]] = np.nan
+        after.positions[self.slices[:2][-1]] = np.nan
         return after
 
     monkeypatch.setattr(Propagator, "step", explode)
@@ -150,7 +150,22 @@ def test_a_molecule_that_explodes_is_named_and_left_out(model, monkeypatch):
     assert result.predictions[0].subjects == ["chain_0", "chain_2"]
     assert result.guard_counts["finite"] > 0
     with pytest.raises(ValueError, match=r"stays finite.*chain_1"):
-        evaluate(model, REFERENCES[1:2], OPTIONS)
+        evaluate(model, REFERENCES[1:2], options)
+
+
+def test_a_replica_that_explodes_is_named_and_the_others_count(model, monkeypatch):
+    plain = Propagator._propose
+
+    def explode(self, state, attempt):
+        after = plain(self, state, attempt)
+        after.positions[self.slices[3]] = np.nan
+        return after
+
+    monkeypatch.setattr(Propagator, "_propose", explode)
+    options = EvaluationOptions(length=600.0, n_replicas=2)
+    result = evaluate(model, REFERENCES, options)
+    assert result.failed == ["chain_1 (replica 1)"]
+    assert [item.subject.name for item in result.comparisons] == NAMES
 
 
 @pytest.fixture(scope="module")

@@ -346,7 +346,11 @@ def test_a_guard_raises(guard, cutoff):
         assert 0.0 < error.value < limit
     else:
         assert error.value > limit
-    text = rf"^guard '{guard}' stopped replica 7 at step 42: got .* nm, allowed .* nm"
+    time = 42 * model.spec.time_step
+    text = (
+        rf"^guard '{guard}' stopped replica 7 at step 42 \({time:g} ps\): got .* nm, "
+        r"allowed .* nm \(.*\), beads? .* of molecule 0.*; likely cause: "
+    )
     assert re.match(text, str(error))
     assert "the state before the step is intact" in str(error)
     assert torch.equal(state.positions, copy)
@@ -356,10 +360,16 @@ def test_a_guard_raises(guard, cutoff):
 
 @GUARDS
 def test_a_guard_records(guard):
-    """The step is taken all the same, and counted once a replica."""
+    """The step is taken all the same, and counted once a replica; but not NaN."""
     model, _ = provoked(guard)
     propagator = Propagator(model, [CHAIN, CHAIN], guard="record")
-    state = run(propagator, propagator.start(starts(CHAIN, CHAIN)), 2)
+    state = propagator.start(starts(CHAIN, CHAIN))
+    if guard == "finite":
+        with pytest.raises(GuardError, match="guard 'finite' stopped replica 1"):
+            propagator.step(state)
+        assert propagator.guard_counts["finite"] == 2
+        return
+    state = run(propagator, state, 2)
     assert state.step.tolist() == [2, 2]
     assert propagator.guard_counts == dict.fromkeys(propagator.guard_counts, 0) | {
         guard: 4
@@ -379,10 +389,10 @@ def test_a_guard_that_nothing_trips_changes_nothing(model):
     state = Propagator(model, CHAIN).start(starts(CHAIN))
     results = [
         run(Propagator(model, CHAIN, guard=guard), state, 2)
-        for guard in ("raise", "redraw", "record")
+        for guard in ("raise", "stop", "redraw", "record")
     ]
-    assert same(results[0], results[1])
-    assert same(results[0], results[2])
+    for result in results[1:]:
+        assert same(results[0], result)
 
 
 @GUARDS
@@ -422,6 +432,125 @@ def test_a_redraw_replaces_the_step_of_the_replica_that_tripped():
     assert torch.equal(own.positions, found.positions[part])
 
 
+LONG = (0.0, 12.0)  # nm: longer than any bond here, but for stretched ones
+
+
+def stretched(*mappings: Mapping, place: int) -> np.ndarray:
+    """Starts, one of them stretched beyond all limits."""
+    positions = starts(*mappings)
+    first = sum(mapping.n_beads for mapping in mappings[:place])
+    positions[first : first + mappings[place].n_beads] *= 50.0
+    return positions
+
+
+def test_a_stopped_replica_leaves_the_others_their_bits():
+    """It stays in its last good state; the others go on as if it were not there."""
+    model = limited(bond_length_range=LONG)
+    mappings = [CHAIN] * 3
+    propagator = Propagator(model, mappings, guard="stop", replica_ids=[4, 5, 6])
+    state = propagator.start(stretched(*mappings, place=1))
+    found = run(propagator, state, 3)
+    assert list(propagator.stopped) == [1]
+    assert found.step.tolist() == [3, 0, 3]
+    others = Propagator(model, mappings[:2], replica_ids=[4, 6])
+    keep = torch.tensor([*range(5), *range(10, 15)])
+    alone = run(others, others.start(state.positions[keep]), 3)
+    assert torch.equal(found.positions[keep], alone.positions)
+    assert torch.equal(found.displacements[:, keep], alone.displacements)
+    assert torch.equal(found.positions[5:10], state.positions[5:10])
+    assert sum(propagator.guard_trips[0].values()) == 0
+    n_trips = sum(propagator.guard_trips[1].values())
+    run(propagator, found, 2)
+    assert sum(propagator.guard_trips[1].values()) == n_trips  # no longer guarded
+
+
+def test_a_replica_that_becomes_nan_stops_alone(monkeypatch):
+    """Under "record" too; the guards still look at the others."""
+    propagator = Propagator(
+        limited(bond_length_range=LONG), [CHAIN] * 3, guard="record"
+    )
+    state = propagator.start(stretched(CHAIN, CHAIN, CHAIN, place=2))
+    displacement = propagator._stepper.displacement
+
+    def broken(*arguments):
+        found = displacement(*arguments).clone()
+        found[:5] = float("nan")
+        return found
+
+    monkeypatch.setattr(propagator._stepper, "displacement", broken)
+    found = run(propagator, state, 2)
+    assert found.step.tolist() == [0, 2, 2]
+    assert torch.isfinite(found.positions).all()
+    assert propagator.stopped[0].guard == "finite"
+    assert propagator.guard_trips[2]["bond"] == 2
+
+
+def test_with_all_replicas_stopped_there_is_an_error():
+    propagator = Propagator(
+        limited(bond_length_range=LONG), [CHAIN, CHAIN], guard="stop"
+    )
+    state = propagator.start(starts(CHAIN, CHAIN) * 50.0)
+    with pytest.raises(GuardError, match="stopped replica 1 at step 1"):
+        propagator.step(state)
+    assert list(propagator.stopped) == [0, 1]
+    propagator.start(state.positions)
+    assert not propagator.stopped
+
+
+@pytest.mark.parametrize(("n_steps", "n_anew"), [(0, 1), (250_000, 26)])
+def test_what_is_rare_is_drawn_anew(monkeypatch, n_steps, n_anew):
+    """One draw, and one more per 100,000 moves of the replica's 10 beads."""
+    mapping = chain("ABCDABCDABABCDABCDAB")
+    propagator = Propagator(limited(), mapping, guard="stop")
+    state = propagator.start(starts(mapping), step=n_steps)
+    displacement, calls = propagator._stepper.displacement, []
+
+    def wild_at_first(*arguments):
+        calls.append(1)
+        found = displacement(*arguments).clone()
+        found[0, 0] += 1e6 * (len(calls) % 2)
+        return found
+
+    monkeypatch.setattr(propagator._stepper, "displacement", wild_at_first)
+    n_beads = mapping.n_beads
+    n_allowed = 1 + n_steps * n_beads // 100_000
+    for _ in range(n_allowed):
+        state = propagator.step(state)
+    assert propagator.guard_counts["displacement"] == n_allowed
+    assert n_steps == 0 or n_allowed > 2
+    with pytest.raises(GuardError, match="stopped replica 0"):
+        propagator.step(state)
+
+
+@pytest.mark.parametrize(
+    ("spec", "factor", "cause"),
+    [
+        ({"bond_length_range": LONG}, 50.0, "the start is outside the training data"),
+        ({"max_displacement": 1e-3}, 1.0, "the start has bonds of .* another kind"),
+        ({}, 1.0, "the model is at its limit, the start is within"),
+        ({"bond_length_range": "just"}, 1.0, "a rare draw .* policy 'redraw'"),
+    ],
+)
+def test_the_likely_cause_is_named(monkeypatch, spec, factor, cause):
+    positions = starts(CHAIN)
+    typical = np.sqrt(np.square(np.diff(positions, axis=0)).sum(axis=1).mean())
+    scale = typical * (3.0 if "max_displacement" in spec else 1.0)
+    limits = {"length_scale": float(scale), **spec}
+    longest = np.linalg.norm(np.diff(positions, axis=0), axis=1).max()
+    if spec.get("bond_length_range") == "just":
+        limits["bond_length_range"] = (0.0, float(longest / 1.3 * 1.001))
+    propagator = Propagator(limited(**limits), CHAIN)
+    if not spec or spec.get("bond_length_range") == "just":
+        move = torch.zeros(5, 3, dtype=torch.float64)
+        ends = int(np.linalg.norm(np.diff(positions, axis=0), axis=1).argmax())
+        way = positions[ends + 1] - positions[ends]
+        move[ends + 1 :] = torch.tensor(way * (0.01 if spec else 1e4))
+        monkeypatch.setattr(propagator._stepper, "displacement", lambda *_: move)
+        propagator._kick_deviation.zero_()
+    with pytest.raises(GuardError, match=f"likely cause: {cause}"):
+        propagator.step(propagator.start(positions * factor))
+
+
 def test_limits_are_those_of_the_training_data_with_a_margin():
     """Half a margin below the first trip, nothing; as much above, a trip."""
     state = Propagator(limited(), CHAIN).start(starts(CHAIN))
@@ -453,7 +582,7 @@ def test_limits_are_those_of_the_training_data_with_a_margin():
     [
         (
             {"guard": "ignore"},
-            r"guard must be 'raise', 'redraw' or 'record', got 'igno",
+            r"guard must be 'raise', 'stop', 'redraw' or 'record', got 'igno",
         ),
         ({"replica_ids": [0]}, r"one replica id per mapping is required, got 1 for 2"),
         ({"box": 9.0 * np.eye(3)}, r"trained in open boundaries, .* remove the box"),

@@ -16,7 +16,7 @@ import pytest
 import torch
 from core_systems import idle_model
 
-from cgml.dynamics.guards import GuardError
+from cgml.dynamics.guards import GuardError, Trip
 from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_reference
 from cgml.models.file import load_model, save_model
@@ -175,7 +175,7 @@ def test_a_guard_in_a_worker_is_one_line(
         *("run", model, chains, "--time", 300 * 20.0, "--part", 20),
         *("--replicas", 2, "--output", tmp_path),
     )
-    stopped = cgml(*common, "--scheduler", scheduler)
+    stopped = cgml(*common, "--scheduler", scheduler, "--guard", "raise")
     assert stopped.exit_code == 1
     (line,) = stopped.output.strip().splitlines()[-1:]
     assert line.startswith("error: guard 'bond' stopped replica")
@@ -186,7 +186,8 @@ def test_a_guard_in_a_worker_is_one_line(
 
 
 def test_guard_errors_travel():
-    error = GuardError(3, 1, "bond", 4.0, 3.3)
+    trip = Trip("bond", 1, 3, 60.0, 4.0, 3.3, "beads 0 and 1", "bonds up to 2.5 nm")
+    error = GuardError(trip)
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error)
     assert (copy.step, copy.replica, copy.value) == (3, 1, 4.0)

@@ -1,5 +1,6 @@
 """`cgml run`: what it writes, and what is left after a kill or on a full disk."""
 
+import csv
 import errno
 import json
 import os
@@ -157,6 +158,89 @@ def test_a_guard_leaves_what_came_before_readable(nervous_model, chains, tmp_pat
     np.testing.assert_array_equal(found, paths_of(straight)[0][:n_good])
     resumed = simulation.run(nervous_model, systems, stopped, options(n_steps=60))
     np.testing.assert_array_equal(paths_of(resumed)[1], paths_of(straight)[1])
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_stopped_path_keeps_its_frames_and_the_others_go_on(
+    cgml, nervous_model, chains, tmp_path, stride
+):
+    """Exit code 3, a line for each; repeated, the command says the same."""
+    command = (
+        *("run", nervous_model, chains, "--time", 240 * STEP, "--part", 7),
+        *("--replicas", 3, "--stride", stride, "--format", "h5md"),
+    )
+    free = cgml(*command, "--output", tmp_path / "free", "--guard", "record")
+    assert free.exit_code == 0, free.output
+    result = cgml(*command, "--output", tmp_path / "out")
+    assert result.exit_code == 3, result.output
+    with (tmp_path / "out" / "results.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    stopped = [row for row in rows if row["status"] == "stopped"]
+    assert stopped
+    assert {row["status"] for row in rows} <= {"stopped", "finished"}
+    radii = np.genfromtxt(tmp_path / "out/radius_of_gyration.csv", delimiter=",")[1:]
+    for number, row in enumerate(rows):
+        name, n = f"{row['system']}_r{row['replica']}", int(row["frames"])
+        assert n == 240 // stride or "guard 'bond' stopped replica" in row["reason"]
+        assert (f"stopped: {name} ended after {n} of" in result.output) == (
+            row["status"] == "stopped"
+        )
+        assert np.isfinite(radii[:, 1 + number]).sum() == n
+        if n:
+            found = read_beads(tmp_path / "out" / f"{name}.h5md")
+            assert len(found.positions) == n
+        else:
+            assert not (tmp_path / "out" / f"{name}.h5md").exists()
+    again = cgml(*command, "--output", tmp_path / "out")
+    assert again.exit_code == 3
+    assert again.output.splitlines()[-4:] == result.output.splitlines()[-4:]
+
+
+def test_a_path_stops_where_it_would_alone(nervous_model, chains, tmp_path):
+    """And with a kill in between: no bit differs."""
+    systems = read_reference(chains)
+    run = options(n_steps=60, guard="stop", n_replicas=2)
+    whole = simulation.run(nervous_model, systems, tmp_path / "whole", run)
+    assert whole.stopped
+
+    def stop(n_frames: int) -> None:
+        if n_frames > 5 * 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run(nervous_model, systems, tmp_path / "broken", run, stop)
+    resumed = simulation.run(nervous_model, systems, tmp_path / "broken", run)
+    assert resumed.stopped == whole.stopped
+    assert (tmp_path / "broken/results.csv").read_text() == (
+        tmp_path / "whole/results.csv"
+    ).read_text()
+    for one, other in zip(paths_of(resumed), paths_of(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    alone = options(n_steps=60, guard="stop", n_replicas=1)
+    first = simulation.run(nervous_model, systems[:1], tmp_path / "alone", alone)
+    np.testing.assert_array_equal(paths_of(first)[0], paths_of(whole)[0])
+
+
+def test_a_path_that_becomes_nan_costs_the_others_nothing(
+    tiny_model, chains, tmp_path, monkeypatch
+):
+    systems = read_reference(chains)
+    straight = simulation.run(tiny_model, systems, tmp_path / "straight", options())
+    propose = Propagator._propose
+
+    def broken(self, state, attempt):
+        after = propose(self, state, attempt)
+        if int(state.step[0]) == 4:
+            after.positions[self.slices[0]] = np.nan
+        return after
+
+    monkeypatch.setattr(Propagator, "_propose", broken)
+    outcome = simulation.run(tiny_model, systems, tmp_path / "nan", options())
+    assert len(outcome.stopped) == 1
+    assert "ended after 4 of 10 frames: guard 'finite'" in outcome.stopped[0]
+    found, expected = paths_of(outcome), paths_of(straight)
+    np.testing.assert_array_equal(found[0], expected[0][:4])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_full_disk(cgml, tiny_model, chains, tmp_path, monkeypatch):
