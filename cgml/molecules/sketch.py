@@ -52,9 +52,18 @@ def draw(pictures: Sequence[Picture], path: Path) -> None:
     """
     shown = [(picture, _Molecule(picture)) for picture in pictures[:MOST_PANELS]]
     heights = [molecule.height + 0.5 for _, molecule in shown]  # inch
-    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
+    total = sum(heights)
+    figure = Figure(figsize=(_WIDTH, total))
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(len(shown), 1, height_ratios=heights)
+    grid = figure.add_gridspec(
+        *(len(shown), 1),
+        height_ratios=heights,
+        hspace=0.5 * len(shown) / total,
+        left=0.01,
+        right=0.99,
+        bottom=0.01,
+        top=1.0 - 0.3 / total,
+    )
     for row, (_, molecule) in enumerate(shown):
         molecule.draw(figure.add_subplot(grid[row]))
     with replacing(path) as temporary, temporary.open("wb") as stream:
@@ -76,15 +85,12 @@ class _Molecule:
             f"{kind.count} x {kind.formula}: {kind.n_atoms} atoms, {kind.n_beads} "
             f"bead{'s' if kind.n_beads > 1 else ''}"
         )
-        path = longest_path(self._graph)
         if len(atoms) > MOST_ATOMS:
             self._title += f", the first {MOST_ATOMS} atoms"
-            order = list(_outwards(self._graph, path[:1]))[:MOST_ATOMS]
+            end = longest_path(self._graph)[:1]
+            order = list(_outwards(self._graph, end))[:MOST_ATOMS]
             self._graph = self._graph.subgraph(order).copy()
-            path = longest_path(self._graph)
-        places = (
-            _by_distance(self._graph) if self._is_small else _lines(self._graph, path)
-        )
+        places = layout(self._graph)
         self._nodes = sorted(self._graph)
         self._places = np.array([places[node] for node in self._nodes])
         self._types = [graph.types[atoms[node]] for node in self._nodes]
@@ -109,23 +115,18 @@ class _Molecule:
         axes.add_collection(wide)
         axes.add_collection(LineCollection(lines[~own], colors=_GREY, linestyles=":"))
         axes.add_collection(LineCollection(lines[own], colors=_GREY, linewidths=1.0))
-        for place, name, bead in zip(
-            self._places, self._types, self._beads, strict=True
-        ):
-            axes.text(
-                *place,
-                name,
-                ha="center",
-                va="center",
-                fontsize=8 if self._is_small else 6,
-                parse_math=False,
-                bbox={
-                    "boxstyle": "circle,pad=0.15",
-                    "facecolor": "white",
-                    "edgecolor": colours[bead % _N_COLOURS],
-                    "linewidth": 1.6,
-                },
-            )
+        axes.scatter(
+            *self._places.T,
+            s=130 if self._is_small else 75,
+            facecolors="white",
+            edgecolors=colours[self._beads % _N_COLOURS],
+            linewidths=1.6,
+            zorder=3,
+        )
+        size = 8 if self._is_small else 6
+        for (x, y), name in zip(self._places, self._types, strict=True):
+            text = axes.text(x, y, name, ha="center", va="center", fontsize=size)
+            text.set_parse_math(False)
         axes.set_title(self._title, fontsize=9, loc="left", parse_math=False)
         low, high = self._places.min(axis=0), self._places.max(axis=0)
         width = max(high[0] - low[0] + 2.0, 14.0)
@@ -133,6 +134,13 @@ class _Molecule:
         axes.set_ylim(low[1] - 1.0, high[1] + 1.0)
         axes.set_aspect("equal")
         axes.axis("off")
+
+
+def layout(graph: "nx.Graph[int]") -> dict[int, Floats]:
+    """Place the atoms of a molecule, (2,) each, neighbours about 1 apart."""
+    if len(graph) <= _SMALL:
+        return _by_distance(graph)
+    return _lines(graph, longest_path(graph))
 
 
 def longest_path(graph: "nx.Graph[int]") -> list[int]:
