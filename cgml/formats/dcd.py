@@ -25,6 +25,7 @@ from cgml.formats.format import Frames, LammpsOptions
 from cgml.units import AKMA_TIME, ANGSTROM
 
 _HEADER = 84  # bytes of the first record
+_N_BOXES = 1000  # at a time
 _LARGEST_HEADER = 1 << 16  # bytes, with a long title
 _CHARMM = 24  # version number that readers of this family expect
 _CELL = [0, 2, 5, 4, 3, 1]  # places of a, b, c, alpha, beta, gamma
@@ -37,6 +38,41 @@ def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames
         ValueError: not a DCD file, a truncated one, or a kind that is not read.
     """
     del options
+    words, record, start, n_all = _open(path)
+    n_atoms = record["x"].shape[0]
+    times = _times(words, n_all)
+    for first in range(0, max(n_all, 1), n_frames):
+        place = start + first * record.itemsize
+        n = min(n_frames, n_all - first)
+        frames = np.fromfile(path, record, n, offset=place)
+        if any((frames[f"size_{axis}"] != 4 * n_atoms).any() for axis in "xyz"):
+            raise ValueError(f"{path} is damaged: the records of its frames do not fit")
+        angstrom = np.stack([frames["x"], frames["y"], frames["z"]], axis=-1)
+        positions = (angstrom * np.float32(ANGSTROM)).astype(np.float32)
+        boxes = _boxes(frames["cell"]) if "cell" in (record.names or ()) else None
+        own = None if times is None else times[first : first + n_frames]
+        yield Frames(positions, own, boxes)
+
+
+def boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
+    """Read the unit cells alone, (n, 3, 3) nm at a time; none where there are none.
+
+    Raises:
+        ValueError: as `pieces`.
+    """
+    del options
+    _, record, start, n_all = _open(path)
+    if "cell" not in (record.names or ()) or not n_all:
+        return
+    frames = np.memmap(path, record, "r", start, (n_all,))
+    for first in range(0, n_all, _N_BOXES):
+        found = _boxes(np.array(frames["cell"][first : first + _N_BOXES]))
+        if found is not None:
+            yield found
+
+
+def _open(path: Path) -> tuple[NDArray[np.int32], np.dtype[np.void], int, int]:
+    """Read the header: its words, a frame's bytes, where frames start, their number."""
     with path.open("rb") as stream:
         head = stream.read(_LARGEST_HEADER)
     order = _byte_order(path, head[:8])
@@ -50,18 +86,7 @@ def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames
             f"{path} is cut short: its header promises {words[0]} frames, it holds "
             f"{n_all} and {rest} bytes; save the whole frames to a new file"
         )
-    times = _times(words, n_all)
-    for first in range(0, max(n_all, 1), n_frames):
-        place = start + first * record.itemsize
-        n = min(n_frames, n_all - first)
-        frames = np.fromfile(path, record, n, offset=place)
-        if any((frames[f"size_{axis}"] != 4 * n_atoms).any() for axis in "xyz"):
-            raise ValueError(f"{path} is damaged: the records of its frames do not fit")
-        angstrom = np.stack([frames["x"], frames["y"], frames["z"]], axis=-1)
-        positions = (angstrom * np.float32(ANGSTROM)).astype(np.float32)
-        boxes = _boxes(frames["cell"]) if "cell" in (record.names or ()) else None
-        own = None if times is None else times[first : first + n_frames]
-        yield Frames(positions, own, boxes)
+    return words, record, start, n_all
 
 
 def is_dcd(head: bytes) -> bool:

@@ -69,12 +69,14 @@ class Frames(NamedTuple):
         times: (n_frames,), ps; None where the file does not tell.
         boxes: row vectors, (n_frames, 3, 3), nm; None for open boundaries.
         is_unwrapped: whether positions are unwrapped in time.
+        corners: where each box begins, (n_frames, 3), nm; None: at the origin.
     """
 
     positions: NDArray[np.float32]
     times: NDArray[np.float64] | None
     boxes: NDArray[np.float64] | None
     is_unwrapped: bool = False
+    corners: NDArray[np.float64] | None = None
 
 
 class Sink(Protocol):
@@ -90,6 +92,10 @@ class Sink(Protocol):
 Pieces = Callable[[Path, int, LammpsOptions], Iterator[Frames]]
 """Reads (path, frames in a piece at most, options); a file without frames may yield
 none, or an empty piece."""
+
+BoxReader = Callable[[Path, LammpsOptions], Iterator[NDArray[np.float64]]]
+"""Reads the boxes of all frames alone, (n, 3, 3) nm at a time, in little time; none
+where the file has none."""
 
 TopologyReader = Callable[[Path, Table[str, float], LammpsOptions], MolecularGraph]
 """Reads (path, particle type -> mass in Da, options)."""
@@ -111,6 +117,7 @@ class Format:
         tells: what a file says of its atoms and frames, of "types", "masses",
             "bonds", "times", "steps" (numbers of MD steps in place of times), "box".
         pieces: reads frames of atoms.
+        boxes: reads the boxes of frames of atoms; None: such a file is one piece.
         topology: reads atoms and bonds.
         beads: reads frames of beads, of one system or of several.
         sink: opens a file to write frames of beads to.
@@ -122,6 +129,7 @@ class Format:
     suffixes: tuple[str, ...]
     tells: frozenset[str] = frozenset()
     pieces: Pieces | None = None
+    boxes: BoxReader | None = None
     topology: TopologyReader | None = None
     beads: BeadReader | None = None
     sink: SinkOpener | None = None

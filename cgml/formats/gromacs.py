@@ -1,5 +1,6 @@
 """XTC and TRR files (GROMACS), read and written by mdtraj."""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes
 from cgml.molecules.box import Box
 
 _MAGIC_XTC, _MAGIC_TRR = b"\0\0\x07\xcb", b"\0\0\x07\xc9"
+_MAGIC_LARGE = 2023  # XTC of more atoms than 298 million: its sizes have 64 bits
+_HEAD_XTC = struct.Struct(">3if9fi")  # magic, atoms, step, time, box, atoms
+_PACKED = 36  # bytes from there to the size of the packed positions
+_PLAIN = 9  # so few atoms are not packed
 
 
 def xtc_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
@@ -26,6 +31,34 @@ def trr_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Fr
     del options
     with foreign(path, "a TRR trajectory"), TRRTrajectoryFile(str(path)) as file:
         yield from _pieces(file, n_frames)
+
+
+def xtc_boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
+    """Read the boxes of an XTC file alone, (1, 3, 3) nm each; none if it has none."""
+    del options
+    with foreign(path, "an XTC trajectory"), path.open("rb") as stream:
+        while head := stream.read(_HEAD_XTC.size):
+            magic, n_atoms, _, _, *box, _ = _HEAD_XTC.unpack(head)
+            n_bytes = 12 * n_atoms
+            if n_atoms > _PLAIN:
+                size = ">q" if magic == _MAGIC_LARGE else ">i"
+                stream.seek(_PACKED - 4, 1)
+                (n_bytes,) = struct.unpack(size, stream.read(struct.calcsize(size)))
+            stream.seek(n_bytes + -n_bytes % 4, 1)
+            yield from _real(np.array(box).reshape(1, 3, 3))
+
+
+def trr_boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
+    """Read the boxes of a TRR file alone, (1, 3, 3) nm each; none if it has none."""
+    del options
+    with foreign(path, "a TRR trajectory"), TRRTrajectoryFile(str(path)) as file:
+        while len((piece := file.read(1, atom_indices=[0]))[0]):
+            yield from _real(piece[3])
+
+
+def _real(boxes: NDArray[Any] | None) -> list[NDArray[np.float64]]:
+    found = real_boxes(boxes)
+    return [] if found is None else [found]
 
 
 def is_xtc(head: bytes) -> bool:

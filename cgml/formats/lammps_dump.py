@@ -37,6 +37,7 @@ class _Frame(NamedTuple):
     ids: NDArray[np.int64]
     positions: NDArray[np.float64]
     box: NDArray[np.float64] | None
+    corner: NDArray[np.float64]
     is_unwrapped: bool
 
 
@@ -88,6 +89,30 @@ def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames
         yield _joined(piece, options, is_alone=is_alone)
 
 
+def boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
+    """Read the boxes alone, (1, 3, 3) nm each; none for open boundaries.
+
+    Raises:
+        ValueError: as `pieces`.
+    """
+    del options
+    items: dict[str, tuple[list[str], list[str]]] = {}
+    try:
+        with open_text(path) as stream:
+            while line := stream.readline():
+                name = next((key for key in _N_LINES if _names(line, key)), None)
+                if name is not None:
+                    words = line.removeprefix(f"ITEM: {name}").split()
+                    items[name] = (words, _take(stream, _N_LINES[name]))
+                elif line.startswith("ITEM: ATOMS"):
+                    header = _understood(path, items)
+                    _take(stream, header.n_atoms)
+                    if header.is_periodic:
+                        yield header.box[None] * ANGSTROM
+    except BROKEN:
+        return  # reading the frames says what is wrong
+
+
 def is_dump(head: bytes) -> bool:
     """Tell a text dump by its first line."""
     return head.lstrip().startswith(b"ITEM: ")
@@ -104,6 +129,7 @@ def _joined(frames: list[_Frame], options: LammpsOptions, *, is_alone: bool) -> 
         times,
         np.stack(boxes) * ANGSTROM if boxes else None,
         frames[0].is_unwrapped,
+        np.stack([frame.corner for frame in frames]) * ANGSTROM if boxes else None,
     )
 
 
@@ -177,15 +203,20 @@ def _frame(path: Path, line: str, stream: IO[str], options: LammpsOptions) -> _F
         words = line.removeprefix(f"ITEM: {name}").split()
         items[name] = (words, _take(stream, _N_LINES[name]))
         line = stream.readline()
+    header = _understood(path, items)
+    if "UNITS" in items:
+        _check_units(path, items["UNITS"][1][0].strip(), options)
+    return _atoms(path, header, line.split()[2:], _take(stream, header.n_atoms))
+
+
+def _understood(path: Path, items: dict[str, tuple[list[str], list[str]]]) -> _Header:
+    """Understand the items before the atoms, and name the file where that fails."""
     try:
-        header = _header(items)
+        return _header(items)
     except (IndexError, ValueError) as error:
         raise ValueError(
             f"{path} holds a frame that cannot be read: {error}"
         ) from error
-    if "UNITS" in items:
-        _check_units(path, items["UNITS"][1][0].strip(), options)
-    return _atoms(path, header, line.split()[2:], _take(stream, header.n_atoms))
 
 
 def _names(line: str, item: str) -> bool:
@@ -293,5 +324,6 @@ def _atoms(path: Path, header: _Header, columns: list[str], lines: list[str]) ->
         ids,
         positions,
         header.box if header.is_periodic else None,
+        header.corner,
         has_flags or "u" in suffix,
     )

@@ -13,9 +13,12 @@ import h5py
 import mdtraj
 import numpy as np
 from mdtraj.utils import lengths_and_angles_to_box_vectors
+from numpy.typing import NDArray
 
 from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes, suffix_of
 from cgml.molecules.graph import Labels, MolecularGraph
+
+_N_BOXES = 1000  # at a time
 
 HDF5 = (".h5", ".hdf5")
 OTHERS = (
@@ -101,6 +104,23 @@ def read_topology(
     return graph
 
 
+def read_names(path: Path) -> mdtraj.Topology:
+    """Read the names of atoms and residues, as mdtraj keeps them.
+
+    Raises:
+        ValueError: the file has none that could be read.
+    """
+    try:
+        if suffix_of(path) in HDF5:
+            return _hdf5_topology(path)
+        return mdtraj.load_topology(str(path))
+    except Exception as error:  # its parsers raise anything
+        raise ValueError(
+            f"names of residues and atoms are required, {path} has none that are read "
+            f"(PDB, mmCIF, PSF, PRMTOP and GRO files have them): {error}"
+        ) from error
+
+
 def pdb_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
     """Read the models of a PDB file, all at once."""
     del n_frames, options
@@ -117,14 +137,27 @@ def hdf5_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[F
         for start in range(0, len(file["coordinates"]), n_frames):
             part = slice(start, start + n_frames)
             times = np.asarray(file["time"][part], float) if "time" in file else None
-            boxes = None
-            if "cell_lengths" in file:
-                sides, angles = file["cell_lengths"][part], file["cell_angles"][part]
-                cells = np.concatenate([sides, angles], axis=1)
-                vectors = lengths_and_angles_to_box_vectors(*cells.T)
-                boxes = np.stack(vectors, axis=1)
             positions = np.asarray(file["coordinates"][part], np.float32)
-            yield Frames(positions, times, real_boxes(boxes))
+            yield Frames(positions, times, _hdf5_boxes(file, part))
+
+
+def hdf5_boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
+    """Read the boxes alone, (n, 3, 3) nm at a time; none where the file has none."""
+    del options
+    with foreign(path, "an HDF5 trajectory"), h5py.File(path, "r") as file:
+        for start in range(0, len(file["coordinates"]), _N_BOXES):
+            found = _hdf5_boxes(file, slice(start, start + _N_BOXES))
+            if found is not None:
+                yield found
+
+
+def _hdf5_boxes(file: h5py.File, part: slice) -> NDArray[np.float64] | None:
+    if "cell_lengths" not in file:
+        return None
+    sides, angles = file["cell_lengths"][part], file["cell_angles"][part]
+    cells = np.concatenate([sides, angles], axis=1)
+    vectors = lengths_and_angles_to_box_vectors(*cells.T)
+    return real_boxes(np.stack(vectors, axis=1))
 
 
 def _hdf5_topology(path: Path) -> mdtraj.Topology:

@@ -2,28 +2,28 @@
 
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cgml.formats import table
 from cgml.formats.arrays import read_reference
-from cgml.formats.format import Format, Frames, LammpsOptions, uncompressed
+from cgml.formats.format import LammpsOptions
 from cgml.formats.h5md import read_beads, write_beads
 from cgml.formats.pdb import write_topology
+from cgml.formats.reader import Reader
+from cgml.formats.selection import FrameOptions, select_atoms
+from cgml.formats.topology import read_names
 from cgml.formats.writer import TrajectoryWriter
-from cgml.molecules.box import Box, reduce
 from cgml.molecules.checks import check_topology
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
-from cgml.molecules.whole import Unwrapper
 
 PIECE = 1 << 19
 """Positions in a piece of a file, about: atoms times frames."""
 
 __all__ = [
     "BeadTrajectory",
+    "FrameOptions",
     "LammpsOptions",
     "Trajectory",
     "TrajectoryWriter",
@@ -45,6 +45,7 @@ def read(
     masses: Table[str, float] | None = None,
     time_step: float | None = None,
     lammps: LammpsOptions | None = None,
+    frames: FrameOptions | None = None,
 ) -> Trajectory:
     """Read a trajectory of atoms; molecules come whole and unwrapped.
 
@@ -56,17 +57,26 @@ def read(
             particles are no elements.
         time_step: time between frames, ps, in place of what the file says.
         lammps: what LAMMPS files do not say of themselves.
+        frames: which of them, which atoms, in which box; None: all, in the box of the
+            file.
 
     Returns:
-        The frames, named after the file.
+        The frames, named after the file. Those of a box that changes (constant
+        pressure) are put into the mean one, molecules keep their shape.
 
     Raises:
         FileNotFoundError: a file is not there.
         ValueError: an unknown format, a foreign or truncated file, an atom count
-            that differs from the topology, no bonds, no times, a box that changes.
+            that differs from the topology, no bonds, no times, a box that changes by
+            more than the options allow.
     """
     pieces = read_pieces(
-        trajectory_path, topology, masses=masses, time_step=time_step, lammps=lammps
+        trajectory_path,
+        topology,
+        masses=masses,
+        time_step=time_step,
+        lammps=lammps,
+        frames=frames,
     )
     return join(pieces)
 
@@ -79,6 +89,7 @@ def read_pieces(
     masses: Table[str, float] | None = None,
     time_step: float | None = None,
     lammps: LammpsOptions | None = None,
+    frames: FrameOptions | None = None,
 ) -> Iterator[Trajectory]:
     """Read a trajectory of atoms piece by piece: memory does not grow with its length.
 
@@ -89,6 +100,7 @@ def read_pieces(
         masses: of particles that are no elements.
         time_step: time between frames, ps.
         lammps: what LAMMPS files do not say.
+        frames: which of them, which atoms, in which box.
 
     Yields:
         The same frames as `read` returns, to the last bit, whatever the pieces.
@@ -97,11 +109,12 @@ def read_pieces(
         ValueError: as `read`, as are the others; perhaps behind the first pieces.
     """
     path, options = Path(trajectory_path), lammps or LammpsOptions()
-    graph = (
-        topology
-        if isinstance(topology, MolecularGraph)
-        else read_topology(topology, masses=masses, lammps=lammps)
-    )
+    chosen = frames or FrameOptions()
+    if isinstance(topology, MolecularGraph):
+        graph = topology
+    else:
+        graph = read_topology(topology, masses=masses, lammps=lammps)
+        chosen = with_atoms(chosen, topology, graph)
     row = table.of_frames(path)
     if row.pieces is None:
         raise ValueError(
@@ -109,96 +122,31 @@ def read_pieces(
             "read_beads or read_reference of cgml.formats.trajectory"
         )
     n = n_frames or max(1, PIECE // graph.n_atoms)
-    reader = _Reader(path, row, graph, time_step)
-    for frames in row.pieces(path, n, options):
-        if len(frames.positions):
-            yield reader.take(frames)
-    reader.finish()
+    reader = Reader(path, row, graph, time_step, chosen)
+    yield from reader.read(row.pieces(path, n, options), n, options)
 
 
-class _Reader:
-    """Frames of a file as they come: counted, checked, made whole."""
+def with_atoms(
+    frames: FrameOptions, topology: Path | str, graph: MolecularGraph
+) -> FrameOptions:
+    """Find the atoms that a selection names.
 
-    def __init__(
-        self, path: Path, row: Format, graph: MolecularGraph, time_step: float | None
-    ) -> None:
-        self._path, self._row, self._graph = path, row, graph
-        self._time_step = time_step
-        self._n_done = 0
-        self._last = -np.inf  # ps
-        self._first_box: NDArray[np.float64] | None = None
-        self._box: Box | None = None
-        self._whole: Unwrapper | None = None
+    Args:
+        frames: with the selection.
+        topology: file that has the names.
+        graph: its atoms and bonds.
 
-    def take(self, frames: Frames) -> Trajectory:
-        """Check and unwrap the next frames."""
-        path, graph = self._path, self._graph
-        n_frames, n_atoms = frames.positions.shape[:2]
-        if n_atoms != graph.n_atoms:
-            raise ValueError(
-                f"atom count differs: {path} has {n_atoms} atoms, its topology has "
-                f"{graph.n_atoms}: give the topology of the atoms that were stored"
-            )
-        times = self._times(frames)
-        if self._whole is None:
-            if frames.boxes is not None:
-                self._first_box, self._box = frames.boxes[0], reduce(frames.boxes[0])
-            is_unwrapped = frames.is_unwrapped
-            self._whole = Unwrapper(
-                graph, self._box, is_unwrapped=is_unwrapped, source=str(path)
-            )
-        self._check_boxes(frames.boxes)
-        positions = self._whole(frames.positions)
-        self._n_done += n_frames
-        self._last = times[-1]
-        return Trajectory(graph, positions, times, self._box, uncompressed(path).stem)
+    Returns:
+        The options with the indices of the atoms.
 
-    def finish(self) -> None:
-        """Refuse a file without frames."""
-        if not self._n_done:
-            raise ValueError(f"{self._path} holds no frames")
-
-    def _times(self, frames: Frames) -> NDArray[np.float64]:
-        """Return times, ps, and refuse those that do not go on."""
-        n = len(frames.positions)
-        if self._time_step is not None:
-            numbers = np.arange(self._n_done, self._n_done + n, dtype=np.float64)
-            return numbers * self._time_step
-        if frames.times is None:
-            hint = ", or md_step, that of the simulation"
-            raise ValueError(
-                f"{self._path} does not tell the times of its frames: pass time_step, "
-                f"in ps{hint if 'steps' in self._row.tells else ''}"
-            )
-        known = np.concatenate(([self._last], frames.times))
-        wrong = np.flatnonzero(~(np.diff(known) > 0.0))
-        if len(wrong):
-            place, frame = int(wrong[0]), self._n_done + int(wrong[0])
-            raise ValueError(
-                f"times must increase, {self._path} has {known[place + 1]:g} ps in "
-                f"frame {frame} after {known[place]:g} ps: pass time_step, in ps, or "
-                "put the runs in files of their own"
-            )
-        return frames.times
-
-    def _check_boxes(self, boxes: NDArray[np.float64] | None) -> None:
-        """Require the one box of all frames."""
-        first = self._first_box
-        if boxes is None and first is None:
-            return
-        if boxes is None or first is None:
-            raise ValueError(
-                f"a constant box is required, {self._path} has one in some frames only"
-            )
-        changes = abs(boxes - first).max(axis=(1, 2))
-        if not changes.max() <= 1.0e-4 * abs(first).max():
-            most = int(changes.argmax())
-            raise ValueError(
-                f"a constant box is required, the box vectors of {self._path} change "
-                f"by up to {changes.max():g} nm: {first.round(6).tolist()} nm in frame "
-                f"0, {boxes[most].round(6).tolist()} nm in frame "
-                f"{self._n_done + most}; give frames of constant volume"
-            )
+    Raises:
+        ValueError: a file that has no names, or see `select_atoms`.
+    """
+    if frames.select is None:
+        return frames
+    names = read_names(Path(topology))
+    atoms = select_atoms(names, graph, frames.select, Path(topology))
+    return replace(frames, select=None, atoms=atoms)
 
 
 def read_topology(

@@ -30,6 +30,8 @@ class Trajectory:
         box: row vectors, (3, 3), nm; None for open boundaries.
         name: of the system.
         observables: name -> values, (n_frames, ...).
+        scaling: largest relative change of the box vectors of a frame that was put
+            into this box; 0 where the box was constant.
 
     Raises:
         ValueError: shapes that do not match, or times that do not increase.
@@ -41,6 +43,7 @@ class Trajectory:
     box: Box | None = None
     name: str = ""
     observables: dict[str, NDArray[Any]] = field(default_factory=dict)
+    scaling: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -62,6 +65,7 @@ class BeadTrajectory:
         observables: name -> values, (n_frames, ...); "rg2" is the squared radius of
             gyration of all atoms, nm^2.
         first_atoms: atoms of the first frame, (n_atoms, 3), nm; None if not known.
+        scaling: as of a `Trajectory`.
 
     Raises:
         ValueError: shapes that do not match, or times that do not increase.
@@ -74,6 +78,7 @@ class BeadTrajectory:
     name: str = ""
     observables: dict[str, NDArray[Any]] = field(default_factory=dict)
     first_atoms: NDArray[np.float32] | None = None
+    scaling: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -208,6 +213,7 @@ def coarsen(trajectory: Trajectory, mapping: Mapping) -> BeadTrajectory:
         name=trajectory.name,
         observables=observables,
         first_atoms=trajectory.positions[0].copy(),
+        scaling=trajectory.scaling,
     )
 
 

@@ -30,6 +30,7 @@ class Unwrapper:
             first frame, and the others are moved along.
         source: what the frames are of, for texts.
         are_carried: atoms have gone with their beads, see `FrameChecks`.
+        first: number of the first frame, for texts.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Unwrapper:
         is_unwrapped: bool = False,
         source: str = "the positions",
         are_carried: bool = False,
+        first: int = 0,
     ) -> None:
         self._checks = FrameChecks(graph, box, source, are_carried=are_carried)
-        self._n_done = 0
+        self._n_done = first
         self._box = box
         self._molecules = graph.molecule_index
         self._is_unwrapped = is_unwrapped

@@ -217,7 +217,7 @@ def test_a_box_that_changes_is_found_in_any_piece(
     boxes[7] *= 1.1
     frames.unitcell_vectors = boxes
     frames.save(str(tmp_path / "a.xtc"))
-    with pytest.raises(ValueError, match=r"constant box is required.* nm in frame 7"):
+    with pytest.raises(ValueError, match=r"in frame 7, .* differ from the mean box"):
         list(read_pieces(tmp_path / "a.xtc", GRAPH, n_frames=n_frames))
 
 

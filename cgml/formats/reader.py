@@ -1,0 +1,261 @@
+"""Frames of atoms as a file has them -> whole molecules in one box."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.formats.format import Format, Frames, LammpsOptions, uncompressed
+from cgml.formats.selection import FrameOptions, chunks_within, within
+from cgml.molecules.box import Box, reduce
+from cgml.molecules.frames import Trajectory
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.scaling import Rescaler, largest_change
+from cgml.molecules.whole import Unwrapper
+
+_CONSTANT = 1.0e-4  # of a vector: boxes come from files with rounded numbers
+
+
+class _Whole(Protocol):
+    """Makes frames whole."""
+
+    def __call__(self, frames: Frames) -> NDArray[np.float32]:
+        """Take the next frames; returns (n_frames, n_atoms, 3) nm."""
+
+
+class Reader:
+    """Frames of a file as they come: chosen, counted, checked, made whole.
+
+    Args:
+        path: the file.
+        row: its format.
+        graph: the atoms of the topology.
+        time_step: time between frames, ps; None: the file's.
+        chosen: frames, atoms and box.
+
+    Raises:
+        ValueError: atoms are to be selected of a graph, which has no names.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        row: Format,
+        graph: MolecularGraph,
+        time_step: float | None,
+        chosen: FrameOptions,
+    ) -> None:
+        if chosen.select is not None:
+            raise ValueError("to select atoms by name, give the file that names them")
+        self._path, self._row, self._all = path, row, graph
+        self._time_step, self._chosen, self._atoms = time_step, chosen, chosen.atoms
+        self._graph = graph if chosen.atoms is None else graph.select(chosen.atoms)
+        self._last = -np.inf  # ps
+        self._first_box: NDArray[np.float64] | None = None
+        self._box: Box | None = None
+        self._scaling = 0.0
+        self._whole: _Whole | None = None
+
+    def read(
+        self, pieces: Iterator[Frames], n: int, options: LammpsOptions
+    ) -> Iterator[Trajectory]:
+        """Take all frames.
+
+        Args:
+            pieces: of the file, from its beginning.
+            n: frames in a piece.
+            options: of LAMMPS.
+
+        Raises:
+            ValueError: a file without frames, or one that cannot be used.
+        """
+        chosen = self._chosen
+        n_frames = None
+        if chosen.counts_from_end and self._row.pieces is not None:
+            again = self._row.pieces(self._path, n, options)
+            n_frames = sum(len(frames.positions) for frames in again)
+        start, stop = chosen.bounds(n_frames, self._path)
+        is_empty = True
+        for number, frames in within(pieces, start, stop):
+            if self._whole is None:
+                self._prepare(frames, self._boxes(frames, start, stop, options), start)
+            whole = self._take(number, frames)
+            is_empty = False
+            part = slice(-(number - start) % chosen.stride, None, chosen.stride)
+            if len(whole.times[part]):
+                yield self._part(whole, part)
+        if is_empty:
+            which = f" from frame {start} on" if start else ""
+            raise ValueError(f"{self._path} holds no frames{which}")
+
+    def _boxes(
+        self, frames: Frames, start: int, stop: int | None, options: LammpsOptions
+    ) -> Callable[[], Iterator[NDArray[np.float64]]]:
+        """Return what reads the boxes of all chosen frames.
+
+        A piece alone tells them where the format is read at once.
+        """
+        reader = self._row.boxes
+        if frames.boxes is None:
+            return lambda: iter([])
+        own = frames.boxes
+        if reader is None or stop == start + 1:
+            return lambda: iter([own])
+        return lambda: chunks_within(reader(self._path, options), start, stop)
+
+    def _prepare(
+        self,
+        frames: Frames,
+        boxes: Callable[[], Iterator[NDArray[np.float64]]],
+        start: int,
+    ) -> None:
+        """Decide from the boxes of all frames how these are made whole."""
+        source = str(self._path)
+        graph, given, is_unwrapped = self._graph, self._chosen.box, frames.is_unwrapped
+        first = None if frames.boxes is None else frames.boxes[0]
+        one, is_scaled = first if given is None else given, False
+        self._first_box = first
+        if first is not None:
+            mean, is_constant = _mean(boxes(), first, self._chosen.stride)
+            one = given if given is not None else first if is_constant else mean
+            is_scaled = not (is_constant and _is_constant(one[None], first))
+        self._box = None if one is None else reduce(one)
+        if is_scaled and one is not None:
+            self._check_scaling(boxes(), one, start)
+            rescaler = Rescaler(
+                graph, one, is_unwrapped=is_unwrapped, source=source, first=start
+            )
+            self._whole = _Scaled(self._path, rescaler)
+        else:
+            unwrapper = Unwrapper(
+                graph, self._box, is_unwrapped=is_unwrapped, source=source, first=start
+            )
+            self._whole = lambda frames: unwrapper(frames.positions)
+
+    def _check_scaling(
+        self, boxes: Iterator[NDArray[np.float64]], one: Box, start: int
+    ) -> None:
+        """Require boxes that fluctuate, and do not shrink or grow."""
+        frame, found = start, []
+        for some in boxes:
+            changes = largest_change(some, one)
+            worst = int(changes.argmax())
+            found.append((float(changes[worst]), frame + worst, some[worst]))
+            frame += len(some)
+        self._scaling, number, box = max(found, key=lambda item: item[0])
+        if not self._scaling <= self._chosen.max_scaling:
+            name = "mean box" if self._chosen.box is None else "box given"
+            raise ValueError(
+                f"box vectors that change by at most {self._chosen.max_scaling:.3g} "
+                f"are required, those of {self._path} in frame {number}, "
+                f"{box.round(4).tolist()} nm, differ from the {name}, "
+                f"{one.round(4).tolist()} nm, by {self._scaling:.3g}: leave out the "
+                "frames before the density is steady (start), or allow it "
+                "(max_scaling)"
+            )
+
+    def _take(self, number: int, frames: Frames) -> Trajectory:
+        """Check and unwrap the next frames."""
+        path, n_atoms = self._path, frames.positions.shape[1]
+        if self._atoms is not None and n_atoms == self._all.n_atoms:
+            frames = frames._replace(positions=frames.positions[:, self._atoms])
+        elif n_atoms != self._graph.n_atoms:
+            raise ValueError(
+                f"atom count differs: {path} has {n_atoms} atoms, its topology has "
+                f"{self._all.n_atoms}: give the topology of the atoms that were stored"
+            )
+        if self._whole is None:
+            raise RuntimeError("frames are read by Reader.read")
+        times = self._times(number, frames)
+        if not isinstance(self._whole, _Scaled) and self._chosen.box is None:
+            self._check_boxes(number, frames.boxes)
+        positions = self._whole(frames)
+        self._last = times[-1]
+        box = None if self._chosen.is_open else self._box
+        name = uncompressed(path).stem
+        return Trajectory(
+            self._graph, positions, times, box, name, scaling=self._scaling
+        )
+
+    def _part(self, whole: Trajectory, part: slice) -> Trajectory:
+        if self._chosen.stride == 1:
+            return whole
+        return Trajectory(
+            whole.graph,
+            whole.positions[part],
+            whole.times[part],
+            whole.box,
+            whole.name,
+            scaling=whole.scaling,
+        )
+
+    def _times(self, number: int, frames: Frames) -> NDArray[np.float64]:
+        """Return times, ps, and refuse those that do not go on."""
+        n = len(frames.positions)
+        if self._time_step is not None:
+            return np.arange(number, number + n, dtype=np.float64) * self._time_step
+        if frames.times is None:
+            hint = ", or md_step, that of the simulation"
+            raise ValueError(
+                f"{self._path} does not tell the times of its frames: pass time_step, "
+                f"in ps{hint if 'steps' in self._row.tells else ''}"
+            )
+        known = np.concatenate(([self._last], frames.times))
+        wrong = np.flatnonzero(~(np.diff(known) > 0.0))
+        if len(wrong):
+            place, frame = int(wrong[0]), number + int(wrong[0])
+            raise ValueError(
+                f"times must increase, {self._path} has {known[place + 1]:g} ps in "
+                f"frame {frame} after {known[place]:g} ps: pass time_step, in ps, or "
+                "put the runs in files of their own"
+            )
+        return frames.times
+
+    def _check_boxes(self, number: int, boxes: NDArray[np.float64] | None) -> None:
+        """Require the one box of all frames."""
+        first = self._first_box
+        if boxes is None and first is None:
+            return
+        if boxes is None or first is None:
+            raise _in_some_frames(self._path)
+        if not _is_constant(boxes, first):
+            changes = abs(boxes - first).max(axis=(1, 2))
+            raise ValueError(
+                f"a constant box is required, the box vectors of {self._path} change "
+                f"by up to {changes.max():g} nm from frame {number} on"
+            )
+
+
+class _Scaled:
+    """Puts the frames of a file into one box."""
+
+    def __init__(self, path: Path, rescaler: Rescaler) -> None:
+        self._path, self._rescaler = path, rescaler
+
+    def __call__(self, frames: Frames) -> NDArray[np.float32]:
+        if frames.boxes is None:
+            raise _in_some_frames(self._path)
+        return self._rescaler(frames.positions, frames.boxes, frames.corners)
+
+
+def _in_some_frames(path: Path) -> ValueError:
+    return ValueError(f"a box in all frames is required, {path} has one in some only")
+
+
+def _mean(
+    boxes: Iterator[NDArray[np.float64]], first: Box, stride: int
+) -> tuple[Box, bool]:
+    """Return the mean of every so-manieth box, and whether all are the first one."""
+    total, n, place, is_constant = np.zeros((3, 3)), 0, 0, True
+    for some in boxes:
+        part = some[-place % stride :: stride]
+        total, n, place = total + part.sum(axis=0), n + len(part), place + len(some)
+        is_constant = is_constant and _is_constant(some, first)
+    return total / n, is_constant
+
+
+def _is_constant(boxes: NDArray[np.float64], first: NDArray[np.float64]) -> bool:
+    change = abs(boxes - first).max(initial=0.0)
+    return bool(change <= _CONSTANT * abs(first).max())

@@ -1,0 +1,206 @@
+"""Which frames and atoms of a file are read, and into which box they go."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from numpy.typing import NDArray
+
+from cgml.formats.format import Frames
+from cgml.molecules.box import Box
+from cgml.molecules.graph import MolecularGraph
+
+MAX_SCALING = 0.05
+"""Largest relative change of a box that is taken for a fluctuation."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameOptions:
+    """What of a file is read.
+
+    Attributes:
+        start: first frame, from 0; negative: from the end, -1 is the last.
+        stop: frame before which to stop, negative likewise; None: at the end.
+        stride: take every so-manieth frame of these.
+        select: atoms in mdtraj's language, whole molecules; None: all.
+        atoms: their indices in the topology, ascending, where they are found already.
+        box: row vectors, (3, 3), nm, or edges, (3,), to put the frames into; None: the
+            box of the file, the mean one where it changes.
+        is_open: whether molecules are taken out of the box that the file has.
+        max_scaling: largest relative change of the box vectors of a frame.
+
+    Raises:
+        ValueError: a stride or scaling that is not positive, a box without volume, or
+            a box for open boundaries.
+    """
+
+    start: int = 0
+    stop: int | None = None
+    stride: int = 1
+    select: str | None = None
+    atoms: NDArray[np.int64] | None = None
+    box: Box | None = None
+    is_open: bool = False
+    max_scaling: float = MAX_SCALING
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not self.stride >= 1:
+            raise ValueError(f"stride must be 1 or more, got {self.stride}")
+        if not 0.0 < self.max_scaling < 1.0:
+            raise ValueError(
+                f"max_scaling must be between 0 and 1, got {self.max_scaling:g}"
+            )
+        if self.box is None:
+            return
+        if self.is_open:
+            raise ValueError("either a box is given or none is kept, got both")
+        box = np.asarray(self.box, dtype=np.float64)
+        box = np.diag(box) if box.shape == (3,) else box
+        is_box = box.shape == (3, 3) and np.isfinite(box).all()
+        if not is_box or not np.linalg.det(box) > 0.0:
+            raise ValueError(
+                f"a box of positive edges, nm, is required, got {self.box.tolist()}"
+            )
+        object.__setattr__(self, "box", box)
+
+    @property
+    def counts_from_end(self) -> bool:
+        """Whether the number of frames must be known."""
+        return self.start < 0 or (self.stop is not None and self.stop < 0)
+
+    def bounds(self, n_frames: int | None, path: Path) -> tuple[int, int | None]:
+        """Return start and stop, both counted from the first frame.
+
+        Args:
+            n_frames: in the file; None: not known, where nothing counts from the end.
+            path: the file, for the error text.
+
+        Raises:
+            ValueError: no frame is left.
+        """
+        start, stop = self.start, self.stop
+        if n_frames is not None:
+            start = start + n_frames if start < 0 else start
+            stop = stop + n_frames if stop is not None and stop < 0 else stop
+        too_far = n_frames is not None and start >= n_frames
+        if start < 0 or too_far or (stop is not None and stop <= start):
+            last = "" if self.stop is None else f" and before frame {self.stop}"
+            count = "" if n_frames is None else f", which has {n_frames}"
+            raise ValueError(
+                f"no frame from {self.start} on{last} is in {path}{count}: "
+                "correct start and stop"
+            )
+        return start, stop
+
+
+def parse_box(text: str) -> NDArray[np.float64]:
+    """Read a box given as X or X,Y,Z, in nm.
+
+    Returns:
+        Row vectors, (3, 3), nm.
+
+    Raises:
+        ValueError: another form, or an edge that is not positive.
+
+    Example:
+        >>> parse_box("2,3,4").diagonal().tolist()
+        [2.0, 3.0, 4.0]
+    """
+    try:
+        edges = [float(word) for word in text.split(",")]
+    except ValueError:
+        edges = []
+    if len(edges) == 1:
+        edges *= 3
+    if len(edges) != 3 or not all(0.0 < edge < np.inf for edge in edges):
+        raise ValueError(
+            f"a box is given as X or X,Y,Z, positive edges in nm, got {text!r}"
+        )
+    return np.diag(edges)
+
+
+def within(
+    pieces: Iterator[Frames], start: int, stop: int | None
+) -> Iterator[tuple[int, Frames]]:
+    """Leave out frames before the start and from the stop on.
+
+    Yields:
+        Number of the first frame of each piece, and the piece; none is empty.
+    """
+    first = 0
+    for piece in pieces:
+        n = len(piece.positions)
+        low = max(start - first, 0)
+        high = n if stop is None else min(stop - first, n)
+        if low < high:
+            yield first + low, _part(piece, slice(low, high))
+        first += n
+        if stop is not None and first >= stop:
+            return
+
+
+def chunks_within(
+    chunks: Iterator[NDArray[np.float64]], start: int, stop: int | None
+) -> Iterator[NDArray[np.float64]]:
+    """Leave out rows before the start and from the stop on, as `within`."""
+    first = 0
+    for chunk in chunks:
+        n = len(chunk) if stop is None else min(stop - first, len(chunk))
+        if n > (low := max(start - first, 0)):
+            yield chunk[low:n]
+        first += len(chunk)
+        if stop is not None and first >= stop:
+            return
+
+
+def _part(frames: Frames, part: slice) -> Frames:
+    arrays = (frames.times, frames.boxes, frames.corners)
+    times, boxes, corners = (None if x is None else x[part] for x in arrays)
+    return frames._replace(
+        positions=frames.positions[part], times=times, boxes=boxes, corners=corners
+    )
+
+
+def select_atoms(
+    topology: mdtraj.Topology, graph: MolecularGraph, selection: str, path: Path
+) -> NDArray[np.int64]:
+    """Find the atoms that a selection names.
+
+    Args:
+        topology: names of the atoms.
+        graph: their bonds.
+        selection: in mdtraj's language, for example "not water".
+        path: file of the topology, for the error text.
+
+    Returns:
+        Atom indices, ascending.
+
+    Raises:
+        ValueError: no such language, no atom, or a bond with one end outside.
+    """
+    try:
+        atoms = np.asarray(topology.select(selection), dtype=np.int64)
+    except Exception as error:  # its parser raises anything
+        raise ValueError(
+            f"select = {selection!r} is not in mdtraj's selection language: {error}"
+        ) from error
+    if not len(atoms):
+        names = ", ".join(sorted({residue.name for residue in topology.residues})[:9])
+        raise ValueError(
+            f"select = {selection!r} names no atom of {path}, whose residues are "
+            f"{names}"
+        )
+    is_inside = np.zeros(graph.n_atoms, dtype=np.bool_)
+    is_inside[atoms] = True
+    cut = np.flatnonzero(is_inside[graph.bonds].sum(axis=1) == 1)
+    if len(cut):
+        i, j = sorted(graph.bonds[cut[0]], key=lambda atom: not is_inside[atom])
+        raise ValueError(
+            f"select = {selection!r} takes atom {topology.atom(int(i))} ({i}) of "
+            f"{path} and leaves {topology.atom(int(j))} ({j}), which is bonded to it: "
+            "select whole molecules"
+        )
+    return np.sort(atoms)
