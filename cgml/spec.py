@@ -153,6 +153,8 @@ class BaseSpec(Section):
         atoms_per_bead: number of atoms in a bead of a molecule that is cut.
         partition: METIS variant of the mapping; "given": beads were assigned by hand.
         single_bead_limit: molecules of at most so many atoms are one bead.
+        keep_hydrogens: hydrogens were kept with their heavy atom.
+        keep_groups: small groups and rings were kept whole.
         cutoff: neighbour cutoff, nm; None: all pairs of beads of a molecule, and
             molecules do not see each other.
         periodic: whether the model was trained in periodic boxes.
@@ -175,6 +177,8 @@ class BaseSpec(Section):
     atoms_per_bead: Positive
     partition: Literal["recursive", "kway", "given"]
     single_bead_limit: Annotated[int, Field(ge=0)] = 0
+    keep_hydrogens: bool = False
+    keep_groups: bool = False
     cutoff: Positive | None
     periodic: bool
     temperature: Positive

@@ -52,6 +52,8 @@ class Mapping:
         method: Literal["recursive", "kway"] = "recursive",
         *,
         single_bead_limit: int = 0,
+        keep_hydrogens: bool = True,
+        keep_groups: bool = False,
     ) -> Self:
         """Cut every molecule into connected beads of nearly equal size.
 
@@ -61,8 +63,13 @@ class Mapping:
             method: how METIS divides: "recursive" or "kway".
             single_bead_limit: a molecule of at most so many atoms is one bead, for
                 example the anions of an electrolyte; 0 for none.
+            keep_hydrogens: hydrogens stay with their heavy atom; united atoms have
+                none.
+            keep_groups: small groups (CF3, SO2, CH3) and rings stay whole, too.
         """
-        recipe = Recipe(atoms_per_bead, method, single_bead_limit)
+        recipe = Recipe(
+            atoms_per_bead, method, single_bead_limit, keep_hydrogens, keep_groups
+        )
         return cls.from_recipe(graph, recipe)
 
     @classmethod

@@ -1,8 +1,9 @@
 """Bond graph -> bead label of each atom, molecule by molecule.
 
 METIS divides; what it leaves disconnected or out of balance is repaired here.
-The result depends on the bond graph alone, so molecules with the same graph get
-the same beads.
+The result depends on the bond graph and on what stays together (hydrogens with their
+heavy atoms, groups), so molecules that are alike get the same beads. What stays
+together is one node, which weighs as much as it has atoms.
 
 References:
     Karypis and Kumar, SIAM J. Sci. Comput. 20, 359 (1998).
@@ -16,6 +17,7 @@ import pymetis
 from numpy.typing import NDArray
 
 from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.groups import units
 from cgml.molecules.recipe import GIVEN, Recipe
 
 Labels: TypeAlias = NDArray[np.int64]
@@ -32,9 +34,10 @@ def partition(graph: MolecularGraph, recipe: Recipe) -> Labels:
     """Cut every molecule into connected beads of nearly equal size.
 
     A molecule of n atoms becomes max(1, round(n / atoms_per_bead)) beads, numbered
-    along it from one end; an unbonded atom is a bead of its own. An unbranched
-    chain is cut into consecutive runs, which is optimal in cut and balance. Molecules
-    with the same bonds, atoms numbered alike, are divided once.
+    along it from one end; fewer where atoms stay together and there are not so many
+    units. An unbonded atom is a bead of its own. An unbranched chain (of units) is cut
+    into consecutive runs, which is optimal in cut and balance. Molecules with the same
+    bonds, atoms numbered alike, are divided once.
 
     Args:
         graph: the molecules.
@@ -57,22 +60,34 @@ def partition(graph: MolecularGraph, recipe: Recipe) -> Labels:
             "into them: give the Mapping, or bead frames (.h5md)"
         )
     labels = np.empty(graph.n_atoms, dtype=np.int64)
-    known: dict[tuple[int, bytes], Labels] = {}
+    unit = units(
+        graph, keep_hydrogens=recipe.keep_hydrogens, keep_groups=recipe.keep_groups
+    )
+    place = np.empty(graph.n_atoms, dtype=np.int64)  # of an atom in its molecule
+    for atoms in graph.molecules:
+        place[atoms] = np.arange(len(atoms))
+    unit = place[unit]
+    known: dict[tuple[int, bytes, bytes], Labels] = {}
     n_beads = 0
     for atoms, bonds in zip(graph.molecules, graph.molecule_bonds, strict=True):
-        key = (len(atoms), bonds.tobytes())
+        key = (len(atoms), bonds.tobytes(), unit[atoms].tobytes())
         if key not in known:
-            n_parts = recipe.n_beads(len(atoms))
-            known[key] = _divide(len(atoms), bonds, n_parts, recipe.method)
+            node = np.unique(unit[atoms], return_inverse=True)[1].astype(np.int64)
+            weights = np.bincount(node)
+            n_parts = min(recipe.n_beads(len(atoms)), len(weights))
+            edges = np.sort(node[bonds], axis=1)
+            edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
+            known[key] = _divide(weights, edges, n_parts, recipe.method)[node]
         labels[atoms] = n_beads + known[key]
         n_beads += int(known[key].max()) + 1
     return labels
 
 
 def _divide(
-    n_atoms: int, bonds: NDArray[np.int64], n_parts: int, method: str
+    weights: Labels, bonds: NDArray[np.int64], n_parts: int, method: str
 ) -> Labels:
-    """Divide one molecule; returns labels (n_atoms,) in order along it."""
+    """Divide one molecule, nodes of (n,) atoms each; labels (n,) in order along it."""
+    n_atoms = len(weights)
     neighbours: Neighbours = [[] for _ in range(n_atoms)]
     for i, j in bonds.tolist():
         neighbours[i].append(j)
@@ -83,13 +98,25 @@ def _divide(
         end = min(i for i in range(n_atoms) if len(neighbours[i]) == 1)
         along = _breadth_first(neighbours, end)
         labels = np.empty(n_atoms, dtype=np.int64)
-        middle = 2 * np.arange(n_atoms) + 1  # a chain read backwards is cut alike
-        labels[along] = middle * n_parts // (2 * n_atoms)
+        labels[along] = _runs(weights[along], n_parts)
     else:
-        labels = _metis(neighbours, n_parts, method)
-        labels = _connect(neighbours, bonds, labels, n_parts)
-        labels = _balance(neighbours, labels, n_parts)
+        labels = _metis(neighbours, weights, n_parts, method)
+        labels = _connect(neighbours, weights, bonds, labels, n_parts)
+        labels = _balance(neighbours, weights, labels, n_parts)
     return _number_along(neighbours, labels)
+
+
+def _runs(weights: Labels, n_parts: int) -> Labels:
+    """Cut a chain of nodes into runs of nearly equal weight, none empty."""
+    ends = np.cumsum(weights)
+    middle = 2 * ends - weights  # a chain read backwards is cut alike
+    labels = middle * n_parts // (2 * ends[-1])
+    starts = np.searchsorted(labels, np.arange(n_parts))
+    for part in range(1, n_parts):
+        starts[part] = max(starts[part], starts[part - 1] + 1)
+    for part in range(n_parts - 1, 0, -1):
+        starts[part] = min(starts[part], len(weights) - n_parts + part)
+    return np.searchsorted(starts, np.arange(len(weights)), side="right") - 1
 
 
 def _is_chain(neighbours: Neighbours) -> bool:
@@ -108,11 +135,14 @@ def _breadth_first(neighbours: Neighbours, start: int) -> list[int]:
     return order
 
 
-def _metis(neighbours: Neighbours, n_parts: int, method: str) -> Labels:
+def _metis(
+    neighbours: Neighbours, weights: Labels, n_parts: int, method: str
+) -> Labels:
     """Let METIS divide; parts may be empty, disconnected or out of balance."""
     _, labels = pymetis.part_graph(
         n_parts,
         adjacency=[np.array(others, dtype=np.int64) for others in neighbours],
+        vweights=None if weights.max() == 1 else weights.tolist(),
         recursive=method == "recursive",
         options=pymetis.Options(seed=SEED),
     )
@@ -120,10 +150,14 @@ def _metis(neighbours: Neighbours, n_parts: int, method: str) -> Labels:
 
 
 def _connect(
-    neighbours: Neighbours, bonds: NDArray[np.int64], labels: Labels, n_parts: int
+    neighbours: Neighbours,
+    weights: Labels,
+    bonds: NDArray[np.int64],
+    labels: Labels,
+    n_parts: int,
 ) -> Labels:
     """Make n_parts connected parts: keep the largest piece of each, share the rest."""
-    labels = _keep_largest_pieces(bonds, labels)
+    labels = _keep_largest_pieces(weights, bonds, labels)
     homeless = deque(np.flatnonzero(labels < 0).tolist())
     while homeless:
         i = homeless.popleft()
@@ -133,16 +167,28 @@ def _connect(
         else:
             homeless.append(i)
     for part in np.flatnonzero(np.bincount(labels, minlength=n_parts) == 0):
-        largest = int(np.argmax(np.bincount(labels, minlength=n_parts)))
-        labels[_bisect(neighbours, np.flatnonzero(labels == largest))] = part
+        sizes = _sizes(labels, weights, n_parts)
+        sizes[np.bincount(labels, minlength=n_parts) < 2] = 0  # one node is not cut
+        largest = int(np.argmax(sizes))
+        labels[_bisect(neighbours, weights, np.flatnonzero(labels == largest))] = part
     return labels
 
 
-def _keep_largest_pieces(bonds: NDArray[np.int64], labels: Labels) -> Labels:
+def _sizes(labels: Labels, weights: Labels, n_parts: int) -> Labels:
+    """Atoms in each part, (n_parts,)."""
+    sizes = np.zeros(n_parts, dtype=np.int64)
+    np.add.at(sizes, labels, weights)
+    return sizes
+
+
+def _keep_largest_pieces(
+    weights: Labels, bonds: NDArray[np.int64], labels: Labels
+) -> Labels:
     """Label -1 all atoms outside the largest connected piece of their part."""
     inside = bonds[labels[bonds[:, 0]] == labels[bonds[:, 1]]]
     piece = components(len(labels), inside)
-    part, size = labels[np.unique(piece, return_index=True)[1]], np.bincount(piece)
+    part = labels[np.unique(piece, return_index=True)[1]]
+    size = _sizes(piece, weights, len(part))
     order = np.lexsort((np.arange(len(size)), -size, part))  # largest piece first
     is_largest = np.zeros(len(size), dtype=np.bool_)
     is_largest[order[np.unique(part[order], return_index=True)[1]]] = True
@@ -158,22 +204,25 @@ def _restricted(neighbours: Neighbours, is_inside: NDArray[np.bool_]) -> Neighbo
     ]
 
 
-def _balance(neighbours: Neighbours, labels: Labels, n_parts: int) -> Labels:
+def _balance(
+    neighbours: Neighbours, weights: Labels, labels: Labels, n_parts: int
+) -> Labels:
     """Divide pairs of touching parts anew until sizes are within TOLERANCE.
 
     Each change brings two sizes closer, so it ends; around a hub (a star) it ends
     with no balance, because connected parts have none.
     """
-    mean = len(labels) / n_parts
+    mean = weights.sum() / n_parts
     while True:
-        sizes = np.bincount(labels, minlength=n_parts)
+        sizes = _sizes(labels, weights, n_parts)
         if (abs(sizes - mean) <= TOLERANCE * mean).all():
             return labels
         for a, b in _unequal_pairs(neighbours, labels, sizes):
-            atoms = np.flatnonzero((labels == a) | (labels == b))
-            half = _bisect(neighbours, atoms)
-            if abs(len(atoms) - 2 * len(half)) < abs(int(sizes[a] - sizes[b])):
-                labels[atoms] = a
+            nodes = np.flatnonzero((labels == a) | (labels == b))
+            half = _bisect(neighbours, weights, nodes)
+            gap = int(sizes[a] + sizes[b] - 2 * weights[half].sum())
+            if abs(gap) < abs(int(sizes[a] - sizes[b])):
+                labels[nodes] = a
                 labels[half] = b
                 break
         else:
@@ -193,23 +242,28 @@ def _unequal_pairs(
     return sorted(pairs, key=lambda pair: (-abs(sizes[pair[0]] - sizes[pair[1]]), pair))
 
 
-def _bisect(neighbours: Neighbours, atoms: NDArray[np.int64]) -> list[int]:
+def _bisect(
+    neighbours: Neighbours, weights: Labels, nodes: NDArray[np.int64]
+) -> list[int]:
     """Cut one connected part in two connected ones, as equal as a tree edge allows.
 
     Two spanning trees are tried, the breadth-first (compact halves) and the
     depth-first (equal halves in rings and sheets).
 
     Returns:
-        Atoms of one of the two.
+        Nodes of one of the two.
     """
     is_inside = np.zeros(len(neighbours), dtype=np.bool_)
-    is_inside[atoms] = True
+    is_inside[nodes] = True
     inside = _restricted(neighbours, is_inside)
     branches = [
-        _best_branch(_spanning_tree(inside, int(atoms[0]), depth_first=depth_first))
+        _best_branch(
+            _spanning_tree(inside, int(nodes[0]), depth_first=depth_first), weights
+        )
         for depth_first in (False, True)
     ]
-    return min(branches, key=lambda branch: abs(len(atoms) - 2 * len(branch)))
+    total = int(weights[nodes].sum())
+    return min(branches, key=lambda own: abs(total - 2 * int(weights[own].sum())))
 
 
 def _spanning_tree(
@@ -226,13 +280,13 @@ def _spanning_tree(
     return parent
 
 
-def _best_branch(parent: dict[int, int]) -> list[int]:
+def _best_branch(parent: dict[int, int], weights: Labels) -> list[int]:
     """Nodes of the branch of a rooted tree that is nearest to half of it."""
     nodes = list(parent)
-    size = dict.fromkeys(nodes, 1)
+    size = {node: int(weights[node]) for node in nodes}
     for node in reversed(nodes[1:]):
         size[parent[node]] += size[node]
-    top = min(nodes[1:], key=lambda node: abs(len(nodes) - 2 * size[node]))
+    top = min(nodes[1:], key=lambda node: abs(size[nodes[0]] - 2 * size[node]))
     branch = {top}
     for node in nodes[1:]:  # parents come before children
         if parent[node] in branch:

@@ -25,6 +25,9 @@ class Recipe:
             were assigned by hand, and other molecules cannot be cut like them.
         single_bead_limit: a molecule of at most so many atoms is one bead, whatever
             atoms_per_bead says (ions, solvents); 0 for none.
+        keep_hydrogens: whether hydrogens stay with their heavy atom (groups.py). Off
+            where nothing is said, as in older files and models.
+        keep_groups: whether small groups (CF3, SO2, CH3) and rings stay whole, too.
 
     Raises:
         ValueError: atoms_per_bead below 1 or not finite, a negative limit, or an
@@ -34,6 +37,8 @@ class Recipe:
     atoms_per_bead: float = 5.0
     method: Literal["recursive", "kway", "given"] = "recursive"
     single_bead_limit: int = 0
+    keep_hydrogens: bool = False
+    keep_groups: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -53,17 +58,28 @@ class Recipe:
     @classmethod
     def from_spec(cls, spec: BaseSpec) -> Self:
         """Return what a model was trained with."""
-        return cls(spec.atoms_per_bead, spec.partition, spec.single_bead_limit)
+        return cls(
+            spec.atoms_per_bead,
+            spec.partition,
+            spec.single_bead_limit,
+            spec.keep_hydrogens,
+            spec.keep_groups,
+        )
 
     def __str__(self) -> str:
         """Name all numbers, for error texts."""
         return (
             f"{self.atoms_per_bead:g} atoms per bead (partition {self.method!r}, "
-            f"single_bead_limit {self.single_bead_limit})"
+            f"single_bead_limit {self.single_bead_limit}{self._kept})"
         )
 
+    @property
+    def _kept(self) -> str:
+        parts = {"hydrogens": self.keep_hydrogens, "groups": self.keep_groups}
+        return "".join(f", keep_{name}" for name, is_kept in parts.items() if is_kept)
+
     def n_beads(self, n_atoms: int) -> int:
-        """Number of beads of a molecule."""
+        """Number of beads of a molecule, more than it has units left aside."""
         if n_atoms <= self.single_bead_limit:
             return 1
         return max(1, round(n_atoms / self.atoms_per_bead))

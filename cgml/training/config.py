@@ -84,8 +84,9 @@ class AugmentationConfig(Section):
 class TrainingConfig(Section):
     """One training run, as it stands in a TOML file.
 
-    How atoms become beads (atoms_per_bead, partition, single_bead_limit) stands with
-    the frames; what is written here too must agree.
+    How atoms become beads (atoms_per_bead, partition, single_bead_limit,
+    keep_hydrogens, keep_groups) stands with the frames; what is written here too must
+    agree.
     """
 
     name: str
@@ -95,6 +96,8 @@ class TrainingConfig(Section):
     atoms_per_bead: Positive | None = None
     partition: Literal["recursive", "kway", "given"] | None = None
     single_bead_limit: Annotated[int, Field(ge=0)] | None = None
+    keep_hydrogens: bool | None = None
+    keep_groups: bool | None = None
     cutoff: Positive | None = None
     temperature: Positive
     friction: Positive | None = None
@@ -112,6 +115,8 @@ class TrainingConfig(Section):
             "atoms_per_bead": self.atoms_per_bead,
             "method": self.partition,
             "single_bead_limit": self.single_bead_limit,
+            "keep_hydrogens": self.keep_hydrogens,
+            "keep_groups": self.keep_groups,
         }
         return {name: value for name, value in items.items() if value is not None}
 

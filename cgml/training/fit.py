@@ -176,6 +176,8 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
         atoms_per_bead=recipe.atoms_per_bead,
         partition=recipe.method,
         single_bead_limit=recipe.single_bead_limit,
+        keep_hydrogens=recipe.keep_hydrogens,
+        keep_groups=recipe.keep_groups,
         cutoff=config.cutoff,
         periodic=boundaries.pop(),
         temperature=config.temperature,

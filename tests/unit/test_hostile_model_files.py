@@ -186,7 +186,7 @@ def specs(text: str) -> Iterator[bytes]:
 
     changed = [good | {"kind": kind} for kind in ([], {}, None, 1, "other", "x" * 9999)]
     changed += [good | {"format": value} for value in ("1", 2, 1.5, None, [], -(10**9))]
-    optional = {"single_bead_limit", "remove_drift"}
+    optional = {"single_bead_limit", "remove_drift", "keep_hydrogens", "keep_groups"}
     needed = good.keys() - optional
     changed += [{k: v for k, v in good.items() if k != key} for key in sorted(needed)]
     changed += [good | {name: value} for name in sections for value in (None, [], 1)]

@@ -46,7 +46,7 @@ def test_number_of_beads() -> None:
 
 def test_a_mapping_keeps_its_recipe() -> None:
     mapping = Mapping.from_partition(chain(13), 5, single_bead_limit=3)
-    assert mapping.recipe == Recipe(5, "recursive", 3)
+    assert mapping.recipe == Recipe(5, "recursive", 3, keep_hydrogens=True)
     again = Mapping.from_json(mapping.to_json())
     assert again.recipe == mapping.recipe
     by_hand = Mapping.from_labels(mapping.graph, mapping.bead_index)
