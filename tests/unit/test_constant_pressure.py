@@ -203,7 +203,7 @@ def test_atoms_are_selected(tmp_path: Path) -> None:
     ("select", "match"),
     [
         ("resname CAT", r"names no atom of .*a\.pdb, whose residues are HOH, POL"),
-        ("name C", r"takes atom POL1-C \(0\) of .* leaves POL1-C1 \(1\).*whole mol"),
+        ("name C", r"takes atom POL\d-C \(0\) of .* leaves POL\d-C1 \(1\).*whole mol"),
         ("nonsense !", "is not in mdtraj's selection language"),
     ],
 )
