@@ -15,8 +15,16 @@ from ase.calculators.calculator import (
 )
 from numpy.typing import NDArray
 
-from ase_cgml.convert import NM, box_from_atoms, graph_from_atoms
-from ase_cgml.dynamics import KEY, LearnedCGMD, unpack_mapping
+from ase_cgml.convert import (
+    NM,
+    box_from_atoms,
+    check_beads,
+    check_order,
+    check_types,
+    graph_from_atoms,
+)
+from ase_cgml.dynamics import LearnedCGMD
+from ase_cgml.record import KEY, unpack_mapping
 from cgml.dynamics.passengers import resolve_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.formats.topology import from_mdtraj
@@ -142,6 +150,7 @@ class CGMLDynamics(Calculator):
                 f"mean forces act on beads, {mapping.n_beads} of them, got Atoms of "
                 f"length {len(beads)}: use bead_atoms(atoms, mapping)"
             )
+        check_beads(beads, mapping)
         places = whole_beads(mapping, beads.positions[None] / NM, box)[0]
         forces = propagator.mean_forces(places, n_pairs=self.n_pairs)
         self.results["forces"] = forces * (units.kJ / units.mol) / NM
@@ -168,8 +177,10 @@ class CGMLDynamics(Calculator):
         from the run that the atoms continue (atoms.info), else from covalent radii.
 
         Raises:
-            ValueError: no bonds.
+            ValueError: no bonds, or the atoms have been edited, so that bonds which
+                know atoms by their place may be others now.
         """
+        check_order(atoms)
         spec = self.model.spec
         topology = self.topology
         if topology is None and "bonds" not in atoms.arrays and KEY in atoms.info:
@@ -183,7 +194,10 @@ class CGMLDynamics(Calculator):
             )
         elif not isinstance(topology, MolecularGraph | Mapping):
             topology = from_mdtraj(topology, spec.particle_types)
-        return resolve_mapping(topology, spec)
+        mapping = resolve_mapping(topology, spec)
+        if self.type_names is not None:
+            check_types(atoms, mapping.graph, self.type_names)
+        return mapping
 
     def dynamics(
         self,

@@ -23,6 +23,9 @@ NM: float = units.nm
 PS: float = 1000.0 * units.fs
 """One picosecond in ASE's unit of time."""
 
+INDEX = "cgml_index"
+"""Array that numbers the atoms in the order in which they were first moved."""
+
 GUESS_TOLERANCE = 1.15
 """Longest guessed bond over the sum of the covalent radii."""
 
@@ -46,12 +49,14 @@ def graph_from_atoms(
         guess: join atoms closer than 1.15 times the sum of their covalent radii.
 
     Raises:
-        ValueError: no bonds, LAMMPS types without a name, or masses that are not
-            those of the model.
+        ValueError: no bonds, atoms that are no more in the order of the file that
+            the bonds are of, LAMMPS types without a name, or masses that are not those
+            of the model.
     """
     types = particle_types(atoms, type_names)
     masses = _model_masses(atoms, types, spec)
     if "bonds" in atoms.arrays:
+        _check_ids(atoms)
         bonds, numbers = lammps_bonds(atoms)
         if len(spec.bond_types) == 1:
             names = spec.bond_types * len(bonds)
@@ -184,6 +189,70 @@ def box_from_atoms(atoms: Atoms, spec: BaseSpec) -> NDArray[np.float64] | None:
     return np.array(atoms.cell.array) / NM if spec.periodic else None
 
 
+def check_order(atoms: Atoms) -> None:
+    """Refuse atoms that were sorted, cut, repeated or joined after they were moved.
+
+    Raises:
+        ValueError: the array "cgml_index" does not count from 0 on.
+    """
+    index = atoms.arrays.get(INDEX)
+    if index is None or np.array_equal(index, np.arange(len(atoms))):
+        return
+    place = int(np.flatnonzero(index != np.arange(len(atoms)))[0])
+    raise ValueError(
+        "the atoms were edited (sorted, cut, repeated or joined) after a run, which "
+        f"knows them by their place: atom {place} was atom {index[place]}; undo that, "
+        f'or for a new start delete atoms.info["cgml"] and atoms.arrays["{INDEX}"], '
+        "and pass topology= in the new order"
+    )
+
+
+def check_beads(atoms: Atoms, mapping: Mapping) -> None:
+    """Refuse beads in another order than the mapping's, where masses show it.
+
+    Args:
+        atoms: the beads.
+        mapping: atoms -> beads.
+
+    Raises:
+        ValueError: a mass is not that of the bead.
+    """
+    if not atoms.has("masses"):
+        return
+    wrong = differing(atoms.get_masses(), mapping.bead_masses)
+    if len(wrong):
+        i = int(wrong[0])
+        raise ValueError(
+            f"beads in the order of the mapping are required, bead {i} of "
+            f"{mapping.bead_masses[i]:g} Da has {atoms.get_masses()[i]:g} Da in the "
+            "atoms: make them with bead_atoms(atoms, mapping), and edit them no more"
+        )
+
+
+def check_types(
+    atoms: Atoms, graph: MolecularGraph, type_names: Dictionary[int, str]
+) -> None:
+    """Refuse a topology whose atoms have other types than the LAMMPS types here.
+
+    Args:
+        atoms: all atoms, or beads, which have no types.
+        graph: of all atoms.
+        type_names: LAMMPS type -> particle type name.
+
+    Raises:
+        ValueError: an atom has another type than the topology says.
+    """
+    if "type" not in atoms.arrays or len(atoms) != graph.n_atoms:
+        return
+    found = particle_types(atoms, type_names)
+    for i, (name, known) in enumerate(zip(found, graph.types, strict=True)):
+        if name != known:
+            raise ValueError(
+                f"atom {i} is {known} in the topology and {name} in the atoms: pass a "
+                "topology= in the order that the atoms have now, or correct type_names"
+            )
+
+
 def bead_atoms(atoms: Atoms, mapping: Mapping) -> Atoms:
     """Make the Atoms of the beads alone: symbols "X", the masses of the beads.
 
@@ -192,14 +261,41 @@ def bead_atoms(atoms: Atoms, mapping: Mapping) -> Atoms:
         mapping: atoms -> beads; pass it to CGMLDynamics as topology, too.
 
     Raises:
-        ValueError: the atom count is not that of the mapping.
+        ValueError: the atom count is not that of the mapping, or the atoms have been
+            edited since they were moved.
     """
-    return Atoms(
+    check_order(atoms)
+    beads = Atoms(
         numbers=np.zeros(mapping.n_beads, dtype=int),
         positions=mapping.positions(atoms.positions),
         masses=mapping.bead_masses,
         cell=atoms.cell,
         pbc=atoms.pbc,
+    )
+    beads.set_array(INDEX, np.arange(mapping.n_beads))
+    return beads
+
+
+def _check_ids(atoms: Atoms) -> None:
+    """Require the ids of a whole LAMMPS file, 1 to n in this order."""
+    expected = np.arange(1, len(atoms) + 1)
+    ids = atoms.arrays.get("id")
+    if ids is None:
+        raise ValueError(
+            'bonds in atoms.arrays["bonds"] know atoms by their place, and without the '
+            'array "id" none can tell whether they are still there: pass topology=, or '
+            'set atoms.arrays["id"] = numpy.arange(1, len(atoms) + 1) where no atom '
+            "has moved in the list"
+        )
+    if np.array_equal(ids, expected):
+        return
+    place = int(np.flatnonzero(ids != expected)[0])
+    raise ValueError(
+        'bonds in atoms.arrays["bonds"] know atoms by their place in the LAMMPS file, '
+        f"and these atoms are not in its order: atom {place} has id {ids[place]}, "
+        f"required is {place + 1}; pass topology= in the order of the atoms (sorted, "
+        "cut, repeated or joined), or read the file anew (with ids 1 to n, and "
+        "sort_by_id=True)"
     )
 
 

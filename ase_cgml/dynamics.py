@@ -1,35 +1,17 @@
 """The learned propagator as an ASE molecular dynamics object.
 
-The state of a run lives in the Atoms: `atoms.info["cgml"]` is a dictionary of
-
-=============  ==============================================================
-time_step      time of one step, ps
-seed           seed of the random stream
-step           steps done; with the seed it says which random numbers come next
-n_known        how many of the displacements are true (0 at a start from one frame)
-positions      beads, (n_beads, 3), nm, exact (Å and back may cost the last bit)
-displacements  earlier displacements of the beads, (n_history, n_beads, 3), nm,
-               newest first
-mapping        atoms -> beads, with types, masses and bonds (see `unpack_mapping`)
-system         Mapping.hash() of it
-frame          sha256 of the atoms.positions that belong to all this
-=============  ==============================================================
-
-Each step reads it and writes it, and a .traj file keeps it, so to continue from a
-file is the same as to continue in memory, to the last bit. Formats that round
-positions (extended XYZ) cannot restart a run. Positions that are not those of
-`frame` were set by hand: a new start, with no history, under the same seed and step
-count. To start from step 0, delete `atoms.info["cgml"]`.
+The state of a run lives in the Atoms, in `atoms.info["cgml"]` (record.py): to continue
+from a .traj file is the same as to continue in memory, to the last bit. Formats that
+round positions (extended XYZ) cannot restart a run. Positions that are not those of the
+state, whole box vectors aside, were set by hand: a new start, with no history, under
+the same seed and step count. To start from step 0, delete `atoms.info["cgml"]`.
 """
 
 # mypy: allow-untyped-calls
 
-import base64
-import hashlib
 import logging
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -39,13 +21,10 @@ from ase import Atoms
 from ase.md.md import MolecularDynamics
 from numpy.typing import ArrayLike, NDArray
 
-from ase_cgml.convert import NM, PS, box_from_atoms
+from ase_cgml import record
+from ase_cgml.convert import NM, PS, box_from_atoms, check_beads
 from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import Propagator, State
-from cgml.molecules.mapping import Mapping
-
-KEY = "cgml"
-"""Key of the state in atoms.info."""
 
 LOGGER = logging.getLogger(__name__)
 
@@ -90,14 +69,12 @@ class LearnedCGMD(MolecularDynamics):
         spec = propagator.spec
         if timestep is not None:
             spec.check_time_step(timestep / PS)
-        self._system = {
-            "mapping": pack_mapping(self.mapping),
-            "system": self.mapping.hash(),
-        }
         self._box = box_from_atoms(atoms, spec)
         self._passengers = Passengers(propagator, len(atoms), self._box)
+        if self._passengers.is_of_beads:
+            check_beads(atoms, self.mapping)
         self.atoms = atoms
-        state = self._state()
+        state, _ = self._now()
         super().__init__(
             atoms,
             spec.time_step * PS,
@@ -134,7 +111,7 @@ class LearnedCGMD(MolecularDynamics):
             GuardError: a step left what the training data allow; the atoms still
                 are in the state before it.
         """
-        self.nsteps = int(self._state().step[0])
+        self.nsteps = int(self._now()[0].step[0])
         self.max_steps = self.nsteps + steps
         if self.nsteps == 0:
             self.call_observers()
@@ -147,11 +124,12 @@ class LearnedCGMD(MolecularDynamics):
 
     def step(self) -> None:
         """Move the atoms by one step of the model."""
+        state, particles = self._now()
         state, self.atoms.positions, moves = self._passengers.advance(
-            self.atoms.positions, self._state(), NM
+            particles, state, NM
         )
         self.atoms.set_velocities(moves / self.dt)
-        self._keep(state)
+        record.write(self.atoms, self._passengers, state)
 
     def set_history(self, frames: ArrayLike) -> None:
         """Give true earlier frames, so that a run need not start from one alone.
@@ -165,49 +143,34 @@ class LearnedCGMD(MolecularDynamics):
         Raises:
             ValueError: the shape does not match, or positions are not finite.
         """
-        step = int(self._state().step[0])
-        self._keep(self._start(step, np.asarray(frames, dtype=np.float64) / NM))
+        state, particles = self._now()
+        earlier = np.asarray(frames, dtype=np.float64) / NM
+        self.atoms.positions = particles
+        state = self._passengers.start(
+            particles / NM, step=int(state.step[0]), earlier=earlier
+        )
+        record.write(self.atoms, self._passengers, state)
 
-    def _start(self, step: int = 0, earlier: NDArray[Any] | None = None) -> State:
-        """Begin at the present positions; earlier frames in nm."""
-        here = self.atoms.positions / NM
-        return self._passengers.start(here, step=step, earlier=earlier)
+    def _now(self) -> tuple[State, NDArray[np.float64]]:
+        """Read the state off the atoms; positions set by hand are a new start.
 
-    def _state(self) -> State:
-        """Read the state off the atoms; positions set by hand are a new start."""
+        Returns:
+            The state, and the positions that belong to it, unwrapped,
+            (n_particles, 3), Å.
+        """
         self._check_fixed()
-        record = self.atoms.info.get(KEY)
-        if record is None:
-            state = self._start()
-        else:
-            self._check_record(record)
-            if record["frame"] == fingerprint(self.atoms):
-                return self.propagator.start(
-                    record["positions"],
-                    displacements=record["displacements"],
-                    n_known=np.array([record["n_known"]]),
-                    step=record["step"],
-                )
+        atoms, passengers = self.atoms, self._passengers
+        kept, step = record.read(atoms, passengers), 0
+        if kept is not None:
+            if record.is_unmoved(atoms, kept, passengers):
+                return record.state_of(kept, passengers), np.array(kept["particles"])
+            step = kept["step"]
             LOGGER.info(
-                "positions were set by hand: new start without history at step %d",
-                record["step"],
+                "positions were set by hand: new start without history at step %d", step
             )
-            state = self._start(record["step"])
-        self._keep(state)
-        return state
-
-    def _keep(self, state: State) -> None:
-        """Write the state into the atoms."""
-        self.atoms.info[KEY] = {
-            "time_step": self.propagator.spec.time_step,
-            "seed": self.propagator.seed,
-            "step": int(state.step[0]),
-            "n_known": int(state.n_known[0]),
-            "positions": _array(state.positions),
-            "displacements": _array(state.displacements),
-            **self._system,
-            "frame": fingerprint(self.atoms),
-        }
+        state = passengers.start(atoms.positions / NM, step=step)
+        record.write(atoms, passengers, state)
+        return state, atoms.positions.copy()
 
     def _check_fixed(self) -> None:
         """Refuse constraints and a box that is not that of the propagator."""
@@ -224,23 +187,6 @@ class LearnedCGMD(MolecularDynamics):
             f"a fixed cell is required, it was {self._box.tolist()} nm and is "
             f"{box.tolist()} nm: make a new dynamics for the new cell"
         )
-
-    def _check_record(self, record: dict[str, Any]) -> None:
-        """Refuse a state that another model or another system has left."""
-        time_step = self.propagator.spec.time_step
-        shape = (self.propagator.spec.n_history, self.mapping.n_beads, 3)
-        found = np.shape(record["displacements"])
-        if record["time_step"] != time_step or found != shape:
-            raise ValueError(
-                f"the model has a time step of {time_step:g} ps and a history of "
-                f"shape {shape}, atoms.info[{KEY!r}] is a state with "
-                f"{record['time_step']:g} ps and {found}: delete it for a new start"
-            )
-        if record["system"] != self._system["system"]:
-            raise ValueError(
-                f"atoms.info[{KEY!r}] is the state of a system with other types, "
-                "bonds or beads: delete it for a new start, or use the same topology"
-            )
 
 
 class _Log:
@@ -276,25 +222,3 @@ class _Log:
                 file.write(line + "\n")
         else:
             self._target.write(line + "\n")
-
-
-def fingerprint(atoms: Atoms) -> str:
-    """Return the sha256 of the positions, every bit of them."""
-    return hashlib.sha256(atoms.positions.tobytes()).hexdigest()
-
-
-def pack_mapping(mapping: Mapping) -> str:
-    """Write a mapping as short text (base64 of compressed JSON)."""
-    return base64.b64encode(zlib.compress(mapping.to_json().encode())).decode()
-
-
-def unpack_mapping(text: str) -> Mapping:
-    """Read what `pack_mapping` wrote."""
-    return Mapping.from_json(
-        zlib.decompress(base64.b64decode(text)).decode(), f"atoms.info[{KEY!r}]"
-    )
-
-
-def _array(tensor: Any) -> NDArray[np.float64]:
-    """Copy a tensor to the host."""
-    return np.array(tensor.detach().cpu().numpy(), dtype=np.float64)

@@ -5,9 +5,15 @@ reads them back. Global variables hold seed, step and a fingerprint; per-DOF var
 hold positions and displacements, each in three parts that single precision holds
 exactly, so that every platform keeps every bit. Reading them is slow (0.4 ms for 900
 particles): a cache, valid while the fingerprint matches, stands before it.
+
+A checkpoint of another integrator fills the same variables with whatever it has: they
+count only under a seal, a number that follows from all the global ones.
 """
 
 import hashlib
+import struct
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +32,7 @@ ARMED = "cgml_armed"
 """Global variable: C++ steps that Python has prepared."""
 
 _SEED, _STEP, _KNOWN, _KEY = "cgml_seed", "cgml_step", "cgml_known", "cgml_key"
+_SEALED, _SEAL = (_SEED, _STEP, _KNOWN, _KEY), "cgml_seal"
 _LARGEST_SEED = 2**53 - 1  # a global variable is a double
 _N_PARTS = 3  # single-precision numbers that hold a double
 
@@ -69,7 +76,7 @@ class Run:
         """Return a fingerprint of the run below 2^52, not zero.
 
         Args:
-            fingerprint: of model and mapping.
+            fingerprint: of model, weights and mapping.
         """
         digest = hashlib.blake2b(fingerprint, digest_size=8)
         for values in (self.particles, self.beads, self.displacements):
@@ -85,13 +92,19 @@ class History:
         integrator: gets the variables and a C++ step that makes all positions NaN
             unless it was armed.
         n_history: displacements the model uses.
+        seed: of all noise, until a file or the user gives another.
+
+    Raises:
+        ValueError: the seed is out of range.
     """
 
-    def __init__(self, integrator: openmm.CustomIntegrator, n_history: int) -> None:
+    def __init__(
+        self, integrator: openmm.CustomIntegrator, n_history: int, seed: int
+    ) -> None:
         self._integrator: Any = integrator
         self._moves = [f"move{age}" for age in range(n_history)]
         self._cached: tuple[int, Run] | None = None  # with its key
-        for name in (ARMED, _SEED, _STEP, _KNOWN, _KEY):
+        for name in (ARMED, *_SEALED, _SEAL):
             integrator.addGlobalVariable(name, 0.0)
         for name in ("particles", "beads", *self._moves):
             for part in _part_names(name):
@@ -101,22 +114,24 @@ class History:
         integrator.addComputePerDof("x", f"x + sqrt({ARMED} - 1)")
         integrator.endBlock()
         integrator.addComputeGlobal(ARMED, f"{ARMED} - 1")
+        self._own_seed = _checked_seed(seed)
+        self._write_counts(self._own_seed, 0, 0, 0)
 
     @property
     def seed(self) -> int:
         """Seed of all noise."""
-        return self._count(_SEED)
+        return self._counts()[0]
 
     @seed.setter
     def seed(self, seed: int) -> None:
-        if not 0 <= seed <= _LARGEST_SEED:
-            raise ValueError(f"seed must be 0 to {_LARGEST_SEED}, got {seed}")
-        self._integrator.setGlobalVariableByName(_SEED, seed)
+        _, *others = self._counts()
+        self._own_seed = _checked_seed(seed)
+        self._write_counts(self._own_seed, *others)
 
     @property
     def step(self) -> int:
         """Steps done, which select the random numbers."""
-        return self._count(_STEP)
+        return self._counts()[1]
 
     def arm(self, n_steps: int) -> None:
         """Let the next C++ steps pass."""
@@ -140,17 +155,26 @@ class History:
             user has moved the particles.
 
         Raises:
-            ValueError: the variables were written for another model or mapping.
+            ValueError: the variables were written for another model or mapping, or
+                were damaged.
         """
-        key = self._count(_KEY)
+        *_, key = self._counts()
         if key == 0:
             return None
-        if self._cached is None or self._cached[0] != key:
-            if not _is_close(particles, self._read("particles")):
-                return None
+        is_loaded = self._cached is None or self._cached[0] != key
+        if self._cached is None or is_loaded:
             self._cached = (key, self._restore(key, passengers))
         run = self._cached[1]
-        return run if _is_close(particles, run.particles) else None
+        if passengers.are_at(particles, run.particles, UNMOVED):
+            return run
+        if is_loaded:
+            warnings.warn(
+                "the positions in the Context are not those that the run in its "
+                f"variables had after step {run.step}: set by hand, or the file is "
+                "damaged; the run starts from them without history",
+                stacklevel=3,
+            )
+        return None
 
     def store(self, run: Run, passengers: Passengers) -> None:
         """Write the variables and the cache."""
@@ -161,12 +185,12 @@ class History:
         for name, values in zip(self._moves, run.displacements, strict=True):
             self._write(name, values, n_particles)
         key = run.key(passengers.fingerprint)
-        for name, value in ((_KNOWN, run.n_known), (_STEP, run.step), (_KEY, key)):
-            self._integrator.setGlobalVariableByName(name, value)
+        self._write_counts(self.seed, run.step, run.n_known, key)
         self._cached = (key, run)
 
     def _restore(self, key: int, passengers: Passengers) -> Run:
         """Read the run from the variables."""
+        _, step, n_known, _ = self._counts()
         n_beads = passengers.mapping.n_beads
         particles = self._read("particles")
         beads = particles if passengers.is_of_beads else self._read("beads")[:n_beads]
@@ -174,15 +198,16 @@ class History:
         state = passengers.propagator.start(
             beads,
             displacements=np.array(moves).reshape(len(moves), n_beads, 3),
-            n_known=self._count(_KNOWN),
-            step=self.step,
+            n_known=n_known,
+            step=step,
         )
         run = Run(state, particles)
         if run.key(passengers.fingerprint) != key:
             raise ValueError(
                 "the history in the Context was written for another model or mapping "
-                f"than {passengers.propagator.spec.name!r} with this topology: load a "
-                "checkpoint of this one, or call setHistory([]) to start anew"
+                f"than {passengers.propagator.spec.name!r} with these weights and this "
+                "topology, or its file is damaged: load a checkpoint of this one, or "
+                "call setHistory([]) to start anew"
             )
         return run
 
@@ -208,18 +233,45 @@ class History:
             self._integrator.setPerDofVariableByName(part, rounded)
             rest -= rounded
 
-    def _count(self, name: str) -> int:
-        """Read a global variable that holds a whole number."""
-        return int(self._integrator.getGlobalVariableByName(name))
+    def _counts(self) -> tuple[int, int, int, int]:
+        """Read seed, step, n_known and key; where the seal is broken, start anew."""
+        read = self._integrator.getGlobalVariableByName
+        values = [read(name) for name in _SEALED]
+        if read(_SEAL) != _seal(values):
+            warnings.warn(
+                "the Context's integrator variables are not those of a "
+                "LearnedCGIntegrator of this version: they come from another "
+                f"integrator, or a damaged file; the seed {self._own_seed} stays in "
+                "force, and the run starts from the positions without history",
+                stacklevel=4,
+            )
+            values = [self._own_seed, 0, 0, 0]
+            self._write_counts(*values)
+            self._cached = None
+        seed, step, n_known, key = map(int, values)
+        return seed, step, n_known, key
+
+    def _write_counts(self, *values: int) -> None:
+        """Write seed, step, n_known and key under a seal."""
+        for name, value in zip(_SEALED, values, strict=True):
+            self._integrator.setGlobalVariableByName(name, value)
+        self._integrator.setGlobalVariableByName(_SEAL, _seal(values))
+
+
+def _seal(values: Sequence[float]) -> float:
+    """Number below 2^52 that follows from all global variables."""
+    content = struct.pack(f"<{len(values)}d", *values)
+    digest = hashlib.blake2b(content, digest_size=8, person=b"cgml run")
+    return float((int.from_bytes(digest.digest(), "big") >> 12) or 1)
+
+
+def _checked_seed(seed: int) -> int:
+    """Refuse a seed that a global variable, a double, cannot hold."""
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise ValueError(f"seed must be 0 to {_LARGEST_SEED}, got {seed}")
+    return seed
 
 
 def _part_names(name: str) -> list[str]:
     """Name the variables that together hold an array."""
     return [f"cgml_{name}_{part}" for part in range(_N_PARTS)]
-
-
-def _is_close(particles: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
-    """Tell whether the user left the particles where the model put them."""
-    scale = np.abs(expected).max(initial=0.0)
-    distance = np.abs(particles - expected).max(initial=0.0)
-    return bool(distance <= UNMOVED * scale)

@@ -1,7 +1,6 @@
 """A learned propagator in the place of an OpenMM integrator."""
 
 import weakref
-from functools import cache, wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +17,8 @@ from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
 from openmm_cgml import convert
-from openmm_cgml.history import ARMED, History, Run
+from openmm_cgml.contexts import watch_contexts
+from openmm_cgml.history import History, Run
 
 
 class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -33,9 +33,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
       `enforcePeriodicBox` to have them wrapped.
     - `context.setPositions` is a new start: the history of displacements is forgotten;
       `setHistory` gives a true one. To set the positions that are already there
-      (within `UNMOVED`) changes nothing. Random numbers go on where they were.
+      (within `UNMOVED`, and whole box vectors aside) changes nothing. Random numbers go
+      on where they were.
     - Checkpoints and state files hold history, seed and step: a restart continues bit
-      by bit, in a new process too, with the seed of the file.
+      by bit, in a new process too, with the seed of the file. Those of another
+      integrator are a start without history; a warning says so, the seed stays.
     - Velocities are displacement / time step; those the user sets are not used.
       `computeSystemTemperature` is the model's temperature, not a measured one.
     - A copy through XML is no longer this class. It refuses a Context where this
@@ -89,9 +91,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self._is_periodic = False
         self._box: NDArray[np.float64] | None = None  # theirs
         self._moved_in: NDArray[np.float64] | None = None  # box of the steps done
-        self._history = History(self, model.spec.n_history)
-        self._history.seed = seed
-        _watch_contexts()
+        self._history = History(self, model.spec.n_history, seed)
+        watch_contexts(LearnedCGIntegrator)
 
     def step(self, steps: int) -> None:
         """Advance the simulation.
@@ -219,6 +220,10 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """Remember the Context that was made."""
         self._context = weakref.ref(context)
 
+    def _reload(self) -> None:
+        """Read all variables anew: they were filled from a file."""
+        self._history.forget()
+
     def _require_context(self) -> openmm.Context:
         """Return the Context, or say that there is none."""
         context = None if self._context is None else self._context()
@@ -268,50 +273,6 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         return passengers
 
 
-@cache
-def _watch_contexts() -> None:
-    """Let every new Context introduce itself: OpenMM tells a Python class nothing."""
-    original = openmm.Context.__init__
-
-    @wraps(original)
-    def watched(self: openmm.Context, *args: Any) -> None:
-        integrator = args[1] if len(args) > 1 else None
-        if isinstance(integrator, LearnedCGIntegrator):
-            integrator._prepare(args[0])
-            original(self, *args)
-            integrator._bind(self)
-        else:
-            _refuse_remains(integrator)
-            original(self, *args)
-
-    openmm.Context.__init__ = watched
-
-
-def _refuse_remains(integrator: Any) -> None:
-    """Refuse our C++ half without its Python half: it would stand still."""
-    inner = [integrator]
-    if isinstance(integrator, openmm.CompoundIntegrator):
-        count = integrator.getNumIntegrators()
-        inner = [integrator.getIntegrator(i) for i in range(count)]
-    for item in inner:
-        if isinstance(item, openmm.CustomIntegrator) and ARMED in _globals_of(item):
-            raise ValueError(
-                "a LearnedCGIntegrator must drive its Context by itself, got "
-                + (
-                    "one inside a CompoundIntegrator"
-                    if item is not integrator
-                    else "a copy of one made through XML"
-                )
-                + ": build a LearnedCGIntegrator and pass it to the Context"
-            )
-
-
-def _globals_of(integrator: openmm.CustomIntegrator) -> list[str]:
-    """Name the global variables of an integrator."""
-    count = integrator.getNumGlobalVariables()
-    return [integrator.getGlobalVariableName(i) for i in range(count)]
-
-
 def _outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
     """Tell Systems apart whose particles are others, at the cost of a microsecond."""
     counts = (
@@ -337,6 +298,13 @@ def _check_start(particles: NDArray[np.float64]) -> None:
     if not particles.any():  # OpenMM gives zeros
         raise ValueError(
             "positions are required, all are zero: call context.setPositions first"
+        )
+    n_lost = int((~particles.any(axis=1)).sum())
+    if n_lost > 1:
+        raise ValueError(
+            f"positions of all particles are required, {n_lost} of {len(particles)} "
+            "are at the origin, as after a checkpoint that was cut short: call "
+            "context.setPositions"
         )
     if not np.isfinite(particles).all():
         i, k = np.argwhere(~np.isfinite(particles))[0]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cgml.dynamics.propagator import Propagator, State
+from cgml.molecules.box import images
 from cgml.molecules.checks import check_topology
 from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
@@ -30,7 +31,8 @@ class Passengers:
         propagator: as given.
         mapping: atoms -> beads.
         is_of_beads: whether the particles are the beads.
-        fingerprint: of model and mapping.
+        is_periodic: whether they are in a box.
+        fingerprint: of model, weights and mapping.
 
     Raises:
         ValueError: n_particles is neither.
@@ -52,8 +54,8 @@ class Passengers:
             )
         self.is_of_beads = n_particles == n_beads
         self._n_particles = n_particles
-        self._box = box
-        text = f"{propagator.spec.model_dump_json()} {self.mapping.hash()}"
+        self._box, self.is_periodic = box, box is not None
+        text = f"{propagator.model.digest} {self.mapping.hash()}"
         self.fingerprint = hashlib.sha256(text.encode()).digest()
 
     def start(
@@ -90,6 +92,24 @@ class Passengers:
         return self.propagator.start(
             beads[-1], displacements=displacements, n_known=len(known), step=step
         )
+
+    def are_at(
+        self, particles: NDArray[Any], places: NDArray[Any], precision: float
+    ) -> bool:
+        """Tell whether particles are at their places, but for whole box vectors.
+
+        Args:
+            particles: (n_particles, 3), nm; each perhaps wrapped into the box.
+            places: (n_particles, 3), nm.
+            precision: what counts as the same, part of the largest coordinate.
+        """
+        if particles.shape != places.shape:
+            return False
+        gaps = particles - places
+        if self._box is not None and np.isfinite(gaps).all():
+            gaps = gaps + images(gaps, self._box) @ self._box
+        largest = np.abs(places).max(initial=0.0)
+        return bool(np.abs(gaps).max(initial=0.0) <= precision * largest)
 
     def advance(
         self, particles: NDArray[Any], state: State, nm: float = 1.0

@@ -77,7 +77,7 @@ class Propagator:
         execution: Execution = FAST,
         device: str = "cpu",
     ) -> None:
-        self.spec = model.spec
+        self.model, self.spec = model, model.spec
         self.spec.check_boundaries(is_periodic=box is not None)
         self.mappings = [mappings] if isinstance(mappings, Mapping) else list(mappings)
         if not self.mappings:

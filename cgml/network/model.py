@@ -1,7 +1,9 @@
 """The whole model: embedding, predictor, refiner, property head."""
 
+import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -174,3 +176,13 @@ class LearnedModel:
 
     spec: BaseSpec
     module: Any
+
+    @cached_property
+    def digest(self) -> str:
+        """Fingerprint (sha256) of what decides a step: the spec and every weight."""
+        said = self.spec.model_dump_json(exclude={"provenance"})
+        digest = hashlib.sha256(said.encode())
+        for name, values in self.module.state_dict().items():
+            digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
+            digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()

@@ -11,7 +11,7 @@ from ase_cgml.convert import (
     lammps_bonds,
     particle_types,
 )
-from ase_cgml.dynamics import pack_mapping, unpack_mapping
+from ase_cgml.record import pack_mapping, unpack_mapping
 from cgml.models.file import load_model
 
 

@@ -9,6 +9,7 @@ from core_systems import coil, learned, mixture, small_spec
 from openmm import app, unit
 from openmm_systems import positions_of
 
+from ase_cgml import bead_atoms
 from ase_cgml.calculator import CGMLDynamics
 from cgml.dynamics.propagator import Propagator
 from cgml.molecules.box import wrap
@@ -169,3 +170,86 @@ def test_beads_in_a_box():
     simulation.context.setPositions(positions)
     simulation.step(1)
     assert np.abs(positions_of(simulation) - after).max() < 1e-5
+
+
+@pytest.mark.parametrize("how", ["wrap", "scaled", "whole boxes"])
+@pytest.mark.parametrize("beads", [False, True])
+def test_wrapping_between_steps_is_no_move_in_ase(beads, how):
+    """Positions that differ by whole box vectors are the same positions."""
+    paths = []
+    for is_wrapped in (False, True):
+        atoms = atoms_of(start())
+        if beads:
+            atoms = bead_atoms(atoms, MAPPING)
+            atoms.calc = CGMLDynamics(MODEL, topology=MAPPING, seed=3)
+        dynamics = atoms.calc.dynamics(atoms)
+        move = {
+            "wrap": atoms.wrap,
+            "scaled": lambda a=atoms: a.set_scaled_positions(a.get_scaled_positions()),
+            "whole boxes": lambda a=atoms: a.translate(a.cell.array[0] - a.cell[2]),
+        }[how]
+        if is_wrapped:
+            dynamics.attach(move, interval=1)
+        dynamics.run(4)
+        dynamics.step()
+        assert atoms.info["cgml"]["n_known"] == MODEL.spec.n_history
+        paths.append(atoms.positions)
+    np.testing.assert_allclose(paths[0], paths[1], atol=1e-9)
+
+
+def test_wrapped_atoms_continue_from_a_file_and_moved_ones_do_not(tmp_path):
+    from ase.io import read
+
+    atoms = atoms_of(start())
+    dynamics = atoms.calc.dynamics(atoms, trajectory=str(tmp_path / "a.traj"))
+    dynamics.attach(atoms.wrap, interval=1)
+    dynamics.run(2)
+    again = read(tmp_path / "a.traj")
+    again.calc = CGMLDynamics(MODEL, topology=MAPPING, seed=3)
+    again.wrap()
+    for some in (atoms, again):
+        some.calc.dynamics(some).run(2)
+    assert np.array_equal(again.positions, atoms.positions)
+    again.positions[3] += again.cell.array[1] + [0.0, 0.0, 1e-3]
+    dynamics = again.calc.dynamics(again)
+    assert again.info["cgml"]["n_known"] == 0
+
+
+@pytest.mark.parametrize("how", ["each atom", "enforcePeriodicBox", "whole boxes"])
+def test_wrapping_between_steps_is_no_move_in_openmm(how):
+    plain, wrapped = simulate(start()), simulate(start())
+    for _ in range(4):
+        plain.step(1)
+        wrapped.step(1)
+        context = wrapped.context
+        if how == "each atom":
+            context.setPositions(wrap(positions_of(wrapped), BOX))
+        elif how == "whole boxes":
+            context.setPositions(positions_of(wrapped) + BOX[0] - 2.0 * BOX[2])
+        else:
+            context.setState(context.getState(positions=True, enforcePeriodicBox=True))
+    for simulation in (plain, wrapped):
+        simulation.step(1)
+    assert np.array_equal(positions_of(plain), positions_of(wrapped))
+
+
+def test_wrapped_state_file_continues_and_moved_one_does_not(tmp_path):
+    simulation = simulate(start())
+    simulation.step(2)
+    simulation.saveCheckpoint(str(tmp_path / "a.chk"))
+    simulation.step(2)
+    ends = []
+    for shift in (0.0, 0.01):
+        other = simulate(start())
+        other.loadCheckpoint(str(tmp_path / "a.chk"))
+        places = wrap(positions_of(other), BOX)
+        places[0] += shift
+        other.context.setPositions(places)
+        if shift:
+            with pytest.warns(UserWarning, match="without history"):
+                other.step(2)
+        else:
+            other.step(2)
+        ends.append(positions_of(other))
+    assert np.array_equal(ends[0], positions_of(simulation))
+    assert np.abs(wrap(ends[1], BOX) - wrap(ends[0], BOX)).max() > 1e-3

@@ -1,0 +1,115 @@
+"""OpenMM tells a Python class nothing of its Context: here Contexts tell theirs."""
+
+import warnings
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, Protocol
+
+import openmm
+
+from openmm_cgml.history import ARMED
+
+
+class Driver(Protocol):
+    """An integrator in Python that wants to know its Context."""
+
+    def _prepare(self, system: openmm.System) -> None:
+        """Check the System of a Context that is about to be made."""
+
+    def _bind(self, context: openmm.Context) -> None:
+        """Remember the Context that was made."""
+
+    def _reload(self) -> None:
+        """Read all variables anew: they were filled from a file."""
+
+
+@cache
+def watch_contexts(kind: type[Any]) -> None:
+    """Let every new Context introduce itself to an integrator of this kind.
+
+    Args:
+        kind: class of Drivers.
+    """
+    original = openmm.Context.__init__
+
+    @wraps(original)
+    def watched(self: openmm.Context, *args: Any) -> None:
+        integrator = args[1] if len(args) > 1 else None
+        if isinstance(integrator, kind):
+            integrator._prepare(args[0])
+            original(self, *args)
+            integrator._bind(self)
+        else:
+            _refuse_remains(integrator, kind)
+            original(self, *args)
+
+    openmm.Context.__init__ = watched
+    openmm.Context.setState = _watched(openmm.Context.setState, kind)
+    openmm.Context.loadCheckpoint = _watched(openmm.Context.loadCheckpoint, kind)
+
+
+def _watched(original: Callable[..., None], kind: type[Any]) -> Callable[..., None]:
+    """Let a Context be filled from what another integrator has written, and say so."""
+
+    @wraps(original)
+    def fill(self: openmm.Context, content: Any) -> None:
+        integrator = self.getIntegrator()
+        if not isinstance(integrator, kind):
+            original(self, content)
+            return
+        if isinstance(content, bytes):  # of a checkpoint, that may be damaged
+            integrator._reload()
+        try:
+            original(self, content)
+        except openmm.OpenMMException as error:
+            _accept_foreign(error)
+
+    return fill
+
+
+def _accept_foreign(error: openmm.OpenMMException) -> None:
+    """Go on where only the variables of another integrator could not be read.
+
+    OpenMM reads them last: time, box, positions and velocities are set.
+    """
+    text = str(error)
+    of_integrator = ("IntegratorParameters", "global variable", "per-DOF variable")
+    if any(words in text for words in of_integrator):
+        warnings.warn(
+            "the state was written by another integrator: its time, box and positions "
+            "were taken, a LearnedCGIntegrator starts from them without history, with "
+            "the seed it has",
+            stacklevel=4,
+        )
+        return
+    raise openmm.OpenMMException(
+        f"{text}: this file is of another System or damaged; take box and positions "
+        "from a state alone, state = openmm.XmlSerializer.deserialize(text), "
+        "context.setPeriodicBoxVectors(*state.getPeriodicBoxVectors()), "
+        "context.setPositions(state.getPositions())"
+    ) from error
+
+
+def _refuse_remains(integrator: Any, kind: type[Any]) -> None:
+    """Refuse our C++ half without its Python half: it would stand still."""
+    inner = [integrator]
+    if isinstance(integrator, openmm.CompoundIntegrator):
+        count = integrator.getNumIntegrators()
+        inner = [integrator.getIntegrator(i) for i in range(count)]
+    for item in inner:
+        if isinstance(item, openmm.CustomIntegrator) and ARMED in _globals_of(item):
+            raise ValueError(
+                f"a {kind.__name__} must drive its Context by itself, got "
+                + (
+                    "one inside a CompoundIntegrator"
+                    if item is not integrator
+                    else "a copy of one made through XML"
+                )
+                + f": build a {kind.__name__} and pass it to the Context"
+            )
+
+
+def _globals_of(integrator: openmm.CustomIntegrator) -> list[str]:
+    """Name the global variables of an integrator."""
+    count = integrator.getNumGlobalVariables()
+    return [integrator.getGlobalVariableName(i) for i in range(count)]
