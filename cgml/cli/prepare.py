@@ -86,4 +86,5 @@ def prepare(
     overview.show([summary for _, summary in found])
     drawing = output / "molecules.png"
     sketch.draw(inspection.pictures(found), drawing)
-    say(f"{len(written)} systems written to {output}, molecules drawn in {drawing}")
+    say(f"molecules drawn in {drawing}")
+    say(f"{len(written)} systems written to {output}")
