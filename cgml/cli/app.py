@@ -3,6 +3,7 @@
 Heavy libraries are imported by the command that needs them, so help is quick.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Annotated
@@ -92,4 +93,5 @@ for _name, _command in COMMANDS.items():
 def start() -> None:
     """Run the command line of this process."""
     console.print_anywhere()
+    logging.basicConfig(handlers=[console.Teller()])
     app()

@@ -5,6 +5,7 @@ Text of the user (names, paths) is printed as it is, never read as markup.
 
 import codecs
 import io
+import logging
 import re
 import sys
 import unicodedata
@@ -36,6 +37,14 @@ def say(text: str) -> None:
 def tell(text: str) -> None:
     """Print a line about the work in hand, to standard error."""
     err.print(visible(text), markup=False, emoji=False, soft_wrap=True)
+
+
+class Teller(logging.Handler):
+    """Prints what the packages warn of as a line, to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        tell(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def visible(text: str) -> str:
