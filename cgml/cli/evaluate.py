@@ -8,7 +8,9 @@ import typer
 from cgml.cli import console, options
 
 
+@options.reads_atoms
 def evaluate(
+    reader: options.Reader,
     model: options.Model,
     reference: Annotated[
         list[Path], typer.Option(help="File of reference frames.", parser=options.path)
@@ -16,7 +18,6 @@ def evaluate(
     output: Annotated[
         Path, typer.Option(help="Folder of figures and page.", parser=options.folder)
     ],
-    topology: options.Topology = None,
     time: Annotated[
         float | None,
         typer.Option(help="Length of each run, ps; default: the reference's."),
@@ -68,8 +69,8 @@ def evaluate(
     from cgml.training.preparation import Coarsening, parse_values, read_systems
 
     learned = load_model(model, device)
-    coarsening = Coarsening.from_spec(learned.spec)
-    systems = list(read_systems(reference, topology, coarsening))
+    coarsening = reader.complete(Coarsening.from_spec(learned.spec))
+    systems = list(read_systems(reference, reader.topology, coarsening))
     overview.show([of_frames(system) for system in systems])
     subjects = evaluation.describe_references(
         learned.spec,

@@ -9,9 +9,10 @@ import typer
 from cgml.cli import console, options
 
 
+@options.reads_atoms
 def inspect(
+    reader: options.Reader,
     files: options.Files,
-    topology: options.Topology = None,
     atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
     single_bead_limit: options.SingleBeadLimit = 0,
     as_json: Annotated[
@@ -40,7 +41,9 @@ def inspect(
     coarsening = Coarsening(
         recipe=Recipe(atoms_per_bead, single_bead_limit=single_bead_limit)
     )
-    found = list(inspection.inspect(files, topology, coarsening))
+    found = list(
+        inspection.inspect(files, reader.topology, reader.complete(coarsening))
+    )
     summaries = [summary for _, summary in found]
     if as_json:
         text = json.dumps([item.as_json() for item in summaries], indent=2)

@@ -9,12 +9,13 @@ from cgml.cli import options
 from cgml.cli.console import say
 
 
+@options.reads_atoms
 def prepare(
+    reader: options.Reader,
     trajectories: options.Files,
     output: Annotated[
         Path, typer.Option(help="Folder of the bead frames.", parser=options.folder)
     ],
-    topology: options.Topology = None,
     atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
     method: Annotated[
         Literal["recursive", "kway"], typer.Option(help="How METIS divides.")
@@ -23,25 +24,6 @@ def prepare(
     mapping: Annotated[
         Path | None,
         typer.Option(help="Use this mapping (JSON), not METIS.", parser=options.path),
-    ] = None,
-    mass: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=MASS in Da of particles that are no element."),
-    ] = None,
-    time_step: Annotated[
-        float | None,
-        typer.Option(help="Time between frames, ps, where the file does not tell."),
-    ] = None,
-    units: Annotated[
-        Literal["real", "metal"], typer.Option(help="Units of a LAMMPS dump.")
-    ] = "real",
-    md_step: Annotated[
-        float | None,
-        typer.Option(help="The timestep of LAMMPS: fs (real) or ps (metal)."),
-    ] = None,
-    type_name: Annotated[
-        list[str] | None,
-        typer.Option(help="NUMBER=NAME of a LAMMPS atom type; else by mass."),
     ] = None,
     bond_types: Annotated[
         bool,
@@ -65,22 +47,13 @@ def prepare(
     from cgml.molecules.recipe import Recipe
     from cgml.training import inspection, preparation
 
+    coarsening = preparation.Coarsening(
+        recipe=Recipe(atoms_per_bead, method, single_bead_limit),
+        mapping=mapping,
+        lammps=LammpsOptions(keep_bond_types=bond_types),
+    )
     written = preparation.prepare(
-        trajectories,
-        topology,
-        output,
-        preparation.Coarsening(
-            recipe=Recipe(atoms_per_bead, method, single_bead_limit),
-            mapping=mapping,
-            masses=preparation.parse_values(mass or [], "mass"),
-            time_step=time_step,
-            lammps=LammpsOptions(
-                units=units,
-                md_step=md_step,
-                type_names=preparation.parse_type_names(type_name or []),
-                keep_bond_types=bond_types,
-            ),
-        ),
+        trajectories, reader.topology, output, reader.complete(coarsening)
     )
     found = [read_summary(path) for path in written]
     overview.show([summary for _, summary in found])

@@ -11,14 +11,15 @@ from cgml.cli import console, options
 STOPPED = 3  # exit code: guards stopped some replicas
 
 
+@options.reads_atoms
 def run(
+    reader: options.Reader,
     model: options.Model,
     starts: options.Files,
     output: Annotated[
         Path, typer.Option(help="Folder of the run.", parser=options.folder)
     ],
     time: Annotated[float, typer.Option(help="Simulated time, ps.")],
-    topology: options.Topology = None,
     replicas: Annotated[int, typer.Option(help="Copies of every system.")] = 1,
     seed: options.Seed = 0,
     stride: Annotated[int, typer.Option(help="Model steps per stored frame.")] = 1,
@@ -84,7 +85,8 @@ def run(
     spec = read_spec(find_model(model))
     # of the starts the first frame counts: any time between frames will do
     coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
-    systems = list(read_systems(starts, topology, coarsening, n_frames=1))
+    coarsening = reader.complete(coarsening)
+    systems = list(read_systems(starts, reader.topology, coarsening, n_frames=1))
     overview.show([of_frames(system) for system in systems])
     chosen = RunOptions(
         n_steps=simulation.count_steps(spec, time),

@@ -2,6 +2,8 @@
 
 A frame's time is (istart / nsavc + frame) * nsavc * delta, with delta in AKMA
 units: this is what MDAnalysis and VMD read. mdtraj reads no times from DCD files.
+LAMMPS writes the timestep of its run there, in the units of the run, and HOOMD-blue in
+units of its own: who wrote the file stands in its title.
 
 | word of the header | name | meaning |
 |---|---|---|
@@ -21,12 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.format import Frames, LammpsOptions
+from cgml.formats.format import TIME_UNITS, Frames, LammpsOptions
 from cgml.units import AKMA_TIME, ANGSTROM
 
 _HEADER = 84  # bytes of the first record
 _N_BOXES = 1000  # at a time
 _LARGEST_HEADER = 1 << 16  # bytes, with a long title
+_REAL = (0.05, 20.0)  # fs: timesteps of a run in real units
 _CHARMM = 24  # version number that readers of this family expect
 _CELL = [0, 2, 5, 4, 3, 1]  # places of a, b, c, alpha, beta, gamma
 
@@ -37,10 +40,10 @@ def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames
     Raises:
         ValueError: not a DCD file, a truncated one, or a kind that is not read.
     """
-    del options
     words, record, start, n_all = _open(path)
     n_atoms = record["x"].shape[0]
-    times = _times(words, n_all)
+    unit = _time_unit(path, words, start, options)
+    times = None if unit is None else _times(words, n_all, unit)
     for first in range(0, max(n_all, 1), n_frames):
         place = start + first * record.itemsize
         n = min(n_frames, n_all - first)
@@ -216,19 +219,45 @@ def _frame(n: int, *, has_cell: bool, order: str = "<") -> np.dtype[np.void]:
     return np.dtype(fields)
 
 
-def _times(words: NDArray[np.int32], n_frames: int) -> NDArray[np.float64] | None:
+def _delta(words: NDArray[np.int32]) -> float:
+    """Return the time between steps as the header has it."""
+    if words[19] != 0:  # of the family of CHARMM
+        return float(words[9:10].view(words.dtype.str.replace("i", "f"))[0])
+    return float(words[9:11].view(words.dtype.str.replace("i4", "f8"))[0])
+
+
+def _time_unit(
+    path: Path, words: NDArray[np.int32], start: int, options: LammpsOptions
+) -> float | None:
+    """Return the unit of delta, ps, which depends on who wrote the file.
+
+    None where it cannot be known: the timestep of LAMMPS is not that of a run in real
+    units, and no other are asked for.
+    """
+    with path.open("rb") as stream:
+        title = stream.read(start)[_HEADER:].lower()
+    if b"hoomd" in title:
+        return None
+    if b"lammps" not in title:
+        return AKMA_TIME
+    if options.units is None and not _REAL[0] <= _delta(words) <= _REAL[1]:
+        return None
+    return TIME_UNITS[options.units or "real"]
+
+
+def _times(
+    words: NDArray[np.int32], n_frames: int, unit: float
+) -> NDArray[np.float64] | None:
     """Compute frame times, ps; None where the header holds none.
 
     Writers that know no times put one AKMA unit a frame, from zero.
     """
-    is_charmm = words[19] != 0
-    delta = float(words[9:10].view(words.dtype.str.replace("i", "f"))[0])
-    if not is_charmm:
-        delta = float(words[9:11].view(words.dtype.str.replace("i4", "f8"))[0])
+    delta = _delta(words)
     first, steps = int(words[1]), int(words[2])
-    if steps < 1 or not 0.0 < delta < np.inf or (first, steps, delta) == (0, 1, 1.0):
+    is_empty = unit == AKMA_TIME and (first, steps, delta) == (0, 1, 1.0)
+    if steps < 1 or not 0.0 < delta < np.inf or is_empty:
         return None
-    spacing = tidy(steps * delta * AKMA_TIME)
+    spacing = tidy(steps * delta * unit)
     return np.asarray((first / steps + np.arange(n_frames)) * spacing)
 
 

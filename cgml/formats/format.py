@@ -6,18 +6,17 @@ The formats themselves are rows of a table (table.py), one module for each.
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from collections.abc import Mapping as Table
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.molecules.atoms import AtomTable
 from cgml.molecules.box import Box
 from cgml.molecules.frames import BeadTrajectory
-from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
 from cgml.units import FEMTOSECOND
@@ -34,9 +33,9 @@ class LammpsOptions:
     """What LAMMPS files do not say of themselves.
 
     Attributes:
-        units: of the simulation: "real" (times in fs) or "metal" (ps).
+        units: of the simulation: "real" (times in fs) or "metal" (ps); None: not said,
+            dumps are then real, and DCD files must be plausible as such.
         md_step: the value of its `timestep` command, in these units; None: not known.
-        type_names: number of an atom type -> name; other types are named by mass.
         keep_bond_types: whether bonds carry the numbers of their types. These mean the
             same in two files only if one force field was numbered once for both;
             otherwise all bonds are "bond".
@@ -45,14 +44,13 @@ class LammpsOptions:
         ValueError: other units, or an MD step that is not positive.
     """
 
-    units: Literal["real", "metal"] = "real"
+    units: Literal["real", "metal"] | None = None
     md_step: float | None = None
-    type_names: Table[int, str] = field(default_factory=dict)
     keep_bond_types: bool = False
 
     def __post_init__(self) -> None:
         """Check the clock."""
-        if self.units not in TIME_UNITS:
+        if self.units is not None and self.units not in TIME_UNITS:
             raise ValueError(
                 f"LAMMPS units must be one of {', '.join(TIME_UNITS)}, got "
                 f"{self.units!r}"
@@ -97,8 +95,8 @@ BoxReader = Callable[[Path, LammpsOptions], Iterator[NDArray[np.float64]]]
 """Reads the boxes of all frames alone, (n, 3, 3) nm at a time, in little time; none
 where the file has none."""
 
-TopologyReader = Callable[[Path, Table[str, float], LammpsOptions], MolecularGraph]
-"""Reads (path, particle type -> mass in Da, options)."""
+TopologyReader = Callable[[Path, LammpsOptions], AtomTable]
+"""Reads (path, options)."""
 
 BeadReader = Callable[[Path, Recipe | None, int | None], Iterable[BeadTrajectory]]
 """Reads (path, recipe for files of atoms, frames at most or None)."""
@@ -114,8 +112,9 @@ class Format:
     Attributes:
         name: for error texts.
         suffixes: of its files, lower case; those with .gz too, if may_be_compressed.
-        tells: what a file says of its atoms and frames, of "types", "masses",
-            "bonds", "times", "steps" (numbers of MD steps in place of times), "box".
+        tells: what a file says of its atoms and frames, of "types" (or elements),
+            "masses", "bonds", "times", "steps" (numbers of MD steps in place of times),
+            "box".
         pieces: reads frames of atoms.
         boxes: reads the boxes of frames of atoms; None: such a file is one piece.
         topology: reads atoms and bonds.

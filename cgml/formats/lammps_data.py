@@ -8,7 +8,6 @@ compare with MDAnalysis and ASE where those are right.
 
 import re
 from collections.abc import Iterator
-from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.formats.format import BROKEN, Frames, LammpsOptions, open_text
+from cgml.molecules.atoms import AtomTable
 from cgml.molecules.box import from_edges
-from cgml.molecules.checks import elements
-from cgml.molecules.graph import Labels, MolecularGraph
-from cgml.molecules.masses import names_of
 from cgml.units import ANGSTROM
 
 _STYLES = {
@@ -46,6 +43,7 @@ class DataFile:
         molecules: molecule id of each atom, (n_atoms,); 0 is none.
         positions: unwrapped by the image flags, if there are any, (n_atoms, 3), nm.
         type_masses: number of an atom type -> mass, Da.
+        type_names: number of an atom type -> the comment behind its mass.
         bonds: atom indices, (n_bonds, 2).
         bond_types: number of the type of each bond, (n_bonds,).
         box: row vectors, (3, 3), nm.
@@ -56,6 +54,7 @@ class DataFile:
     molecules: NDArray[np.int64]
     positions: NDArray[np.float64]
     type_masses: dict[int, float]
+    type_names: dict[int, str]
     bonds: NDArray[np.int64]
     bond_types: NDArray[np.int64]
     box: NDArray[np.float64]
@@ -104,46 +103,34 @@ def read_data(path: Path) -> DataFile:
         molecules=molecules,
         positions=positions[order],
         type_masses={int(row[0]): float(row[1]) for row in masses},
+        type_names=_type_names(content),
         bonds=bonds,
         bond_types=bond_types,
         box=box,
     )
 
 
-def molecular_graph(
-    data: DataFile, masses: Table[str, float], options: LammpsOptions
-) -> MolecularGraph:
-    """Name the atoms of a data file and give them their bonds.
+def read_atoms(path: Path, options: LammpsOptions) -> AtomTable:
+    """Read the atoms and bonds of a data file.
 
-    A type is named by its number where `type_names` has it, else by its mass: as the
-    nearest of the particles in `masses` and the elements. So that a name has one mass
-    in all files, atoms take the mass given for their name, or that of their element.
-
-    Args:
-        data: the file.
-        masses: particle type -> mass, Da, of those that are no element.
-        options: names of types, and whether bond types are kept.
-
-    Raises:
-        ValueError: a type has no mass, or one that fits no name, or two.
+    Types have their numbers, masses, and the names in the comments behind these.
     """
-    used, inverse = np.unique(data.types, return_inverse=True)
-    named = [_named(int(kind), data, masses, options) for kind in used]
-    names = np.array([name for name, _ in named], dtype=object)
-    weights = np.array([mass for _, mass in named])
+    data = read_data(path)
+    missing = sorted(set(data.types.tolist()) - set(data.type_masses))
+    if missing:
+        raise ValueError(f"section Masses of {path} has no mass of type {missing[0]}")
+    numbers = data.types.tolist()
     kinds = [str(kind) for kind in data.bond_types] if options.keep_bond_types else None
-    titles = [f"molecule {number}" if number else "" for number in data.molecules]
-    return MolecularGraph.create(
-        *(names[inverse].tolist(), weights[inverse], data.bonds, kinds),
-        Labels.create([""] * len(titles), titles),
+    return AtomTable(
+        source=str(path),
+        names=[""] * len(numbers),
+        bonds=data.bonds,
+        bond_types=kinds,
+        masses=np.array([data.type_masses[number] for number in numbers]),
+        kinds=[data.type_names.get(number, "") for number in numbers],
+        numbers=numbers,
+        groups=[f"molecule {number}" if number else "" for number in data.molecules],
     )
-
-
-def read_topology(
-    path: Path, masses: Table[str, float], options: LammpsOptions
-) -> MolecularGraph:
-    """Read the atoms and bonds of a data file, see `molecular_graph`."""
-    return molecular_graph(read_data(path), masses, options)
 
 
 def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
@@ -226,6 +213,20 @@ def _table(content: _Content, name: str, n_rows: int) -> NDArray[np.float64]:
         ) from error
 
 
+def _type_names(content: _Content) -> dict[int, str]:
+    """Read the comments behind the masses that are names: one word, of one mass."""
+    parts = [line.partition("#") for line in content.sections["Masses"][1].splitlines()]
+    found = [
+        (values.split(), comment.strip())
+        for values, _, comment in parts
+        if values.strip() and len(comment.split()) == 1
+    ]
+    masses: dict[str, set[str]] = {}
+    for values, name in found:
+        masses.setdefault(name, set()).add(values[1])
+    return {int(values[0]): name for values, name in found if len(masses[name]) == 1}
+
+
 def _atom_columns(content: _Content) -> dict[str, NDArray[np.float64]]:
     """Read section Atoms by the columns of its style, each (n_atoms,)."""
     hint, _ = content.sections["Atoms"]
@@ -297,25 +298,3 @@ def _bonds(
             f"{content.path} joins atoms {ends[unknown[0]].tolist()}"
         )
     return index, table[:, 1]
-
-
-def _named(
-    kind: int, data: DataFile, masses: Table[str, float], options: LammpsOptions
-) -> tuple[str, float]:
-    """Return the name and the mass, Da, of an atom type."""
-    if kind not in data.type_masses:
-        raise ValueError(f"section Masses of {data.path} has no mass of type {kind}")
-    mass = data.type_masses[kind]
-    known = {**elements(), **masses}
-    if kind in options.type_names:
-        name = options.type_names[kind]
-        return name, known.get(name, mass)
-    names = names_of(mass, known)
-    if len(names) != 1:
-        fits = f"{' and '.join(sorted(names))} have" if names else "no element has"
-        raise ValueError(
-            f"names are required: atom type {kind} of {data.path} has mass {mass:g} "
-            f"Da, which {fits}; name it by its mass (--mass NAME={mass:g}) or by its "
-            f"number (--type-name {kind}=NAME)"
-        )
-    return names[0], known[names[0]]

@@ -135,7 +135,7 @@ def _joined(frames: list[_Frame], options: LammpsOptions, *, is_alone: bool) -> 
 
 def _times(frames: list[_Frame], options: LammpsOptions) -> NDArray[np.float64] | None:
     """Return times, ps; None where nothing tells them."""
-    unit = TIME_UNITS[options.units]
+    unit = TIME_UNITS[options.units or "real"]
     written = [frame.time for frame in frames if frame.time is not None]
     if written:
         return np.array(written) * unit
@@ -236,10 +236,11 @@ def _take(stream: IO[str], n: int) -> list[str]:
 
 def _check_units(path: Path, units: str, options: LammpsOptions) -> None:
     """Require the units of the file to be those asked for."""
-    if units != options.units:
+    asked = options.units or "real"
+    if units != asked:
         raise ValueError(
             f"the units of {path} are {units!r}, it was to be read with "
-            f"{options.units!r}: pass the file's (--units; {' and '.join(TIME_UNITS)} "
+            f"{asked!r}: pass the file's (--units; {' and '.join(TIME_UNITS)} "
             "are read)"
         )
 

@@ -5,7 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from cgml.formats import arrays, dcd, gromacs, h5md, lammps_data, lammps_dump, topology
+from cgml.formats import (
+    arrays,
+    dcd,
+    gromacs,
+    gromacs_top,
+    h5md,
+    lammps_data,
+    lammps_dump,
+    topology,
+)
 from cgml.formats.format import (
     BROKEN,
     Format,
@@ -58,21 +67,40 @@ FORMATS: list[Format] = [
         tells=frozenset({"types", "bonds", "times", "box"}),
         pieces=topology.hdf5_pieces,
         boxes=topology.hdf5_boxes,
-        topology=topology.read_topology,
+        topology=topology.read_atoms,
     ),
     Format(
         name="PDB",
         suffixes=(".pdb",),
         tells=frozenset({"types", "bonds", "box"}),
         pieces=topology.pdb_pieces,
-        topology=topology.read_topology,
+        topology=topology.read_atoms,
         may_be_compressed=True,
     ),
     Format(
-        name="topology",
-        suffixes=topology.OTHERS,
+        name="force field",
+        suffixes=(".prmtop", ".parm7", ".prm7", ".psf"),
+        tells=frozenset({"types", "masses", "bonds"}),
+        topology=topology.read_atoms,
+    ),
+    Format(
+        name="molecules",
+        suffixes=(".mol2", ".cif", ".pdbx"),
         tells=frozenset({"types", "bonds"}),
-        topology=topology.read_topology,
+        topology=topology.read_atoms,
+    ),
+    Format(
+        name="names of atoms",
+        suffixes=(".gro", ".hoomdxml", ".gsd", ".arc", ".lh5"),
+        tells=frozenset({"bonds"}),
+        topology=topology.read_atoms,
+    ),
+    Format(
+        name="GROMACS topology",
+        suffixes=(".top", ".itp"),
+        tells=frozenset({"types", "masses", "bonds"}),
+        topology=gromacs_top.read_atoms,
+        recognise=gromacs_top.is_topology,
     ),
     Format(
         name="LAMMPS dump",
@@ -88,7 +116,7 @@ FORMATS: list[Format] = [
         suffixes=(".data", ".lmp", ".lammps"),
         tells=frozenset({"types", "masses", "bonds", "times", "box"}),
         pieces=lammps_data.pieces,
-        topology=lammps_data.read_topology,
+        topology=lammps_data.read_atoms,
         recognise=lammps_data.is_data,
         may_be_compressed=True,
     ),

@@ -7,6 +7,7 @@ which are read without PyTables.
 import json
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,17 +16,18 @@ import numpy as np
 from mdtraj.utils import lengths_and_angles_to_box_vectors
 from numpy.typing import NDArray
 
+from cgml.formats import columns
+from cgml.formats.columns import Columns
 from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes, suffix_of
-from cgml.molecules.graph import Labels, MolecularGraph
+from cgml.molecules.atoms import AtomTable
+from cgml.molecules.chemistry import Chemistry, describe
+from cgml.molecules.graph import MolecularGraph
 
 _N_BOXES = 1000  # at a time
 
 HDF5 = (".h5", ".hdf5")
-OTHERS = (
-    *(".prmtop", ".parm7", ".prm7", ".psf", ".mol2", ".gro", ".cif", ".pdbx"),
-    *(".hoomdxml", ".gsd", ".arc", ".lh5"),
-)
-"""Suffixes of files without frames, or whose frames are not read."""
+_WITH_ELEMENTS = (*HDF5, ".cif", ".pdbx")
+"""Suffixes of files whose elements mdtraj reads and does not guess."""
 
 
 def from_mdtraj(
@@ -37,71 +39,97 @@ def from_mdtraj(
     bonds are of one type: few files know their order.
 
     Args:
-        topology: mdtraj topology with bonds.
+        topology: mdtraj topology with bonds. Its elements are taken as they are:
+            mdtraj guesses those of GRO files, and of PDB files without such a column,
+            which are therefore read by `cgml.formats.trajectory.read_topology`.
         masses: mass of particle types, Da, for instance those of a model; what is
             not named takes the mass of its element.
 
     Raises:
         ValueError: an atom has no element and no mass is given for its name.
     """
-    given = {} if masses is None else masses
-    types, weights = [], []
-    for atom in topology.atoms:
-        is_virtual = atom.element is None or atom.element.atomic_number == 0
-        name = atom.name if is_virtual else atom.element.symbol
-        if name in given:
-            mass = given[name]
-        elif not is_virtual:
-            mass = atom.element.mass
-        else:
-            raise ValueError(
-                f"a mass is required for atom {atom.index}, which has no element and "
-                f"is called {name!r}, got masses for {', '.join(given) or 'none'}: "
-                "pass masses="
-            )
-        types.append(name)
-        weights.append(mass)
-    bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds]
-    pairs = np.array(bonds).reshape(-1, 2)
-    return MolecularGraph.create(types, weights, pairs, labels=_labels(topology))
+    symbols = [_symbol(atom) for atom in topology.atoms]
+    return describe(
+        _table("the topology", topology, symbols), Chemistry(known=masses or {})
+    )
 
 
-def _labels(topology: mdtraj.Topology) -> Labels:
-    """Name atoms and residues; two residues of one name and number are told apart."""
-    titles, seen = [], set[str]()
+def _groups(topology: mdtraj.Topology) -> list[str]:
+    """Name residues by atom; two of one name and number are told apart."""
+    titles, seen = list[str](), set[str]()
     for residue in topology.residues:
         title = f"residue {residue.name} {residue.resSeq}"
         if title in seen:
             title = f"{title} (number {residue.index} of all)"
         seen.add(title)
         titles += [title] * residue.n_atoms
-    return Labels.create([atom.name for atom in topology.atoms], titles)
+    return titles
 
 
-def read_topology(
-    path: Path, masses: Table[str, float], options: LammpsOptions
-) -> MolecularGraph:
+def read_atoms(path: Path, options: LammpsOptions) -> AtomTable:
     """Read atoms and bonds.
 
     Raises:
         ValueError: the file cannot be read, or it has atoms but no bonds.
     """
     del options
+    suffix = suffix_of(path)
     try:
-        if suffix_of(path) in HDF5:
+        if suffix in HDF5:
             topology = _hdf5_topology(path)
         else:
             topology = mdtraj.load_topology(str(path))
+        symbols = [""] * topology.n_atoms
+        if suffix in _WITH_ELEMENTS:
+            symbols = [_symbol(atom) for atom in topology.atoms]
+        atoms = _table(str(path), topology, symbols)
+        if suffix in columns.READERS:
+            atoms = _as_written(atoms, topology, columns.READERS[suffix](path))
     except Exception as error:  # its parsers raise anything
         raise ValueError(f"{path} cannot be read as a topology: {error}") from error
-    graph = from_mdtraj(topology, masses)
-    if graph.n_atoms > 1 and not len(graph.bonds):
+    if atoms.n_atoms > 1 and not len(atoms.bonds):
         raise ValueError(
-            f"no bonds: {path} names {graph.n_atoms} atoms and no bond between them; "
+            f"no bonds: {path} names {atoms.n_atoms} atoms and no bond between them; "
             "give a file that has them (a PDB file needs CONECT records), or a "
             "MolecularGraph"
         )
-    return graph
+    return atoms
+
+
+def _symbol(atom: mdtraj.core.topology.Atom) -> str:
+    """Return the symbol of an atom's element, "" where it has none."""
+    is_virtual = atom.element is None or atom.element.atomic_number == 0
+    return "" if is_virtual else str(atom.element.symbol)
+
+
+def _table(source: str, topology: mdtraj.Topology, symbols: list[str]) -> AtomTable:
+    bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds]
+    return AtomTable(
+        source=source,
+        names=[atom.name for atom in topology.atoms],
+        bonds=np.array(bonds, dtype=np.int64).reshape(-1, 2),
+        elements=symbols,
+        residues=[atom.residue.name for atom in topology.atoms],
+        groups=_groups(topology),
+    )
+
+
+def _as_written(
+    atoms: AtomTable, topology: mdtraj.Topology, found: Columns
+) -> AtomTable:
+    """Put what the file says in place of what mdtraj made of it."""
+    places = list(range(len(found.names)))
+    if len(places) != atoms.n_atoms:  # alternate places of an atom are left out
+        by_serial = {text: i for i, text in enumerate(found.serials)}
+        places = [by_serial[str(atom.serial)] for atom in topology.atoms]
+    return replace(
+        atoms,
+        names=[found.names[i] for i in places],
+        residues=[found.residues[i] for i in places],
+        elements=[found.elements[i] for i in places] if found.elements else (),
+        kinds=[found.kinds[i] for i in places] if found.kinds else (),
+        masses=None if found.masses is None else found.masses[places],
+    )
 
 
 def read_names(path: Path) -> mdtraj.Topology:

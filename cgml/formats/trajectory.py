@@ -9,12 +9,15 @@ from cgml.formats import table
 from cgml.formats.arrays import read_reference
 from cgml.formats.format import LammpsOptions
 from cgml.formats.h5md import read_beads, write_beads
+from cgml.formats.openmm_xml import read_masses
 from cgml.formats.pdb import write_topology
 from cgml.formats.reader import Reader
 from cgml.formats.selection import FrameOptions, select_atoms
 from cgml.formats.topology import read_names
 from cgml.formats.writer import TrajectoryWriter
+from cgml.molecules.atoms import AtomTable
 from cgml.molecules.checks import check_topology
+from cgml.molecules.chemistry import Chemistry, describe
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
 
@@ -29,6 +32,7 @@ __all__ = [
     "TrajectoryWriter",
     "coarsen",
     "read",
+    "read_atoms",
     "read_beads",
     "read_pieces",
     "read_reference",
@@ -154,21 +158,46 @@ def read_topology(
     *,
     masses: Table[str, float] | None = None,
     lammps: LammpsOptions | None = None,
+    chemistry: Chemistry | None = None,
+    system: Path | str | None = None,
 ) -> MolecularGraph:
     """Read atoms and bonds from a file.
 
     Args:
-        path: PDB (with CONECT records), mmCIF, PRMTOP, PSF, HDF5, LAMMPS data, ...;
-            known by its suffix, or else by its content.
+        path: PDB (with CONECT records), mmCIF, PRMTOP, PSF, GROMACS .top, LAMMPS data,
+            ...; known by its suffix, or else by its content.
         masses: particle type -> mass, Da, of particles that are no element.
         lammps: what LAMMPS files do not say of themselves.
+        chemistry: all that is known of types and masses, in place of `masses`.
+        system: XML file of the OpenMM System of these atoms, which has their masses.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, it has atoms but no bonds, or they are
-            none that make sense (`checks.check_topology`).
+        ValueError: the file cannot be read, or it has atoms but no bonds, or they are
+            none that make sense (`checks.check_topology`); types or masses of atoms are
+            not known; a mass that nothing used.
     """
-    reader = table.topology_reader(Path(path))
-    graph = reader(Path(path), masses or {}, lammps or LammpsOptions())
+    given = Chemistry.of_masses(masses) if chemistry is None else chemistry
+    graph = describe(read_atoms(path, lammps=lammps, system=system), given)
     check_topology(graph, str(path))
     return graph
+
+
+def read_atoms(
+    path: Path | str,
+    *,
+    lammps: LammpsOptions | None = None,
+    system: Path | str | None = None,
+) -> AtomTable:
+    """Read what files say of atoms and bonds, see `read_topology`."""
+    path = Path(path)
+    atoms = table.topology_reader(path)(path, lammps or LammpsOptions())
+    if system is None:
+        return atoms
+    masses = read_masses(Path(system))
+    if len(masses) != atoms.n_atoms:
+        raise ValueError(
+            f"atom count differs: {path} has {atoms.n_atoms} atoms, {system} has "
+            f"{len(masses)}: give the System that was made from this topology"
+        )
+    return replace(atoms, masses=masses)

@@ -14,7 +14,6 @@ An element is a particle type that has the symbol and the mass of one.
 """
 
 import logging
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from cgml.molecules.box import Box, minimum_image, widths
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.masses import elements
 
 LONGEST = 0.4
 """Longest bond between two atoms of elements, nm (I-I has 0.27, Cs-Cl 0.29)."""
@@ -44,18 +44,8 @@ _ALONE = {
 }
 _MASS_SLACK = 0.005  # of the mass: force fields round it
 _CHUNK = 1 << 19  # bonds times frames looked at once
-_N_ELEMENTS = 92
 
 LOGGER = logging.getLogger(__name__)
-
-
-@cache
-def elements() -> dict[str, float]:
-    """Standard atomic weights by symbol, Da."""
-    from mdtraj.core.element import Element  # slow, and only its table is needed
-
-    found = [Element.getByAtomicNumber(n) for n in range(1, _N_ELEMENTS + 1)]
-    return {element.symbol: element.mass for element in found}
 
 
 def are_elements(graph: MolecularGraph) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """When two masses are one, and which names a mass may have."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,18 @@ from numpy.typing import NDArray
 MASS_TOLERANCE = 0.015
 """Masses within this, Da, are one: tables of atomic weights differ by less, "12" is
 carbon and "1" hydrogen, but the 14.027 of a CH2 is no nitrogen."""
+
+_N_ELEMENTS = 92
+_MOST_HYDROGENS = 4  # of a united atom
+
+
+@cache
+def elements() -> Mapping[str, float]:
+    """Standard atomic weights by symbol, Da."""
+    from mdtraj.core.element import Element  # heavy: imported when it is needed
+
+    found = [Element.getByAtomicNumber(n) for n in range(1, _N_ELEMENTS + 1)]
+    return {element.symbol: element.mass for element in found}
 
 
 def differing(
@@ -41,3 +54,33 @@ def names_of(mass: float, known: Mapping[str, float]) -> list[str]:
     if not least <= MASS_TOLERANCE:
         return []
     return [name for name, gap in gaps.items() if gap == least]
+
+
+def type_of(element: str, mass: float, known: Mapping[str, float] | None = None) -> str:
+    """Name the type of an atom of this element and mass.
+
+    Args:
+        element: its symbol.
+        mass: Da.
+        known: name -> mass, Da, of particles that are no element.
+
+    Returns:
+        The symbol if the mass is the element's; else the one known particle of this
+        mass; else the united atom; else the symbol with the mass.
+
+    Example:
+        >>> type_of("C", 12.0), type_of("C", 14.027), type_of("H", 3.024)
+        ('C', 'CH2', 'H(3.024)')
+        >>> type_of("C", 14.027, {"CM": 14.03})
+        'CM'
+    """
+    base = elements()[element]
+    if abs(mass - base) <= MASS_TOLERANCE:
+        return element
+    names = names_of(mass, known or {})
+    if len(names) == 1:
+        return names[0]
+    for n in range(1, _MOST_HYDROGENS + 1) if element != "H" else ():
+        if abs(mass - base - n * elements()["H"]) <= MASS_TOLERANCE:
+            return f"{element}H{n if n > 1 else ''}"
+    return f"{element}({mass:g})"

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cgml.formats import table
-from cgml.formats.trajectory import read_topology
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.sketch import MOST_PANELS, Picture
 from cgml.molecules.summary import Summary, describe, follow
-from cgml.training.preparation import Coarsening, read_pieces
+from cgml.training.preparation import Coarsening, read_graphs, read_pieces
 
 
 def inspect(
@@ -22,17 +21,16 @@ def inspect(
         coarsening: how these become beads.
 
     Yields:
-        The mapping and the summary of each system.
+        The mapping and the summary of each system, those with frames first.
 
     Raises:
         ValueError: a file cannot be used.
     """
-    for path in paths:
-        if table.has_frames(path):
-            for pieces in read_pieces([path], topology, coarsening):
-                yield follow(pieces)
-            continue
-        graph = read_topology(path, masses=coarsening.masses, lammps=coarsening.lammps)
+    moving = [path for path in paths if table.has_frames(path)]
+    for pieces in read_pieces(moving, topology, coarsening) if moving else ():
+        yield follow(pieces)
+    alone = [path for path in paths if path not in moving]
+    for path, graph in read_graphs(alone, coarsening).items() if alone else ():
         mapping = coarsening.map(graph)
         yield mapping, describe(mapping, path.stem)
 

@@ -1,6 +1,5 @@
 """From trajectory files to bead frames on disk: the first stage of training."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ import numpy as np
 from cgml.formats import table, trajectory
 from cgml.formats.format import Format, LammpsOptions
 from cgml.formats.h5md import write_pieces
-from cgml.formats.trajectory import read_topology
+from cgml.molecules.checks import check_topology
+from cgml.molecules.chemistry import Chemistry, check_used, describe
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import BOND, MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -31,18 +31,17 @@ class Coarsening:
         recipe: how molecules are cut; None: the default one, or that of arrays which
             hold beads.
         mapping: file of an assignment to use instead (`Mapping.save`).
-        masses: particle type -> mass, Da, of the particles that are no element.
+        chemistry: what is known of types and masses besides the files.
+        system: XML file of an OpenMM System, with the masses of the atoms.
         time_step: time between frames, ps, for formats that do not tell; None: the
             file's.
         lammps: what LAMMPS files do not say of themselves.
-
-    Raises:
-        ValueError: a mass is not positive.
     """
 
     recipe: Recipe | None = None
     mapping: Path | None = None
-    masses: Table[str, float] = field(default_factory=dict)
+    chemistry: Chemistry = field(default_factory=Chemistry)
+    system: Path | None = None
     time_step: float | None = None
     lammps: LammpsOptions = field(default_factory=LammpsOptions)
 
@@ -51,17 +50,9 @@ class Coarsening:
         """Return what a model was trained with."""
         return cls(
             recipe=Recipe.from_spec(spec),
-            masses=spec.particle_types,
+            chemistry=Chemistry(known=spec.particle_types),
             lammps=LammpsOptions(keep_bond_types=spec.bond_types != [BOND]),
         )
-
-    def __post_init__(self) -> None:
-        """Check the masses."""
-        for name, mass in self.masses.items():
-            if not 0.0 < mass < math.inf:
-                raise ValueError(
-                    f"masses must be positive, the mass of {name!r} is {mass:g} Da"
-                )
 
     def map(self, graph: MolecularGraph) -> Mapping:
         """Return the mapping of a system's atoms."""
@@ -186,19 +177,20 @@ def read_pieces(
     Yields:
         Of each system its pieces, to be taken before the next system.
     """
-    graphs: dict[Path, MolecularGraph] = {}
+    rows = [(path, table.of_frames(path)) for path in paths]
+    sources = {
+        path: _topology_of(path, row, topology)
+        for path, row in rows
+        if row.beads is None
+    }
+    graphs = read_graphs(list(dict.fromkeys(sources.values())), coarsening)
     mappings: dict[Path, Mapping] = {}
-    for path in paths:
-        row = table.of_frames(path)
+    for path, row in rows:
         if row.beads is not None:
             for system in row.beads(path, coarsening.recipe, n_frames):
                 yield iter([system])
             continue
-        source = _topology_of(path, row, topology)
-        if source not in graphs:
-            graphs[source] = read_topology(
-                source, masses=coarsening.masses, lammps=coarsening.lammps
-            )
+        source = sources[path]
         atoms = trajectory.read_pieces(
             path,
             graphs[source],
@@ -209,6 +201,37 @@ def read_pieces(
         if source not in mappings:
             mappings[source] = coarsening.map(graphs[source])
         yield _coarsened(atoms, mappings[source])
+
+
+def read_graphs(
+    sources: Sequence[Path], coarsening: Coarsening
+) -> dict[Path, MolecularGraph]:
+    """Read topologies; what the user says of a name must serve in one of them.
+
+    Args:
+        sources: files of atoms and bonds.
+        coarsening: what is known of them.
+
+    Raises:
+        ValueError: a file cannot be used, or the user names what is not there.
+    """
+    used: set[str] = set()
+    tables = [
+        trajectory.read_atoms(
+            source, lammps=coarsening.lammps, system=coarsening.system
+        )
+        for source in sources
+    ]
+    graphs = [describe(atoms, coarsening.chemistry, used) for atoms in tables]
+    if not tables and (coarsening.chemistry.rows or coarsening.system is not None):
+        raise ValueError(
+            "types and masses (--types, --mass, --type-name, --system) are of files of "
+            "atoms, and all files given hold beads: leave them out"
+        )
+    check_used(coarsening.chemistry, used, tables)
+    for source, graph in zip(sources, graphs, strict=True):
+        check_topology(graph, str(source))
+    return dict(zip(sources, graphs, strict=True))
 
 
 def _coarsened(

@@ -27,9 +27,10 @@ from whole_files import whole
 
 from cgml.formats import lammps_dump
 from cgml.formats.format import LammpsOptions
-from cgml.formats.lammps_data import molecular_graph, read_data
+from cgml.formats.lammps_data import read_data
 from cgml.formats.trajectory import FrameOptions, read, read_topology
 from cgml.molecules.box import reduce
+from cgml.molecules.chemistry import Chemistry, Row
 
 BOXES = {"brick": BRICK, "skew": SKEW, "left": LEFT}
 STEP = LammpsOptions(md_step=2.0)
@@ -170,8 +171,8 @@ def test_particles_that_are_no_element(tmp_path: Path) -> None:
 def test_names_by_number(tmp_path: Path) -> None:
     text = data_text().replace("4 6.941", "4 14.027")
     path = write(tmp_path / "a.data", text)
-    options = LammpsOptions(type_names={4: "CH2", 3: "Q", 1: "Fe"})
-    graph = molecular_graph(read_data(path), {"Q": 7.0}, options)
+    rows = {"4": Row("CH2"), "3": Row("Q", 7.0), "1": Row("Fe")}
+    graph = read_topology(path, chemistry=Chemistry(rows))
     assert list(graph.types[:4]) == ["Fe", "Q", "CH2", "Fe"]
     np.testing.assert_allclose(graph.masses[:3], [55.8452, 7.0, 14.027])
 

@@ -1,0 +1,41 @@
+"""What files and engines say of their atoms, before types and masses are settled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class AtomTable:
+    """What a file, or an engine, says of its atoms; all of it per atom.
+
+    Attributes:
+        source: the file, for error texts.
+        names: names of atoms, (n_atoms,); "" where there are none, as below.
+        bonds: atom indices, (n_bonds, 2).
+        bond_types: (n_bonds,); None: nothing more is known of them.
+        elements: symbols that the file truly has.
+        masses: Da, NaN where the file has none; None: it has none at all.
+        kinds: names of types in the force field.
+        numbers: numbers of types in the force field (LAMMPS), 0 where there are none.
+        residues: names of residues.
+        groups: residues or molecule ids, as "residue PEO 1"; "" for none.
+    """
+
+    source: str
+    names: Sequence[str]
+    bonds: NDArray[np.int64]
+    bond_types: Sequence[str] | None = None
+    elements: Sequence[str] = ()
+    masses: NDArray[np.float64] | None = None
+    kinds: Sequence[str] = ()
+    numbers: Sequence[int] = ()
+    residues: Sequence[str] = ()
+    groups: Sequence[str] = ()
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.names)

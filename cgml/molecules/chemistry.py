@@ -1,0 +1,326 @@
+"""What atoms are: types and masses that someone states, never guessed from a name.
+
+In this order: what the user says of a name or number; the mass that the file has, and
+the type that belongs to it; the element, where the file truly has it. An atom of which
+only a name is known is refused.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Table
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from cgml.molecules.atoms import AtomTable
+from cgml.molecules.graph import Labels, MolecularGraph
+from cgml.molecules.masses import MASS_TOLERANCE, elements, names_of, type_of
+
+_MOST_LISTED = 12  # names in an error text
+_LABEL = re.compile(r"[A-Za-z][\w+*'-]*")
+_UNKNOWN = float("nan")  # one object, so that equal atoms are equal
+
+
+class Row(NamedTuple):
+    """What the user says of the atoms of a name: their type, their mass, Da."""
+
+    type: str | None = None
+    mass: float | None = None
+
+
+@dataclass(frozen=True)
+class Chemistry:
+    """What is known of atoms besides their file.
+
+    Attributes:
+        rows: what the user says: RESIDUE:NAME, name of an atom, of a force field's
+            type, number of a LAMMPS type, or type -> type and mass. A name with a mass
+            alone also names what has this mass and no name.
+        known: particle type -> mass, Da, of a model: what atoms probably are called.
+
+    Raises:
+        ValueError: a mass is not positive.
+    """
+
+    rows: Table[str, Row] = field(default_factory=dict)
+    known: Table[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the masses."""
+        for name, row in self.rows.items():
+            if row.mass is not None and not 0.0 < row.mass < np.inf:
+                raise ValueError(
+                    f"masses must be positive, the mass of {name!r} is {row.mass:g} Da"
+                )
+
+    @classmethod
+    def of_masses(cls, masses: Table[str, float] | None) -> "Chemistry":
+        """Return what masses given by name say, particle type -> Da."""
+        return cls({name: Row(mass=mass) for name, mass in (masses or {}).items()})
+
+
+class _Atom(NamedTuple):
+    """All that is known of an atom; many atoms are the same."""
+
+    residue: str
+    name: str
+    kind: str
+    number: int
+    element: str
+    mass: float  # NaN: not known
+    has_hydrogen: bool
+
+    @property
+    def keys(self) -> list[str]:
+        """What the user may call it, most special first."""
+        texts = [self.name, self.kind, str(self.number or "")]
+        if self.name:
+            texts.insert(0, f"{self.residue}:{self.name}")
+        return [text for text in texts if text]
+
+    def __str__(self) -> str:
+        """Say which it is."""
+        if self.number:
+            return f"atom type {self.number}"
+        return f"{self.residue}:{self.name}" if self.residue else self.name
+
+
+class _Found(NamedTuple):
+    """Type and mass, Da, of an atom, and whether the mass alone tells the element."""
+
+    type: str
+    mass: float
+    is_by_mass: bool = False
+
+
+def describe(
+    atoms: AtomTable, chemistry: Chemistry, used: set[str] | None = None
+) -> MolecularGraph:
+    """Find types and masses of all atoms, and give them their bonds.
+
+    Args:
+        atoms: what the file says.
+        chemistry: what else is known.
+        used: gets the names of the rows that served; None: each row must.
+
+    Raises:
+        ValueError: atoms of which only a name is known, masses that fit no name or
+            several, a type of two masses, an implausible element, an unused row.
+    """
+    served: set[str] = set()
+    rows = _rows(atoms)
+    found: dict[_Atom, _Found] = {}
+    nameless: list[_Atom] = []
+    for row in dict.fromkeys(rows):
+        answer = _identify(row, chemistry, atoms.source, served)
+        if answer is None:
+            nameless.append(row)
+        else:
+            found[row] = answer
+    if nameless:
+        raise ValueError(_nameless(nameless, atoms.source))
+    if used is None:
+        check_used(chemistry, served, [atoms])
+    else:
+        used |= served
+    masses = _one_mass_each(found.values(), atoms.source)
+    _check_hydrogens(atoms, rows, found)
+    types = [found[row].type for row in rows]
+    return MolecularGraph.create(
+        *(types, [masses[name] for name in types], atoms.bonds, atoms.bond_types),
+        Labels.create(atoms.names, atoms.groups) if atoms.groups else None,
+    )
+
+
+def check_used(
+    chemistry: Chemistry, used: set[str], tables: Sequence[AtomTable]
+) -> None:
+    """Require that each row of the user served for some atom.
+
+    Raises:
+        ValueError: one did not; the text says what names there are.
+    """
+    for name in chemistry.rows:
+        if name not in used:
+            there = [
+                key for atoms in tables for row in _rows(atoms) for key in row.keys
+            ]
+            raise ValueError(
+                f"nothing is called {name!r}, whose type or mass is given; in "
+                f"{', '.join(atoms.source for atoms in tables)} there are "
+                f"{_listed(there)}: correct the name, or leave it out"
+            )
+
+
+def _rows(atoms: AtomTable) -> list[_Atom]:
+    """Gather what is known of each atom, (n_atoms,)."""
+    n = atoms.n_atoms
+    blank: list[str] = [""] * n
+    symbols = list(atoms.elements) or blank
+    masses = [float("nan")] * n if atoms.masses is None else atoms.masses.tolist()
+    has_hydrogen = np.zeros(n, dtype=np.bool_)
+    pairs = np.asarray(atoms.bonds, dtype=np.int64).reshape(-1, 2)
+    is_hydrogen = np.array([symbol == "H" for symbol in symbols], dtype=np.bool_)
+    for one, other in (pairs.T, pairs.T[::-1]):
+        has_hydrogen[one[is_hydrogen[other]]] = True
+    columns = (
+        *(atoms.residues or blank, atoms.names, atoms.kinds or blank),
+        *(atoms.numbers or [0] * n, symbols),
+        *([_UNKNOWN if mass != mass else mass for mass in masses], has_hydrogen),
+    )
+    return [_Atom(*row) for row in zip(*columns, strict=True)]
+
+
+def _identify(
+    atom: _Atom, chemistry: Chemistry, source: str, used: set[str]
+) -> _Found | None:
+    """Find type and mass of an atom; None where only its name is known."""
+    key = next((key for key in atom.keys if key in chemistry.rows), None)
+    said = Row() if key is None else chemistry.rows[key]
+    if key is not None:
+        used.add(key)
+        if said.type is None and not key.isdecimal():
+            said = said._replace(type=key.rpartition(":")[2])
+    if said.type is not None:
+        known = {**elements(), **chemistry.known, **_masses(chemistry)}
+        if said.type in chemistry.rows:
+            used.add(said.type)
+        given = [said.mass, known.get(said.type), _or_none(atom.mass)]
+        mass = next((value for value in given if value is not None), None)
+        return None if mass is None else _Found(said.type, mass)
+    found = _by_itself(atom, chemistry, source)
+    if found is None:
+        return None
+    row = chemistry.rows.get(found.type, Row())
+    if found.type in chemistry.rows:
+        used.add(found.type)
+    mass = said.mass or row.mass or chemistry.known.get(found.type, found.mass)
+    return _Found(row.type or found.type, mass, found.is_by_mass)
+
+
+def _by_itself(atom: _Atom, chemistry: Chemistry, source: str) -> _Found | None:
+    """Find type and mass of an atom of which the user says nothing."""
+    named = {**chemistry.known, **_masses(chemistry)}
+    mass = _or_none(atom.mass)
+    if mass is not None and not atom.element:
+        return _of_mass(atom, mass, named, source)
+    if mass is not None:
+        kind = type_of(atom.element, mass, named)
+        return _Found(kind, {**named, **elements()}.get(kind, mass))
+    if atom.element and not _is_united(atom):
+        return _Found(atom.element, elements()[atom.element])
+    mass = None if atom.element else named.get(atom.name)
+    if mass is None or abs(mass - elements().get(atom.name, np.inf)) <= MASS_TOLERANCE:
+        return None  # the name of an element is no proof of it
+    return _Found(atom.name, mass)
+
+
+def _of_mass(atom: _Atom, mass: float, named: Table[str, float], source: str) -> _Found:
+    """Name an atom of a mass: after the element of this mass, or as the file does."""
+    known = {**elements(), **named}
+    names = names_of(mass, known)
+    own = next((text for text in (atom.kind, atom.name) if _LABEL.fullmatch(text)), "")
+    is_round = mass == round(mass)  # perhaps in reduced units, and no element
+    if len(names) == 1 and not (
+        is_round and own and not own.lower().startswith(names[0].lower())
+    ):
+        return _Found(names[0], known[names[0]], names[0] not in named)
+    if own and len(names) < 2:
+        return _Found(own, named.get(own, mass))
+    if own and own in names:
+        return _Found(own, known[own])
+    if own and is_round:
+        return _Found(own, mass)
+    fits = f"{' and '.join(sorted(names))} have" if names else "no element has"
+    raise ValueError(
+        f"names are required: {atom} of {source} has mass {mass:g} Da, which {fits}; "
+        f"name it by its mass (--mass NAME={mass:g})"
+        + (f" or by its number (--type-name {atom.number}=NAME)" if atom.number else "")
+    )
+
+
+def _is_united(atom: _Atom) -> bool:
+    """Tell whether the name says that hydrogens are in an atom that has none."""
+    name = f"{atom.element}H[1-4]"
+    return bool(re.fullmatch(name, atom.name, re.IGNORECASE)) and not atom.has_hydrogen
+
+
+def _masses(chemistry: Chemistry) -> dict[str, float]:
+    """Masses that the user gives to types by their names alone."""
+    return {
+        name: row.mass
+        for name, row in chemistry.rows.items()
+        if row.type in {None, name} and row.mass is not None and not name.isdecimal()
+    }
+
+
+def _or_none(mass: float) -> float | None:
+    return None if np.isnan(mass) else mass
+
+
+def _nameless(atoms: Sequence[_Atom], source: str) -> str:
+    """Explain that names are no chemistry."""
+    united = next((atom for atom in atoms if atom.element), None)
+    texts = list(dict.fromkeys(str(atom) for atom in atoms))
+    example = atoms[0].name or texts[0]
+    reason = "their names alone are known"
+    if united is not None:
+        example = united.name
+        reason = (
+            f"{united} is {united.element} by its element and a united atom by its name"
+        )
+    return (
+        f"types and masses are required of {_listed(texts)} in {source}, {reason}: "
+        "give the file of the force field (--system SYSTEM.xml of OpenMM, or a "
+        "topology that has masses: GROMACS .top, PRMTOP, PSF, LAMMPS data), a table "
+        f'(--types TABLE.toml with lines like "{example}" = {{ type = "NAME", mass = '
+        f"14.027 }}), or --mass {example}=NUMBER"
+    )
+
+
+def _one_mass_each(found: Iterable[_Found], source: str) -> dict[str, float]:
+    """Give each type its one mass, Da."""
+    masses: dict[str, float] = {}
+    for item in found:
+        mass = masses.setdefault(item.type, item.mass)
+        if not abs(mass - item.mass) <= MASS_TOLERANCE:
+            raise ValueError(
+                f"one mass of a type is required, {item.type!r} in {source} has "
+                f"{mass:g} and {item.mass:g} Da: give them two names (--types TABLE)"
+            )
+    return masses
+
+
+def _check_hydrogens(
+    atoms: AtomTable, rows: Sequence[_Atom], found: Table[_Atom, _Found]
+) -> None:
+    """Refuse hydrogens that are such by their mass alone and cannot be.
+
+    A hydrogen has one bond, and something heavier stands beside it.
+    """
+    guessed = [found[row].is_by_mass and found[row].type == "H" for row in rows]
+    if not any(guessed):
+        return
+    degree = np.bincount(np.asarray(atoms.bonds).ravel(), minlength=atoms.n_atoms)
+    many = np.flatnonzero(np.array(guessed) & (degree > 1))
+    if len(many):
+        i, why = int(many[0]), f"has {degree[many[0]]} bonds"
+    elif all(found[row].type == "H" for row in rows):
+        i, why = 0, "stands beside nothing heavier"
+    else:
+        return
+    hint = f"--type-name {rows[i].number}=NAME" if rows[i].number else "--types TABLE"
+    raise ValueError(
+        f"names are required: {rows[i]} of {atoms.source} has mass "
+        f"{rows[i].mass:g} Da, that of hydrogen, but atom {i} {why}: masses in reduced "
+        f"units are no elements; name the types ({hint}, or a comment behind their "
+        "masses)"
+    )
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Write names for an error text, each once."""
+    once = list(dict.fromkeys(texts))
+    rest = len(once) - _MOST_LISTED
+    return ", ".join(once[:_MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")
