@@ -5,6 +5,7 @@ the type that belongs to it; the element, where the file truly has it. An atom o
 only a name is known is refused.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Table
@@ -70,6 +71,7 @@ class _Atom(NamedTuple):
     element: str
     mass: float  # NaN: not known
     has_hydrogen: bool
+    is_alone: bool
 
     @property
     def keys(self) -> list[str]:
@@ -164,10 +166,12 @@ def _rows(atoms: AtomTable) -> list[_Atom]:
     is_hydrogen = np.array([symbol == "H" for symbol in symbols], dtype=np.bool_)
     for one, other in (pairs.T, pairs.T[::-1]):
         has_hydrogen[one[is_hydrogen[other]]] = True
+    is_alone = np.bincount(pairs.ravel(), minlength=n) == 0
     columns = (
         *(atoms.residues or blank, atoms.names, atoms.kinds or blank),
         *(atoms.numbers or [0] * n, symbols),
-        *([_UNKNOWN if mass != mass else mass for mass in masses], has_hydrogen),
+        [_UNKNOWN if math.isnan(mass) else mass for mass in masses],
+        *(has_hydrogen.tolist(), is_alone.tolist()),
     )
     return [_Atom(*row) for row in zip(*columns, strict=True)]
 
@@ -208,12 +212,18 @@ def _by_itself(atom: _Atom, chemistry: Chemistry, source: str) -> _Found | None:
     if mass is not None:
         kind = type_of(atom.element, mass, named)
         return _Found(kind, {**named, **elements()}.get(kind, mass))
-    if atom.element and not _is_united(atom):
-        return _Found(atom.element, elements()[atom.element])
-    mass = None if atom.element else named.get(atom.name)
-    if mass is None or abs(mass - elements().get(atom.name, np.inf)) <= MASS_TOLERANCE:
-        return None  # the name of an element is no proof of it
-    return _Found(atom.name, mass)
+    if atom.element:
+        mass = elements()[atom.element]
+        return None if _doubt(atom) else _Found(atom.element, mass)
+    return _of_name(atom.name, named)
+
+
+def _of_name(name: str, named: Table[str, float]) -> _Found | None:
+    """Take a name for a type that is no element: that of an element is no proof."""
+    mass = named.get(name)
+    if mass is None or abs(mass - elements().get(name, np.inf)) <= MASS_TOLERANCE:
+        return None
+    return _Found(name, mass)
 
 
 def _of_mass(atom: _Atom, mass: float, named: Table[str, float], source: str) -> _Found:
@@ -240,10 +250,15 @@ def _of_mass(atom: _Atom, mass: float, named: Table[str, float], source: str) ->
     )
 
 
-def _is_united(atom: _Atom) -> bool:
-    """Tell whether the name says that hydrogens are in an atom that has none."""
-    name = f"{atom.element}H[1-4]"
-    return bool(re.fullmatch(name, atom.name, re.IGNORECASE)) and not atom.has_hydrogen
+def _doubt(atom: _Atom) -> str:
+    """Say what speaks against an atom's element; "" if nothing does."""
+    united = re.fullmatch(f"{atom.element}H[1-4]?", atom.name, re.IGNORECASE)
+    if united and not atom.has_hydrogen:
+        return "a united atom by its name, without a hydrogen beside it"
+    symbol = re.sub(r"[^A-Za-z]", "", atom.name).capitalize()
+    if atom.is_alone and symbol in elements() and symbol != atom.element:
+        return f"{symbol} by its name"
+    return ""
 
 
 def _masses(chemistry: Chemistry) -> dict[str, float]:
@@ -256,20 +271,17 @@ def _masses(chemistry: Chemistry) -> dict[str, float]:
 
 
 def _or_none(mass: float) -> float | None:
-    return None if np.isnan(mass) else mass
+    return None if math.isnan(mass) else mass
 
 
 def _nameless(atoms: Sequence[_Atom], source: str) -> str:
     """Explain that names are no chemistry."""
-    united = next((atom for atom in atoms if atom.element), None)
+    doubtful = next((atom for atom in atoms if atom.element), None)
     texts = list(dict.fromkeys(str(atom) for atom in atoms))
-    example = atoms[0].name or texts[0]
-    reason = "their names alone are known"
-    if united is not None:
-        example = united.name
-        reason = (
-            f"{united} is {united.element} by its element and a united atom by its name"
-        )
+    example = (doubtful or atoms[0]).name or texts[0]
+    reason = "of which the names alone are known"
+    if doubtful is not None:
+        reason = f"{doubtful} is {doubtful.element} by its element, {_doubt(doubtful)}"
     return (
         f"types and masses are required of {_listed(texts)} in {source}, {reason}: "
         "give the file of the force field (--system SYSTEM.xml of OpenMM, or a "
