@@ -115,6 +115,7 @@ class Format:
         tells: what a file says of its atoms and frames, of "types" (or elements),
             "masses", "bonds", "times", "steps" (numbers of MD steps in place of times),
             "box".
+        clock: what else would tell the times, for error texts.
         pieces: reads frames of atoms.
         boxes: reads the boxes of frames of atoms; None: such a file is one piece.
         topology: reads atoms and bonds.
@@ -127,6 +128,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     tells: frozenset[str] = frozenset()
+    clock: str = ""
     pieces: Pieces | None = None
     boxes: BoxReader | None = None
     topology: TopologyReader | None = None

@@ -197,10 +197,9 @@ class Reader:
         if self._time_step is not None:
             return np.arange(number, number + n, dtype=np.float64) * self._time_step
         if frames.times is None:
-            hint = ", or md_step, that of the simulation"
             raise ValueError(
                 f"{self._path} does not tell the times of its frames: pass time_step, "
-                f"in ps{hint if 'steps' in self._row.tells else ''}"
+                f"in ps (--time-step){self._row.clock}"
             )
         known = np.concatenate(([self._last], frames.times))
         wrong = np.flatnonzero(~(np.diff(known) > 0.0))

@@ -225,7 +225,7 @@ def test_lammps_type_names_and_bond_types(cgml, tmp_path):
     ("options", "text"),
     [
         (("--md-step", 2.0), "atom type 1 of"),
-        (("--mass", "CH2=14.027"), "pass time_step, in ps, or md_step"),
+        (("--mass", "CH2=14.027"), "pass time_step, in ps (--time-step), or md_step"),
         (("--type-name", "CH2=1"), "an atom type is given as NUMBER=NAME"),
         (("--type-name", "1="), "an atom type is given as NUMBER=NAME"),
         (("--md-step", -1.0), "md_step must be positive, got -1"),
