@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say
+from cgml.cli.console import say, tell
 
 
 def train(
@@ -17,7 +17,8 @@ def train(
     """Train the model that CONFIG describes; after a kill, repeat the command.
 
     Times in the file are in ps, lengths in nm, the temperature in K. Checkpoints, the
-    CSV and TensorBoard logs and at the end model.pt lie in the folder it names.
+    CSV and TensorBoard logs and at the end model.pt with its card lie in the folder it
+    names. With split = "time" the last frames of the same molecules are for validation.
 
     For example:
         cgml train chain.toml
@@ -25,5 +26,5 @@ def train(
     from cgml.training.config import TrainingConfig
     from cgml.training.fit import fit
 
-    path = fit(TrainingConfig.from_toml(config), resume=resume)
+    path = fit(TrainingConfig.from_toml(config), resume=resume, on_note=tell)
     say(f"model written to {path}")

@@ -4,9 +4,9 @@ import os
 import tomllib
 from glob import escape
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from cgml.spec import Count, NetworkConfig, NonNegative, Positive, Refinement, Section
 
@@ -17,11 +17,43 @@ class DataConfig(Section):
     Attributes:
         train: files or glob patterns of training molecules (.h5md, or .npz in the
             reference layout).
-        validation: other molecules, never the same.
+        validation: other molecules, never the same; in a split in time, runs of their
+            own, or nothing: the last frames of the training files.
+        split: "molecule": no molecule is in both lists, and the model is seen to
+            transfer. "time": both have the same molecules (a melt, a single kind of
+            molecule), and the model claims to interpolate, no more.
+        gap: ps between training and validation frames of a split in time; None: 5
+            relaxation times of Rg^2.
+        validation_fraction: of the frames, the last ones, of a split in time.
     """
 
     train: list[str]
-    validation: list[str]
+    validation: list[str] = Field(default=[])
+    split: Literal["molecule", "time"] = "molecule"
+    gap: NonNegative | None = None
+    validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        used = self.model_fields_set & {"gap", "validation_fraction"}
+        if self.split == "molecule" and not self.validation:
+            raise ValueError(
+                "validation molecules are required, none are given: name files of "
+                'other molecules, or write split = "time" to validate with the last '
+                "frames of the same ones"
+            )
+        if used and (self.split == "molecule" or self.validation):
+            raise ValueError(
+                f"{', '.join(sorted(used))} only says something with split = "
+                '"time" and without validation files: leave it out'
+            )
+        if set(self.train) & set(self.validation):
+            both = sorted(set(self.train) & set(self.validation))
+            raise ValueError(
+                f"{both[0]} stands under train and under validation: leave validation "
+                'out and write split = "time"'
+            )
+        return self
 
 
 class OptimiserConfig(Section):
@@ -140,9 +172,12 @@ class TrainingConfig(Section):
             text = "\n".join(lines)
             raise ValueError(f"{path} cannot be used:\n{text}") from error
         folder = path.resolve().parent
-        data = DataConfig(
-            train=[_pattern(folder, item) for item in config.data.train],
-            validation=[_pattern(folder, item) for item in config.data.validation],
+        own = config.data
+        data = own.model_copy(
+            update={
+                "train": [_pattern(folder, item) for item in own.train],
+                "validation": [_pattern(folder, item) for item in own.validation],
+            }
         )
         output = folder / os.path.expanduser(config.output)
         return config.model_copy(update={"output": output, "data": data})

@@ -1,7 +1,7 @@
 """A training run: data, checkpoints, logs, and the model file at its end."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from glob import glob
 from pathlib import Path
 
@@ -22,12 +22,14 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.models.file import save_model
 from cgml.molecules.recipe import Recipe
 from cgml.spec import ModelSpec
+from cgml.training.card import write_card
 from cgml.training.checkpoint import WEIGHTS, WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.learner import Learner
 from cgml.training.preparation import Coarsening, read_systems, shared_recipe
 from cgml.training.scales import fit_prior, measure
-from cgml.training.windows import Batch, WindowDataset, check_disjoint
+from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
+from cgml.training.windows import Batch, WindowDataset
 
 N_VALIDATION_BATCHES = 20
 
@@ -115,32 +117,38 @@ def load_frames(
     return list(read_systems(paths, None, Coarsening(recipe)))
 
 
-def load_splits(
-    config: TrainingConfig,
-) -> tuple[list[BeadTrajectory], list[BeadTrajectory]]:
-    """Read the training and the validation molecules of a run.
+def load_splits(config: TrainingConfig) -> Splits:
+    """Read what a run trains on and what it is validated with.
 
     Raises:
         FileNotFoundError: A pattern matches nothing.
-        ValueError: The two share a molecule, or have other beads than each other or
+        ValueError: The two share a molecule (split = "molecule") or a file, a run is
+            too short to be split in time, or beads are others than each other's or
             than the config says.
     """
+    data = config.data
     recipe = Recipe(**config.recipe) if "atoms_per_bead" in config.recipe else None
     train, validation = (
-        load_frames(patterns, recipe)
-        for patterns in (config.data.train, config.data.validation)
+        load_frames(patterns, recipe) for patterns in (data.train, data.validation)
     )
-    check_disjoint(train, validation)
     shared_recipe([*train, *validation], config.recipe)
-    return train, validation
+    if data.split == "molecule":
+        check_disjoint(train, validation)
+        return Splits(train, validation)
+    if not validation:
+        return split_in_time(train, data.gap, data.validation_fraction)
+    return Splits(train, validation, f"runs of their own for validation; {CLAIM}")
 
 
-def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelSpec:
+def make_spec(
+    config: TrainingConfig, train: Sequence[BeadTrajectory], note: str = ""
+) -> ModelSpec:
     """Vocabulary, scales and prior from the training molecules.
 
     Args:
         config: of the run.
         train: training molecules.
+        note: how they were split off, where validation has the same.
 
     Raises:
         ValueError: A particle type has two masses, the boundaries differ, or the
@@ -195,11 +203,17 @@ def make_spec(config: TrainingConfig, train: Sequence[BeadTrajectory]) -> ModelS
             "steps": str(config.optimiser.n_steps),
             "seed": str(config.optimiser.seed),
             "torch": torch.__version__,
+            **({"split": note} if note else {}),
         },
     )
 
 
-def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
+def fit(
+    config: TrainingConfig,
+    *,
+    resume: bool = True,
+    on_note: Callable[[str], None] | None = None,
+) -> Path:
     """Train a model and write its file.
 
     The run folder holds checkpoints/, logs of TensorBoard and CSV, and at the end
@@ -211,19 +225,23 @@ def fit(config: TrainingConfig, *, resume: bool = True) -> Path:
     Args:
         config: of the run.
         resume: go on from a checkpoint in the run folder if there is one.
+        on_note: told how the frames were split, where that claims less than transfer.
 
     Returns:
         Path of the model file.
 
     Raises:
-        ValueError: The splits share a molecule, or the data do not fit the config.
+        ValueError: The splits share what they must not, or the data do not fit the
+            config.
     """
     if config.optimiser.n_threads is not None:
         torch.set_num_threads(config.optimiser.n_threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    train, validation = load_splits(config)
-    spec = make_spec(config, train)
+    train, validation, note = load_splits(config)
+    if note and on_note is not None:
+        on_note(f"split {note}")
+    spec = make_spec(config, train, note)
     lightning.seed_everything(config.optimiser.seed, verbose=False)
     learner = Learner(spec, config, validation)
     folder = config.output / "checkpoints"
@@ -266,7 +284,8 @@ def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) ->
     source = checkpoint or config.output / "checkpoints" / "best.ckpt"
     if not source.is_file():
         raise FileNotFoundError(f"no checkpoint at {source}: train first")
-    spec = make_spec(config, load_splits(config)[0])
+    splits = load_splits(config)
+    spec = make_spec(config, splits.train, splits.note)
     return _write_model(config, spec, source)
 
 
@@ -276,6 +295,7 @@ def _write_model(config: TrainingConfig, spec: ModelSpec, checkpoint: Path) -> P
     learner.load_state_dict(weights)
     path = config.output / "model.pt"
     save_model(path, spec, learner.model)
+    write_card(path.with_suffix(".md"), spec)
     return path
 
 

@@ -290,21 +290,3 @@ def _check_exchange(first: str, second: str, spec: ModelSpec) -> None:
             "exchanged particle types must be in the training data and have one mass, "
             f"got {first!r} and {second!r} of masses {masses[0]} and {masses[1]} Da"
         )
-
-
-def check_disjoint(
-    train: Sequence[BeadTrajectory], validation: Sequence[BeadTrajectory]
-) -> None:
-    """Refuse a molecule that is in both splits.
-
-    Raises:
-        ValueError: Two trajectories have the same molecular graph.
-    """
-    seen = {item.mapping.graph.hash(): item.name for item in train}
-    for item in validation:
-        other = seen.get(item.mapping.graph.hash())
-        if other is not None:
-            raise ValueError(
-                f"validation molecule {item.name!r} is training molecule {other!r}: "
-                "split by molecule, never by frame"
-            )

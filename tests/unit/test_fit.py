@@ -30,7 +30,7 @@ def config(**changes: object) -> TrainingConfig:
         "n_history": 2,
         "temperature": 300.0,
         "friction": 0.5,
-        "data": {"train": ["here/train.h5md"], "validation": []},
+        "data": {"train": ["here/train.h5md"], "validation": ["there/a.h5md"]},
         "network": small_spec().network.model_dump(),
         "optimiser": {"seed": 1, "rollout_steps": 3},
     }

@@ -21,7 +21,8 @@ from cgml.network.pairs import Layout
 from cgml.spec import ModelSpec
 from cgml.training.config import AugmentationConfig
 from cgml.training.scales import fit_prior, measure, stride_of
-from cgml.training.windows import Batch, WindowDataset, check_disjoint
+from cgml.training.split import check_disjoint
+from cgml.training.windows import Batch, WindowDataset
 
 CHAIN = chain()
 BASE = coil(CHAIN)

@@ -202,3 +202,20 @@ def test_a_molecule_in_both_splits(cgml, tmp_path):
     result = cgml("train", config)
     assert result.exit_code == 1
     assert "split by molecule, never by frame" in " ".join(result.output.split())
+
+
+def test_one_kind_of_molecules_is_split_in_time(cgml, tmp_path):
+    config = write_config(tmp_path, n_steps=4, interval=2)
+    write_chains(tmp_path / "train.npz", n_chains=1, n_frames=60, seed=1)
+    text = config.read_text().replace('validation = ["validation.npz"]\n', "")
+    config.write_text(text)
+    refused = cgml("train", config)
+    assert refused.exit_code == 1
+    assert 'or write split = "time"' in " ".join(refused.output.split())
+    config.write_text(text.replace("[data]", '[data]\nsplit = "time"\ngap = 40.0'))
+    done = in_process("train", config)
+    assert done.returncode == 0, done.stderr
+    claim = "same molecules: interpolates, no claim of transfer"
+    assert claim in " ".join(done.stderr.split())
+    assert claim in load_model(tmp_path / "run" / "model.pt").spec.provenance["split"]
+    assert claim in (tmp_path / "run" / "model.md").read_text()

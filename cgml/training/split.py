@@ -1,0 +1,185 @@
+"""What is trained on, and what is looked at to see how well: never the same.
+
+By molecule, a model is asked for molecules it has not seen. In time, it is asked for
+later frames of the molecules it has: that interpolates, and says nothing of others.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from cgml.molecules.centres import group_means, group_shares
+from cgml.molecules.frames import BeadTrajectory, centred
+from cgml.molecules.graph import MolecularGraph
+from cgml.observables.statistics import integrated_time
+
+N_TIMES = 5
+"""Relaxation times of the gap between training and validation frames."""
+
+CLAIM = "same molecules: interpolates, no claim of transfer"
+
+
+class Splits(NamedTuple):
+    """The two lists of a training run.
+
+    Attributes:
+        train: what the weights are fitted to.
+        validation: what the best weights are chosen by.
+        note: how they were divided, where they share molecules; else "".
+    """
+
+    train: list[BeadTrajectory]
+    validation: list[BeadTrajectory]
+    note: str = ""
+
+
+def check_disjoint(
+    train: Sequence[BeadTrajectory], validation: Sequence[BeadTrajectory]
+) -> None:
+    """Refuse a system that is in both lists: the same molecules in the same shares.
+
+    Molecules are the same if types and bonds are, whatever the order of their atoms,
+    their masses, or how many copies there are.
+
+    Raises:
+        ValueError: two systems are the same; the text says what to do.
+    """
+    seen = {kinds(item.mapping.graph): item.name for item in train}
+    for item in validation:
+        other = seen.get(kinds(item.mapping.graph))
+        if other is not None:
+            raise ValueError(
+                f"validation molecule {item.name!r} is training molecule {other!r}: "
+                "split by molecule, never by frame; or, if there is one kind of "
+                'molecules or one melt only, write split = "time" under [data] and '
+                "leave validation out"
+            )
+
+
+def kinds(graph: MolecularGraph) -> str:
+    """Return a fingerprint of the kinds of molecules, and the shares they have.
+
+    Example:
+        >>> one = MolecularGraph.create("AB", [1.0, 2.0], [[0, 1]])
+        >>> two = MolecularGraph.create("BAAB", [2.0, 1.1, 1.1, 2.0], [[0, 1], [2, 3]])
+        >>> kinds(one) == kinds(two)
+        True
+    """
+    known: dict[tuple[tuple[str, ...], bytes], str] = {}
+    counts: Counter[str] = Counter()
+    for atoms, bonds in zip(graph.molecules, graph.molecule_bonds, strict=True):
+        types = tuple(graph.types[i] for i in atoms)
+        key = (types, bonds.tobytes())
+        if key not in known:
+            known[key] = _kind(types, bonds.tolist())
+        counts[known[key]] += 1
+    common = math.gcd(*counts.values())
+    shares = sorted((kind, n // common) for kind, n in counts.items())
+    return hashlib.sha256(repr(shares).encode()).hexdigest()
+
+
+def _kind(types: Sequence[str], bonds: Sequence[tuple[int, int]]) -> str:
+    """Name a molecule by types and bonds alone (colours of Weisfeiler and Leman)."""
+    near: list[list[int]] = [[] for _ in types]
+    for i, j in bonds:
+        near[i].append(j)
+        near[j].append(i)
+    colours, n_colours = list(types), 0
+    while len(set(colours)) > n_colours:
+        n_colours = len(set(colours))
+        colours = [
+            hashlib.sha256(
+                repr((colours[i], sorted(colours[j] for j in others))).encode()
+            ).hexdigest()
+            for i, others in enumerate(near)
+        ]
+    return hashlib.sha256(repr(sorted(colours)).encode()).hexdigest()
+
+
+def relaxation(systems: Sequence[BeadTrajectory]) -> float:
+    """Return the slowest integrated time of Rg^2 of the beads, ps.
+
+    Molecules of one kind are averaged; of a short run it is a lower bound.
+
+    Raises:
+        ValueError: no molecule has two beads.
+    """
+    times = [
+        float(integrated_time(series).value) * item.time_step
+        for item in systems
+        for series in _sizes(item)
+    ]
+    if not times:
+        raise ValueError(
+            "no molecule has several beads, so there is no relaxation time to take: "
+            "write gap, in ps, under [data]"
+        )
+    return max(times)
+
+
+def _sizes(item: BeadTrajectory) -> list[np.ndarray]:
+    """Rg^2 of each kind of molecules of several beads, (n_molecules, n_frames)."""
+    mapping = item.mapping
+    shares = group_shares(mapping.molecule_index, mapping.bead_masses)
+    squares = group_means(shares, centred(item) ** 2).sum(axis=-1)
+    masses = np.bincount(mapping.molecule_index, weights=mapping.bead_masses).round(2)
+    counts = np.bincount(mapping.molecule_index)
+    kind = np.unique(np.stack([masses, counts]), axis=1, return_inverse=True)[1].ravel()
+    return [
+        squares[:, members].T
+        for number in range(kind.max(initial=-1) + 1)
+        if counts[members := np.flatnonzero(kind == number)][0] > 1
+    ]
+
+
+def split_in_time(
+    systems: Sequence[BeadTrajectory], gap: float | None, fraction: float
+) -> Splits:
+    """Train on the first frames of each system, validate with the last ones.
+
+    Args:
+        systems: bead frames.
+        gap: time between the two, ps; None: N_TIMES slowest relaxation times.
+        fraction: of the frames that are for validation.
+
+    Raises:
+        ValueError: a system is too short for both and the gap.
+    """
+    why = "as given"
+    if gap is None:
+        slowest = relaxation(systems)
+        gap, why = N_TIMES * slowest, f"{N_TIMES} relaxation times of {slowest:.3g} ps"
+    train, validation = [], []
+    for item in systems:
+        n = len(item.times)
+        start = n - max(2, round(fraction * n))  # of validation
+        stop = start - max(math.ceil(gap / item.time_step), 1) + 1
+        if stop < max(2, (n - start) // 2):
+            raise ValueError(
+                f"{item.name!r} is too short to be split in time: it has "
+                f"{item.times[-1] - item.times[0]:g} ps, the gap takes {gap:.4g} ps "
+                f"({why}) and validation the last {n - start} of {n} frames: run it "
+                "for longer, or write gap (ps) or validation_fraction under [data]"
+            )
+        train.append(_frames(item, slice(0, stop)))
+        validation.append(_frames(item, slice(start, n)))
+    note = (
+        f"in time, last {fraction:g} of the frames for validation, gap {gap:.4g} ps "
+        f"({why}); {CLAIM}"
+    )
+    return Splits(train, validation, note)
+
+
+def _frames(item: BeadTrajectory, part: slice) -> BeadTrajectory:
+    return replace(
+        item,
+        positions=item.positions[part],
+        times=item.times[part],
+        observables={name: own[part] for name, own in item.observables.items()},
+        first_atoms=None if part.start else item.first_atoms,
+    )
