@@ -1,0 +1,210 @@
+"""Beads by hand: a small file that names the atoms of each bead.
+
+In TOML (or the same in JSON, {"bead": [{...}, ...]}):
+
+    [[bead]]
+    name = "EO"                  # for messages
+    residue = "PEO"              # name of the residue; left out: any
+    atoms = ["C1", "O", "C2"]    # names of its atoms in that residue
+
+Residue and atoms may have the wildcards *, ? and [...]. Each residue that fits gets a
+bead of its own. A hydrogen that no bead names goes with its heavy atom. Where a file
+has no names of atoms, those of their types stand for them.
+"""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.groups import is_hydrogen
+from cgml.molecules.mapping import FORMAT, Mapping
+from cgml.spec import Section
+
+
+class Bead(Section):
+    """One entry of the file.
+
+    Attributes:
+        name: of the bead, for messages.
+        residue: pattern of the residue's name.
+        atoms: patterns of the names of its atoms.
+    """
+
+    name: str
+    residue: str = "*"
+    atoms: list[str] = Field(min_length=1)
+
+
+class _File(Section):
+    """The whole file."""
+
+    bead: list[Bead] = Field(min_length=1)
+
+
+def read_mapping(path: Path, graph: MolecularGraph) -> Mapping:
+    """Read which bead each atom of a system belongs to.
+
+    Args:
+        path: a mapping that was saved, or a file that names the atoms of each bead.
+        graph: the atoms.
+
+    Raises:
+        ValueError: the file is neither, or its beads do not fit the atoms.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        is_toml = path.suffix.lower() == ".toml"
+        content = tomllib.loads(text) if is_toml else json.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError) as error:
+        raise ValueError(f"{path} is neither TOML nor JSON: {error}") from error
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return Mapping.load(path)
+    try:
+        beads = _File.model_validate(content).bead
+    except ValidationError as error:
+        item = error.errors()[0]
+        place = ".".join(str(part) for part in item["loc"])
+        raise ValueError(
+            f"{path} cannot be used: {place}: {item['msg']}; a mapping is a file that "
+            "cgml prepare wrote, or [[bead]] entries with name, residue and atoms"
+        ) from error
+    return assign(graph, beads, str(path))
+
+
+def assign(graph: MolecularGraph, beads: Sequence[Bead], source: str) -> Mapping:
+    """Put every atom into the bead that names it.
+
+    Args:
+        graph: the atoms; their names and residues are its labels.
+        beads: what belongs together.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: an atom in no bead or in two, a name that several atoms of a residue
+            have, a bead in pieces, or an entry that fits nothing.
+    """
+    names, groups, residues = _names(graph)
+    entry = np.full(graph.n_atoms, -1, dtype=np.int64)
+    for number, bead in enumerate(beads):
+        mine = _fitting(bead, names, groups, residues, source)
+        taken = [atom for atom in mine if entry[atom] >= 0]
+        if taken:
+            other = beads[entry[taken[0]]].name
+            raise ValueError(
+                f"an atom belongs to one bead, {source} puts "
+                f"{graph.name(taken[0])} into {other!r} and into {bead.name!r}"
+            )
+        entry[mine] = number
+    follows = np.flatnonzero(is_hydrogen(graph) & (entry < 0))
+    partner = np.arange(graph.n_atoms)
+    partner[graph.bonds[:, 0]] = graph.bonds[:, 1]
+    partner[graph.bonds[:, 1]] = graph.bonds[:, 0]
+    entry[follows] = entry[partner[follows]]
+    groups = groups.copy()
+    groups[follows] = groups[partner[follows]]
+    lost = np.flatnonzero(entry < 0)
+    if len(lost):
+        raise ValueError(
+            f"every atom belongs to a bead, {len(lost)} of {graph.n_atoms} are in "
+            f"none of {source}, the first is {graph.name(int(lost[0]))}"
+        )
+    keys = np.stack([groups, entry], axis=1)
+    _, first, bead_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    labels = rank[bead_of.ravel()]
+    _check_whole(graph, labels, entry, beads, source)
+    return Mapping.from_labels(graph, labels)
+
+
+def _names(
+    graph: MolecularGraph,
+) -> tuple[Sequence[str], NDArray[np.int64], list[str]]:
+    """Name of each atom, its residue's number, and the name of each residue."""
+    labels = graph.labels
+    if labels is None:
+        return graph.types, graph.molecule_index, [""] * graph.n_molecules
+    residues = []
+    for title in labels.group_names:
+        kind, _, rest = title.partition(" ")
+        residues.append(rest.rsplit(" (", 1)[0].rsplit(" ", 1)[0])
+        if kind != "residue":
+            residues[-1] = ""
+    groups = labels.groups.copy()
+    alone = groups < 0  # no residue: the molecule stands for it
+    groups[alone] = len(residues) + graph.molecule_index[alone]
+    residues += [""] * graph.n_molecules
+    return labels.names if any(labels.names) else graph.types, groups, residues
+
+
+def _fitting(
+    bead: Bead,
+    names: Sequence[str],
+    groups: NDArray[np.int64],
+    residues: Sequence[str],
+    source: str,
+) -> list[int]:
+    """Atoms of all beads of an entry."""
+    fits = np.array([fnmatchcase(name, bead.residue) for name in residues])
+    known: dict[str, list[str]] = {}
+    found: list[int] = []
+    seen: dict[tuple[int, str], int] = {}
+    used: set[str] = set()
+    for atom in np.flatnonzero(fits[groups]).tolist():
+        name = names[atom]
+        if name not in known:
+            known[name] = [text for text in bead.atoms if fnmatchcase(name, text)]
+        if not known[name]:
+            continue
+        used.update(known[name])
+        if name in bead.atoms and seen.setdefault((groups[atom], name), atom) != atom:
+            raise ValueError(
+                f"bead {bead.name!r} of {source} names atom {name}, which residue "
+                f"{residues[groups[atom]] or groups[atom]} has several times (atoms "
+                f"{seen[groups[atom], name]} and {atom}): give atoms names of their "
+                "own, or the beads by number in a mapping as cgml prepare writes it"
+            )
+        found.append(atom)
+    unused = [text for text in bead.atoms if text not in used]
+    if unused:
+        there = sorted({names[i] for i in np.flatnonzero(fits[groups]).tolist()})
+        raise ValueError(
+            f"bead {bead.name!r} of {source} names atom {unused[0]}, which no residue "
+            f"{bead.residue} has: "
+            + (
+                f"there are {', '.join(there[:12])}"
+                if there
+                else f"residues are {', '.join(sorted(set(residues) - {''})) or 'none'}"
+            )
+        )
+    return found
+
+
+def _check_whole(
+    graph: MolecularGraph,
+    labels: NDArray[np.int64],
+    entry: NDArray[np.int64],
+    beads: Sequence[Bead],
+    source: str,
+) -> None:
+    """Require connected beads, naming the atoms of one that is not."""
+    inside = graph.bonds[labels[graph.bonds[:, 0]] == labels[graph.bonds[:, 1]]]
+    piece = components(graph.n_atoms, inside)
+    first = np.full(labels.max() + 1, -1, dtype=np.int64)
+    first[labels[::-1]] = np.arange(graph.n_atoms)[::-1]
+    stray = np.flatnonzero(piece != piece[first[labels]])
+    if len(stray):
+        atom = int(stray[0])
+        raise ValueError(
+            f"the atoms of a bead must be connected by bonds inside it, bead "
+            f"{beads[entry[atom]].name!r} of {source} holds "
+            f"{graph.name(int(first[labels[atom]]))} and {graph.name(atom)}, "
+            "which are not"
+        )
