@@ -222,10 +222,10 @@ class FrameChecks:
         """Return the longest sensible length of each bond, (n_bonds,) nm."""
         if self._are_carried:
             return np.full(len(lengths), np.inf)
-        is_real = are_elements(self._graph)[self._graph.bonds].all(axis=1)
+        is_real = np.asarray(are_elements(self._graph)[self._graph.bonds].all(axis=1))
         median = float(np.median(lengths[is_real])) if is_real.any() else 0.0
         if median > REAL_MEDIAN:
-            is_real[:] = False
+            is_real = np.zeros_like(is_real)
             LOGGER.warning(
                 "half the bonds between atoms of elements in %s are longer than %.3g "
                 "nm, real ones are about 0.15 nm: check the unit of length, or name "

@@ -116,10 +116,11 @@ class _Molecule:
         axes.add_collection(LineCollection(lines[~own], colors=_GREY, linestyles=":"))
         axes.add_collection(LineCollection(lines[own], colors=_GREY, linewidths=1.0))
         axes.scatter(
-            *self._places.T,
+            self._places[:, 0],
+            self._places[:, 1],
             s=130 if self._is_small else 75,
             facecolors="white",
-            edgecolors=colours[self._beads % _N_COLOURS],
+            edgecolors=[tuple(colours[bead % _N_COLOURS]) for bead in self._beads],
             linewidths=1.6,
             zorder=3,
         )
@@ -145,14 +146,16 @@ def layout(graph: "nx.Graph[int]") -> dict[int, Floats]:
 
 def longest_path(graph: "nx.Graph[int]") -> list[int]:
     """Find a path between atoms that are far apart: of a tree, the longest one."""
-    start = next(iter(_outwards(graph, [0] if 0 in graph else list(graph)[:1])))
+    end = min(graph)
+    path: list[int] = []
     for _ in range(2):
-        before = _outwards(graph, [start])
-        end = list(before)[-1]
-        path = [end]
-        while before[path[-1]] is not None:
-            path.append(before[path[-1]] or 0)
-        start = end
+        before = _outwards(graph, [end])
+        node: int | None = list(before)[-1]
+        path = []
+        while node is not None:
+            path.append(node)
+            node = before[node]
+        end = path[0]
     return path
 
 
