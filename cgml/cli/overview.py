@@ -99,6 +99,8 @@ def _frames(item: Summary) -> str:
 
 def _box(item: Summary) -> str:
     """Describe box and density."""
+    if item.times is None:
+        return "none"
     if item.box is None or item.density is None:
         return "open boundaries"
     edges = " x ".join(f"{item.box[k][k]:.4g}" for k in range(3))

@@ -26,6 +26,10 @@ from cgml.molecules.graph import MolecularGraph
 _N_BOXES = 1000  # at a time
 
 HDF5 = (".h5", ".hdf5")
+_WITH_CONSTRAINTS = (".psf", ".prmtop", ".parm7", ".prm7")
+"""Suffixes of files that call the constraint inside rigid water a bond."""
+
+_HYDROGEN = 4.1  # Da, the heaviest: three times its mass and more is repartitioned
 _WITH_ELEMENTS = (*HDF5, ".cif", ".pdbx")
 """Suffixes of files whose elements mdtraj reads and does not guess."""
 
@@ -85,6 +89,8 @@ def read_atoms(path: Path, options: LammpsOptions) -> AtomTable:
         atoms = _table(str(path), topology, symbols)
         if suffix in columns.READERS:
             atoms = _as_written(atoms, topology, columns.READERS[suffix](path))
+        if suffix in _WITH_CONSTRAINTS:
+            atoms = _without_constraints(atoms)
     except Exception as error:  # its parsers raise anything
         raise ValueError(f"{path} cannot be read as a topology: {error}") from error
     if atoms.n_atoms > 1 and not len(atoms.bonds):
@@ -130,6 +136,26 @@ def _as_written(
         kinds=[found.kinds[i] for i in places] if found.kinds else (),
         masses=None if found.masses is None else found.masses[places],
     )
+
+
+def _without_constraints(atoms: AtomTable) -> AtomTable:
+    """Leave out bonds between two hydrogens of one atom, those of rigid water."""
+    if atoms.masses is None:
+        return atoms
+    pairs = [frozenset(pair) for pair in atoms.bonds.tolist()]
+    near: dict[int, set[int]] = {}
+    for one, other in atoms.bonds.tolist():
+        near.setdefault(one, set()).add(other)
+        near.setdefault(other, set()).add(one)
+    is_light = atoms.masses < _HYDROGEN
+    kept = [
+        not (
+            is_light[list(pair)].all()
+            and any(not is_light[k] for k in set.intersection(*(near[i] for i in pair)))
+        )
+        for pair in pairs
+    ]
+    return replace(atoms, bonds=atoms.bonds[kept])
 
 
 def read_names(path: Path) -> mdtraj.Topology:

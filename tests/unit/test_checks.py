@@ -10,8 +10,10 @@ import pytest
 
 from cgml.formats.topology import from_mdtraj
 from cgml.formats.trajectory import read, read_topology
+from cgml.formats.type_table import read_types
 from cgml.molecules.box import wrap
 from cgml.molecules.checks import check_topology
+from cgml.molecules.chemistry import Chemistry
 from cgml.molecules.graph import Labels, MolecularGraph
 from cgml.molecules.whole import Unwrapper, whole_paths
 
@@ -190,3 +192,49 @@ def test_frames_of_another_order(tmp_path: Path) -> None:
     match = r"atom 5 \(C5\) of residue PEO 0 and .*1\.65 nm long in frame 0 of .*b\.xtc"
     with pytest.raises(ValueError, match=match):
         read(tmp_path / "b.xtc", from_mdtraj(topology))
+
+
+def rigid_water(path: Path) -> Path:
+    """Write a PSF file that calls the constraint between hydrogens a bond."""
+    rows = [
+        ("OH2", "OT", -0.8, 15.9994),
+        ("H1", "HT", 0.4, 1.008),
+        ("H2", "HT", 0.4, 1.008),
+    ]
+    atoms = [
+        f"{3 * k + i:8d} WAT  {k + 1:<4d} TIP3 {name:<4s} {kind:<4s}"
+        f"  {charge:10.6f}    {mass:10.4f}           0\n"
+        for k in range(2)
+        for i, (name, kind, charge, mass) in enumerate(rows, 1)
+    ]
+    path.write_text(
+        "PSF\n\n       1 !NTITLE\n REMARKS water\n\n       6 !NATOM\n"
+        + "".join(atoms)
+        + "\n       6 !NBOND: bonds\n"
+        + "       1       2       1       3       2       3       4       5\n"
+        + "       4       6       5       6\n\n       0 !NTHETA: angles\n\n"
+    )
+    return path
+
+
+def test_constraints_of_rigid_water_are_no_bonds(tmp_path: Path) -> None:
+    found = read_topology(rigid_water(tmp_path / "a.psf"))
+    assert found.types == ("O", "H", "H") * 2
+    assert found.bonds.tolist() == [[0, 1], [0, 2], [3, 4], [3, 5]]
+
+
+def test_gro_without_the_bonds_of_its_polymer(tmp_path: Path) -> None:
+    rows = [("PEO", f"C{i}", 1) for i in range(9)]
+    rows += [("SOL", name, 2) for name in ("OW", "HW1", "HW2")]
+    lines = [
+        f"{number:5d}{residue:<5s}{name:>5s}{i:5d}{0.1 * i:8.3f}{0.0:8.3f}{0.0:8.3f}\n"
+        for i, (residue, name, number) in enumerate(rows, 1)
+    ]
+    text = "melt\n   12\n" + "".join(lines) + "   3.0   3.0   3.0\n"
+    (tmp_path / "a.gro").write_text(text)
+    table = [f"C{i},C,12.011\n" for i in range(9)]
+    table += ["OW,O,15.999\n", "HW1,H,1.008\n", "HW2,H,1.008\n"]
+    (tmp_path / "types.csv").write_text("name,type,mass\n" + "".join(table))
+    chemistry = Chemistry(rows=read_types(tmp_path / "types.csv"))
+    with pytest.raises(ValueError, match=r"residue PEO 1, its 9 atoms are 9 separate"):
+        read_topology(tmp_path / "a.gro", chemistry=chemistry)

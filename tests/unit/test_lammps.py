@@ -215,6 +215,17 @@ def test_molecules_without_bonds_are_explained(tmp_path: Path) -> None:
         read_topology(path)
 
 
+def test_a_molecule_id_that_falls_apart(tmp_path: Path) -> None:
+    text = data_text()
+    cut = text.replace("6 bonds", "5 bonds")
+    lines = cut.splitlines(keepends=True)
+    wanted = [line for line in lines if line.split()[1:] != ["7", "9", "20"]]
+    assert len(wanted) == len(lines) - 1
+    path = write(tmp_path / "a.data", "".join(wanted))
+    with pytest.raises(ValueError, match=r"molecule 3, its 4 atoms are 2 separate"):
+        read_topology(path)
+
+
 # Damaged data files
 
 
@@ -449,7 +460,9 @@ def test_uneven_steps_keep_their_times(tmp_path: Path) -> None:
 def test_no_times(tmp_path: Path) -> None:
     topology = write(tmp_path / "a.data", data_text())
     path = write(tmp_path / "a.dump", dump_text())
-    with pytest.raises(ValueError, match=r"in ps .--time-step., or md_step, the timestep of"):
+    with pytest.raises(
+        ValueError, match=r"in ps .--time-step., or md_step, the timestep of"
+    ):
         read(path, topology)
     assert read(path, topology, time_step=3.0).times.tolist() == [0, 3, 6, 9, 12]
     one = write(tmp_path / "b.dump", dump_text(steps=(700,)))
