@@ -66,7 +66,9 @@ def _rows(item: Summary) -> Iterable[tuple[str, str]]:
         for pair, row in item.bonds.items()
     ]
     yield "bonds", ", ".join(bonds) or "none"
-    yield "beads", item.recipe or "assigned by hand"
+    least, mean, most = item.bead_atoms
+    sizes = str(least) if least == most else f"{least} to {most}, mean {mean:.3g}"
+    yield "beads", f"{item.recipe or 'assigned by hand'}; atoms in a bead: {sizes}"
     yield "frames", _frames(item)
     yield "box", _box(item)
 

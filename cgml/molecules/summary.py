@@ -76,6 +76,7 @@ class Summary:
         types: particle type -> atoms and masses.
         bonds: for example "C-H" -> number and lengths.
         recipe: how molecules were cut into beads; "" where by hand.
+        bead_atoms: least, mean and largest number of atoms in a bead.
         n_frames: 0 where there are none.
         times: of the first and the last frame, ps; None where there are none.
         spacing: least and largest time between frames, ps; None below two frames.
@@ -92,6 +93,7 @@ class Summary:
     types: dict[str, Type]
     bonds: dict[str, Bonds]
     recipe: str
+    bead_atoms: tuple[int, float, int]
     n_frames: int
     times: tuple[float, float] | None
     spacing: tuple[float, float] | None
@@ -161,7 +163,7 @@ def describe(
     """
     graph = mapping.graph
     known = np.zeros(0) if times is None else times
-    steps = np.diff(known)
+    steps, sizes = np.diff(known), np.bincount(mapping.bead_index)
     density = None
     if box is not None:
         density = float(graph.masses.sum() / np.linalg.det(box) * DENSITY)
@@ -174,6 +176,7 @@ def describe(
         types=_types(mapping),
         bonds=_bonds(mapping, first_atoms),
         recipe="" if mapping.recipe is None else str(mapping.recipe),
+        bead_atoms=(int(sizes.min()), float(sizes.mean()), int(sizes.max())),
         n_frames=len(known),
         times=(float(known[0]), float(known[-1])) if len(known) else None,
         spacing=(float(steps.min()), float(steps.max())) if len(steps) else None,

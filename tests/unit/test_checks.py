@@ -15,7 +15,8 @@ from cgml.molecules.box import wrap
 from cgml.molecules.checks import check_topology
 from cgml.molecules.chemistry import Chemistry
 from cgml.molecules.graph import Labels, MolecularGraph
-from cgml.molecules.whole import Unwrapper, whole_paths
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.whole import Unwrapper, whole_beads, whole_paths
 
 MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "Li": 6.94, "Cl": 35.45, "CH2": 14.027}
 
@@ -82,6 +83,11 @@ def test_a_molecule_bonded_to_its_own_image() -> None:
     match = r"own image: .*between atom 1\d .* is 2\.85 nm long in frame 0 of .*0\.15"
     with pytest.raises(ValueError, match=match):
         whole_paths(frames, ring, box)
+    one_bead = Mapping.from_labels(ring, np.zeros(n, int))
+    with pytest.raises(ValueError, match="bonded to its own image"):
+        whole_beads(one_bead, frames, box)  # as engines hold them
+    with pytest.raises(ValueError, match="bonded to its own image"):
+        Unwrapper(ring, box, is_unwrapped=True)(frames)
     angle = 2.0 * np.pi * np.arange(n) / n  # the same ring, closed in itself
     frames[..., 0], frames[..., 1] = 0.48 * np.cos(angle), 0.48 * np.sin(angle)
     whole_paths(wrap(frames, box), ring, box)

@@ -73,6 +73,7 @@ def test_everything_is_counted() -> None:
     grams = dalton * (3 * 18.0 + 2 * 64.0 + 7.0)
     assert found.density == pytest.approx(grams / (8.0 * 1e-21), rel=1e-6)  # 8 nm^3
     assert found.recipe == ""
+    assert found.bead_atoms == (1, 20 / 8, 3)
 
 
 def test_pieces_are_the_whole() -> None:

@@ -48,6 +48,7 @@ def test_the_table(cgml, melt):
         "2 x C12: 12 atoms, 144.13 Da, 2 beads (2 C6)",
         "C 12.011 Da (24)",
         "C-C (22, 0.150 nm)",
+        "atoms in a bead: 3 to 6, mean 4.71",
         "5, 0 to 8 ps, every 2 ps",
         "4 x 4 x 4 nm; density 0.008881 g/cm^3",
     ):
