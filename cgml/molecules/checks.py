@@ -7,7 +7,7 @@
 | a bond, in every frame | shorter than half the narrowest width of the box |
 | a bond of two elements | at most `LONGEST`, in every frame |
 | any other bond | at most `TIMES_MEDIAN` medians of those in the first frame |
-| most bonds of elements longer than any real one | said; then as any other bond |
+| half the bonds of elements not within `REAL_MEDIAN` | said; long ones: as others |
 | a molecule between frames | moves less than `LARGEST_MOVE` of the box, or it is said |
 
 An element is a particle type that has the symbol and the mass of one.
@@ -29,8 +29,8 @@ LONGEST = 0.4
 TIMES_MEDIAN = 6.0
 """Longest other bond over the median; one in 10^17 Gaussian bonds is longer."""
 
-REAL_MEDIAN = 0.25
-"""Median of the bonds of elements, nm, beyond which they stand for something else."""
+REAL_MEDIAN = (0.05, 0.25)
+"""Median of the bonds of elements, nm; others mean another unit, or no elements."""
 
 LARGEST_MOVE = 0.25
 """Share of the box that a molecule may move between frames without a word."""
@@ -224,15 +224,17 @@ class FrameChecks:
             return np.full(len(lengths), np.inf)
         is_real = np.asarray(are_elements(self._graph)[self._graph.bonds].all(axis=1))
         median = float(np.median(lengths[is_real])) if is_real.any() else 0.0
-        if median > REAL_MEDIAN:
-            is_real = np.zeros_like(is_real)
+        if is_real.any() and not REAL_MEDIAN[0] <= median <= REAL_MEDIAN[1]:
             LOGGER.warning(
-                "half the bonds between atoms of elements in %s are longer than %.3g "
-                "nm, real ones are about 0.15 nm: check the unit of length, or name "
-                "the types of particles that are no elements",
+                "half the bonds between atoms of elements in %s are %s than %.3g nm, "
+                "real ones are about 0.15 nm: check the unit of length, or name the "
+                "types of particles that are no elements",
                 self._source,
+                "longer" if median > REAL_MEDIAN[1] else "shorter",
                 median,
             )
+        if median > REAL_MEDIAN[1]:
+            is_real = np.zeros_like(is_real)
         others = lengths[~is_real]
         longest = TIMES_MEDIAN * float(np.median(others)) if len(others) else 0.0
         return np.where(is_real, LONGEST, max(LONGEST, longest))

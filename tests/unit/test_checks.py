@@ -120,6 +120,10 @@ def test_longest_sensible_bonds(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert whole_paths(line, chain(10), None) is line
     assert "the positions are longer than 1 nm, real ones are" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        whole_paths(0.015 * line, chain(10), None)  # Angstrom taken for nm
+    assert "the positions are shorter than 0.015 nm, real ones" in caplog.text
     line[0, 9, 0] += 6.0
     for name in "AC":
         with pytest.raises(ValueError, match=r"more than 6 nm, 6 times the median"):
