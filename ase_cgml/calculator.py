@@ -31,6 +31,7 @@ from cgml.formats.topology import from_mdtraj
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.seen import Unseen
 from cgml.molecules.whole import whole_beads
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
@@ -66,6 +67,8 @@ class CGMLDynamics(Calculator):
             a GuardError, "redraw" the step, or "record" it in the log.
         n_pairs: pairs of steps that a mean force averages over.
         execution: how the networks are evaluated; by default the fast, exact way.
+        unseen: "refuse" kinds of beads that the model has not seen, only "warn", or
+            "allow" all (see Propagator).
 
     Raises:
         ValueError: bonds is neither None nor "guess", or the file is no model.
@@ -90,6 +93,7 @@ class CGMLDynamics(Calculator):
         guard: GuardPolicy = "raise",
         n_pairs: int = 2,
         execution: Execution = FAST,
+        unseen: Unseen = "refuse",
     ) -> None:
         super().__init__()
         if bonds not in ("guess", None):
@@ -105,6 +109,7 @@ class CGMLDynamics(Calculator):
         self.guard = guard
         self.n_pairs = n_pairs
         self.execution = execution
+        self.unseen: Unseen = unseen
         self._propagator: Propagator | None = None  # of the forces
 
     def get_property(
@@ -167,6 +172,7 @@ class CGMLDynamics(Calculator):
             box=box,
             guard=self.guard,
             execution=self.execution,
+            unseen=self.unseen,
             device=self.device,
         )
 

@@ -280,14 +280,7 @@ def _check_ids(atoms: Atoms) -> None:
     """Require the ids of a whole LAMMPS file, 1 to n in this order."""
     expected = np.arange(1, len(atoms) + 1)
     ids = atoms.arrays.get("id")
-    if ids is None:
-        raise ValueError(
-            'bonds in atoms.arrays["bonds"] know atoms by their place, and without the '
-            'array "id" none can tell whether they are still there: pass topology=, or '
-            'set atoms.arrays["id"] = numpy.arange(1, len(atoms) + 1) where no atom '
-            "has moved in the list"
-        )
-    if np.array_equal(ids, expected):
+    if ids is None or np.array_equal(ids, expected):  # without ids: made by hand
         return
     place = int(np.flatnonzero(ids != expected)[0])
     raise ValueError(

@@ -139,6 +139,25 @@ class Statistics(Section):
     mean_degree: Positive
 
 
+class Seen(Section):
+    """What molecules the training data had (molecules/seen.py).
+
+    Attributes:
+        bead_atoms: particle type -> fewest and most atoms of it in a bead of a
+            molecule of several beads; empty: there was none.
+        bead_bonds: fewest and most beads that such a bead is bonded to.
+        molecule_beads: fewest and most beads of such a molecule.
+        small_molecules: atoms of each type in the molecules that are one bead.
+        density: least and largest number of beads per nm^3; None: open boundaries.
+    """
+
+    bead_atoms: dict[str, tuple[int, int]] = {}
+    bead_bonds: tuple[int, int] | None = None
+    molecule_beads: tuple[int, int] | None = None
+    small_molecules: list[dict[str, int]] = []
+    density: tuple[Positive, Positive] | None = None
+
+
 class BaseSpec(Section):
     """What every model file says of itself, whatever moves the beads.
 
@@ -165,6 +184,7 @@ class BaseSpec(Section):
         remove_drift: whether the centre of mass of the whole system is held at rest.
         has_property: whether the radius-of-gyration head is trained.
         provenance: what produced the weights (command, data, version).
+        seen: what molecules the training data had; None: the model does not say.
     """
 
     format: Literal[1] = 1
@@ -186,6 +206,7 @@ class BaseSpec(Section):
     remove_drift: bool = False
     has_property: bool
     provenance: dict[str, str]
+    seen: Seen | None = None
 
     @property
     def limits(self) -> Statistics | None:

@@ -14,6 +14,7 @@ from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
 from openmm_cgml import convert
@@ -54,13 +55,15 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             stays at the last good step), "redraw" or "record".
         time_step: only checked: Quantity, or ps.
         execution: how the networks are evaluated; by default the fast, exact way.
+        unseen: "refuse" kinds of beads that the model has not seen, only "warn", or
+            "allow" all (see Propagator).
 
     Raises:
         ValueError: the time step is not the model's, a particle type is unknown, there
             are no bonds, or the seed is out of range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (every option has a name and a default)
         self,
         model: str | Path | LearnedModel,
         *,
@@ -70,6 +73,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         guard: GuardPolicy = "raise",
         time_step: Any = None,
         execution: Execution = FAST,
+        unseen: Unseen = "refuse",
     ) -> None:
         if not isinstance(model, LearnedModel):
             model = load_model(model, device)
@@ -77,7 +81,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             model.spec.check_time_step(convert.in_picoseconds(time_step))
         super().__init__(model.spec.time_step)
         self._model, self._device, self._guard = model, device, guard
-        self._execution = execution
+        self._execution, self._unseen = execution, unseen
         self._mapping = (
             None if topology is None else convert.resolve_mapping(topology, model.spec)
         )
@@ -264,6 +268,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             box=known_box,
             guard=self._guard,
             execution=self._execution,
+            unseen=self._unseen,
             device=self._device,
         )
         passengers = Passengers(propagator, system.getNumParticles(), known_box)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cgml.cli import console, options
+from cgml.cli import console, options, unseen
 
 
 @options.reads_atoms
@@ -39,6 +39,7 @@ def evaluate(
         typer.Option(help="Also run without the score network; default: boxes only."),
     ] = None,
     device: options.Device = "cpu",
+    allow_unseen: unseen.Allow = False,
 ) -> None:
     """Run MODEL from the first frame of each reference, and compare the two.
 
@@ -72,6 +73,7 @@ def evaluate(
     coarsening = reader.complete(Coarsening.from_spec(learned.spec))
     systems = list(read_systems(reference, reader.topology, coarsening))
     overview.show([of_frames(system) for system in systems])
+    unseen.check(learned.spec, systems, is_allowed=allow_unseen)
     subjects = evaluation.describe_references(
         learned.spec,
         systems,
@@ -84,6 +86,7 @@ def evaluate(
         seed=seed,
         device=device,
         md_seconds_per_ps=md_cost,
+        unseen="allow",  # or else refused above
     )
     n_steps = max(
         evaluation.count_steps(item, learned.spec, chosen) for item in systems

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cgml.cli import console, options
+from cgml.cli import console, options, unseen
 
 STOPPED = 3  # exit code: guards stopped some replicas
 
@@ -55,6 +55,7 @@ def run(
         str | None,
         typer.Option(help="Address of a dask scheduler; its workers share the files."),
     ] = None,
+    allow_unseen: unseen.Allow = False,
 ) -> None:
     """Run MODEL from the first frame of STARTS, all systems and replicas at once.
 
@@ -88,6 +89,7 @@ def run(
     coarsening = reader.complete(coarsening)
     systems = list(read_systems(starts, reader.topology, coarsening, n_frames=1))
     overview.show([of_frames(system) for system in systems])
+    unseen.check(spec, systems, is_allowed=allow_unseen)
     chosen = RunOptions(
         n_steps=simulation.count_steps(spec, time),
         n_replicas=replicas,
@@ -98,6 +100,7 @@ def run(
         file_format=file_format,
         device=device,
         execution=Execution(compiled=compiled, capture=capture, precision=precision),
+        unseen="allow",  # or else refused above
     )
     n_paths = len(systems) * replicas
     n_frames, frame = n_paths * chosen.n_frames, stride * spec.time_step  # ps

@@ -20,6 +20,7 @@ from cgml.dynamics.noise import Source, checked_seed
 from cgml.dynamics.state import State, checked, counts
 from cgml.models.kinds import bind
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.seen import Unseen, check_seen
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution, Refinement
@@ -53,6 +54,8 @@ class Propagator:
             finite.
         refinement: sampler other than the model's own; not for published models.
         execution: how the networks are evaluated; by default the fast, exact way.
+        unseen: "refuse" kinds of beads that the model has not seen, and warn of other
+            sizes and densities; only "warn"; or "allow" all (molecules/seen.py).
         device: torch device.
 
     Attributes:
@@ -60,8 +63,8 @@ class Propagator:
         stopped: place of a stopped replica -> why; `start` forgets them.
 
     Raises:
-        ValueError: A particle type is unknown, the boundaries are not the model's, or
-            a published model shall have another sampler.
+        ValueError: A particle type or a kind of bead is unknown, the boundaries are
+            not the model's, or a published model shall have another sampler.
     """
 
     def __init__(  # noqa: PLR0913 (every option has a name and a default)
@@ -75,6 +78,7 @@ class Propagator:
         guard: GuardPolicy = "raise",
         refinement: Refinement | None = None,
         execution: Execution = FAST,
+        unseen: Unseen = "refuse",
         device: str = "cpu",
     ) -> None:
         self.model, self.spec = model, model.spec
@@ -103,6 +107,7 @@ class Propagator:
         self._noise = Source(
             seed, self.replica_ids, systems.sizes, systems.n_molecules, self._device
         )
+        check_seen(self.spec, self.mappings, box, unseen)
         self._stepper = bind(model, systems, refinement, execution)
         self._kick_deviation = self._kicks_of(self.spec.friction)
         self.slices = systems.slices

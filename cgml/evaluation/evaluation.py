@@ -204,6 +204,7 @@ def simulate(
         box=boxes_of(systems),
         guard="record",
         refinement=refinement,
+        unseen=options.unseen,
         device=options.device,
     )
     state = propagator.start(np.concatenate([item.positions[0] for item in systems]))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.subject import Run, Subject
+from cgml.molecules.seen import Unseen
 from cgml.observables.statistics import Estimate
 from cgml.observables.transport import Window
 from cgml.spec import BaseSpec
@@ -126,6 +127,7 @@ class EvaluationOptions:
         md_seconds_per_ps: wall time of reference dynamics for 1 ps of all runs
             together (subjects times replicas), measured on this machine in this
             process, s/ps; None: not measured.
+        unseen: what happens to molecules that are new to the model (Propagator).
 
     Raises:
         ValueError: a number that makes no sense.
@@ -136,6 +138,7 @@ class EvaluationOptions:
     seed: int = 0
     device: str = "cpu"
     md_seconds_per_ps: float | None = None
+    unseen: Unseen = "refuse"
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -180,7 +180,7 @@ class LearnedModel:
     @cached_property
     def digest(self) -> str:
         """Fingerprint (sha256) of what decides a step: the spec and every weight."""
-        said = self.spec.model_dump_json(exclude={"provenance"})
+        said = self.spec.model_dump_json(exclude={"provenance", "seen"})
         digest = hashlib.sha256(said.encode())
         for name, values in self.module.state_dict().items():
             digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())

@@ -42,6 +42,7 @@ class Paths:
             box=boxes_of(systems),
             guard=options.guard,
             execution=options.execution,
+            unseen=options.unseen,
             device=options.device,
         )
         self._writer = PartWriter(folder, self._propagator.slices)

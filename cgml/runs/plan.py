@@ -16,6 +16,7 @@ from cgml.dynamics.propagator import GuardPolicy
 from cgml.files import replacing
 from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.seen import Unseen
 from cgml.spec import FAST, Execution
 
 PLAN = "run.json"
@@ -48,6 +49,7 @@ class RunOptions:
         file_format: of the trajectories: "dcd", "xtc", "h5md" (formats/table.py).
         device: of the networks, "cpu" or "cuda".
         execution: how the networks are evaluated.
+        unseen: what happens to molecules that are new to the model (Propagator).
 
     Raises:
         ValueError: a count is below 1, stride does not divide n_steps, or the format
@@ -63,6 +65,7 @@ class RunOptions:
     file_format: str = "dcd"
     device: str = "cpu"
     execution: Execution = FAST
+    unseen: Unseen = "refuse"
 
     def __post_init__(self) -> None:
         """Check the counts."""

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.models.file import save_model
 from cgml.molecules.recipe import Recipe
+from cgml.molecules.seen import survey
 from cgml.spec import ModelSpec
 from cgml.training.card import write_card
 from cgml.training.checkpoint import WEIGHTS, WholeFileCheckpoints, read_checkpoint
@@ -205,6 +206,7 @@ def make_spec(
             "torch": torch.__version__,
             **({"split": note} if note else {}),
         },
+        seen=survey((item.mapping, item.box) for item in train),
     )
 
 

@@ -152,6 +152,7 @@ class Learner(lightning.LightningModule):
             seed=self.config.optimiser.seed,
             box=boxes_of(self.validation),
             guard="record",
+            unseen="allow",  # molecules of the validation data may be others
             device=str(self.device),
         )
         state = propagator.start(

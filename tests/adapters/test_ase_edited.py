@@ -54,14 +54,11 @@ def test_bonds_of_a_file_read_out_of_order_are_refused(tiny_model, tmp_path):
         calc.mapping(read(path, format="lammps-data", sort_by_id=False))
 
 
-def test_bonds_without_ids_are_refused_and_the_advice_works(tiny_model):
+def test_bonds_made_by_hand_need_no_ids(tiny_model):
     atoms = read_chain()
     calc = CGMLDynamics(tiny_model, type_names=NAMES)
     expected = calc.mapping(atoms).hash()
     del atoms.arrays["id"]
-    with pytest.raises(ValueError, match=r"arrays\[\"id\"\] = numpy.arange"):
-        calc.mapping(atoms)
-    atoms.arrays["id"] = np.arange(1, len(atoms) + 1)
     assert calc.mapping(atoms).hash() == expected
 
 

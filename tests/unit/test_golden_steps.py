@@ -52,6 +52,7 @@ def frames(name: str) -> np.ndarray:
         box=box,
         guard="record",
         execution=Execution(compiled=False),
+        unseen="allow",  # chains of 12 beads, which it has not seen
     )
     start = starts(mapping, spec.statistics.length_scale, 7.0 if spec.periodic else 0.0)
     state, found = propagator.start(start), []
