@@ -72,6 +72,7 @@ def test_ase_atoms(spec, array: str) -> None:
     atoms = Atoms("XXXX", masses=[1.0] * 4)
     atoms.arrays["type"] = np.array([1, 2, 1, 2])
     atoms.arrays["bonds"] = np.array(["1(1)", "_", "3(1)", "_"])
+    atoms.arrays["id"] = np.arange(1, 5)
     atoms.arrays[array] = np.array([1, 1, 2, 2])
     names = {1: "A", 2: "B"}
     graph = graph_from_atoms(atoms, spec, type_names=names)
