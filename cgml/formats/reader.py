@@ -113,7 +113,8 @@ class Reader:
     ) -> None:
         """Decide from the boxes of all frames how these are made whole."""
         source = str(self._path)
-        graph, given, is_unwrapped = self._graph, self._chosen.box, frames.is_unwrapped
+        graph, given = self._graph, self._chosen.box
+        is_unwrapped = frames.is_unwrapped or self._chosen.is_unwrapped
         first = None if frames.boxes is None else frames.boxes[0]
         one, is_scaled = first if given is None else given, False
         self._first_box = first

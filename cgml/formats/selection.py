@@ -30,6 +30,8 @@ class FrameOptions:
             box of the file, the mean one where it changes.
         is_open: whether molecules are taken out of the box that the file has.
         max_scaling: largest relative change of the box vectors of a frame.
+        is_unwrapped: whether positions are unwrapped in time where the format does not
+            say so (XTC, DCD and TRR files of "nojump" frames).
 
     Raises:
         ValueError: a stride or scaling that is not positive, a box without volume, or
@@ -44,6 +46,7 @@ class FrameOptions:
     box: Box | None = None
     is_open: bool = False
     max_scaling: float = MAX_SCALING
+    is_unwrapped: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -207,8 +207,8 @@ class FrameChecks:
             "unwrapping %s is a guess: molecule %d (from %s on) moves by %.3g nm, %.0f "
             "%% of the box, between frames %d and %d, and a move of more than half the "
             "box looks like a shorter one the other way: use unwrapped positions (xu "
-            "yu zu, or image flags ix iy iz, in a LAMMPS dump), or frames stored "
-            "more often",
+            "yu zu, or image flags ix iy iz, in a LAMMPS dump; of other formats say "
+            "that they are, --unwrapped), or frames stored more often",
             self._source,
             molecule,
             self._graph.name(atom),

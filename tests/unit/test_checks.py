@@ -8,6 +8,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+from cgml.formats.selection import FrameOptions
 from cgml.formats.topology import from_mdtraj
 from cgml.formats.trajectory import read, read_topology
 from cgml.formats.type_table import read_types
@@ -248,3 +249,31 @@ def test_gro_without_the_bonds_of_its_polymer(tmp_path: Path) -> None:
     chemistry = Chemistry(rows=read_types(tmp_path / "types.csv"))
     with pytest.raises(ValueError, match=r"residue PEO 1, its 9 atoms are 9 separate"):
         read_topology(tmp_path / "a.gro", chemistry=chemistry)
+
+
+def test_unwrapped_frames_of_a_format_that_does_not_say_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("PEO", topology.add_chain())
+    atoms = [topology.add_atom(n, mdtraj.element.carbon, residue) for n in ("C1", "C2")]
+    topology.add_bond(*atoms)
+    positions = np.zeros((4, 2, 3))
+    positions[:, 1, 1] = 0.15
+    positions[..., 0] = 2.1 * np.arange(4)[:, None]  # 0.7 of the box
+    frames = mdtraj.Trajectory(positions, topology, time=np.arange(4.0))
+    frames.unitcell_vectors = np.stack([3.0 * np.eye(3)] * 4)
+    frames.save_xtc(str(tmp_path / "a.xtc"))
+    graph, path = from_mdtraj(topology), tmp_path / "a.xtc"
+    options = FrameOptions(is_unwrapped=True)
+    found = read(path, graph, frames=options).positions[:, 0, 0]
+    np.testing.assert_allclose(found, 2.1 * np.arange(4), atol=2e-3)
+    assert not caplog.records
+    found = read(path, graph).positions[:, 0, 0]
+    np.testing.assert_allclose(found, -0.9 * np.arange(4), atol=2e-3)
+    assert "unwrapping" in caplog.text
+    assert "say that they are, --unwrapped" in caplog.text
+    frames.xyz[2:, 1, 0] -= 2.9  # cut by a boundary: not unwrapped at all
+    frames.save_xtc(str(path))
+    with pytest.raises(ValueError, match="own image"):
+        read(path, graph, frames=options)
