@@ -10,7 +10,7 @@ from cgml.cli import console, options, unseen
 
 @options.reads_atoms
 def evaluate(
-    reader: options.Reader,
+    reader: options.FramesReader,
     model: options.Model,
     reference: Annotated[
         list[Path], typer.Option(help="File of reference frames.", parser=options.path)

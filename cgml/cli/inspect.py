@@ -11,10 +11,12 @@ from cgml.cli import console, options
 
 @options.reads_atoms
 def inspect(
-    reader: options.Reader,
+    reader: options.FramesReader,
     files: options.Files,
     atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
     single_bead_limit: options.SingleBeadLimit = 0,
+    keep_hydrogens: options.KeepHydrogens = True,
+    keep_groups: options.KeepGroups = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="All of it as JSON, to standard output.")
     ] = False,
@@ -39,7 +41,12 @@ def inspect(
     from cgml.training.preparation import Coarsening
 
     coarsening = Coarsening(
-        recipe=Recipe(atoms_per_bead, single_bead_limit=single_bead_limit)
+        recipe=Recipe(
+            atoms_per_bead,
+            single_bead_limit=single_bead_limit,
+            keep_hydrogens=keep_hydrogens,
+            keep_groups=keep_groups,
+        )
     )
     found = list(
         inspection.inspect(files, reader.topology, reader.complete(coarsening))

@@ -70,6 +70,14 @@ SingleBeadLimit = Annotated[
     int, typer.Option(help="Molecules of at most so many atoms are one bead.")
 ]
 
+KeepHydrogens = Annotated[
+    bool, typer.Option(help="Hydrogens stay with their heavy atom.")
+]
+KeepGroups = Annotated[
+    bool,
+    typer.Option("--keep-groups", help="CF3, SO2, CH3 and rings stay whole as well."),
+]
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -109,12 +117,42 @@ class Reader:
         typer.Option(help="The timestep of LAMMPS: fs (real) or ps (metal)."),
     ] = None
 
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            help="Beads by hand (TOML or JSON, by names), or a mapping.json.",
+            parser=path,
+        ),
+    ] = None
+    select: Annotated[
+        str | None,
+        typer.Option(help="Atoms to keep, in mdtraj's language, as 'not water'."),
+    ] = None
+    box: Annotated[
+        str | None,
+        typer.Option(help="Box for all frames, X or X,Y,Z in nm; default: the mean."),
+    ] = None
+    no_box: Annotated[
+        bool,
+        typer.Option("--no-box", help="Take the molecules out of the file's box."),
+    ] = False
+    max_scaling: Annotated[
+        float,
+        typer.Option(help="Largest change of a box that is put into the one box."),
+    ] = 0.05
+
+    @property
+    def span(self) -> tuple[int, int | None, int]:
+        """First frame, frame to stop before, stride."""
+        return 0, None, 1
+
     def complete(self, coarsening: "Coarsening") -> "Coarsening":
         """Add what the user says to what the model says, or the defaults.
 
         Raises:
             ValueError: an option that cannot be read.
         """
+        from cgml.formats.selection import FrameOptions, parse_box
         from cgml.formats.type_table import read_types
         from cgml.molecules.chemistry import Row
         from cgml.training.preparation import parse_type_names, parse_values
@@ -124,18 +162,63 @@ class Reader:
             rows[name] = rows.get(name, Row())._replace(mass=mass)
         for number, name in parse_type_names(self.type_name or []).items():
             rows[str(number)] = rows.get(str(number), Row())._replace(type=name)
+        start, stop, stride = self.span
+        chosen = FrameOptions(
+            start=start,
+            stop=stop,
+            stride=stride,
+            select=self.select,
+            box=None if self.box is None else parse_box(self.box),
+            is_open=self.no_box,
+            max_scaling=self.max_scaling,
+        )
         step = coarsening.time_step if self.time_step is None else self.time_step
         return replace(
             coarsening,
             chemistry=replace(coarsening.chemistry, rows=rows),
+            mapping=self.mapping,
             system=self.system,
             time_step=step,
+            frames=chosen,
             lammps=replace(coarsening.lammps, units=self.units, md_step=self.md_step),
         )
 
 
+@dataclass(frozen=True)
+class FramesReader(Reader):
+    """Options of commands that read many frames."""
+
+    start: Annotated[
+        int, typer.Option(help="First frame, from 0; -1 is the last one.")
+    ] = 0
+    stop: Annotated[
+        int | None, typer.Option(help="Frame to stop before; negative: from the end.")
+    ] = None
+    stride: Annotated[int, typer.Option(help="Take every so-manieth frame.")] = 1
+
+    @property
+    def span(self) -> tuple[int, int | None, int]:
+        """First frame, frame to stop before, stride."""
+        return self.start, self.stop, self.stride
+
+
+@dataclass(frozen=True)
+class StartReader(Reader):
+    """Options of commands that read one frame, to start from."""
+
+    frame: Annotated[
+        int, typer.Option(help="Frame to start from, from 0; -1 is the last one.")
+    ] = 0
+
+    @property
+    def span(self) -> tuple[int, int | None, int]:
+        """First frame, frame to stop before, stride."""
+        return self.frame, None if self.frame == -1 else self.frame + 1, 1
+
+
 def reads_atoms(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes `reader` the options of Reader."""
+    """Give a command the options of the kind of Reader that it takes as `reader`."""
+    kind = inspect.signature(command).parameters["reader"].annotation
     own = inspect.signature(command).parameters.values()
     taken = [
         item.replace(kind=item.KEYWORD_ONLY) for item in own if item.name != "reader"
@@ -147,12 +230,12 @@ def reads_atoms(command: Callable[..., None]) -> Callable[..., None]:
             default=item.default,
             annotation=item.type,
         )
-        for item in fields(Reader)
+        for item in fields(kind)
     ]
 
     @wraps(command)
     def whole(**values: Any) -> None:
-        reader = Reader(**{item.name: values.pop(item.name) for item in added})
+        reader = kind(**{item.name: values.pop(item.name) for item in added})
         command(reader=reader, **values)
 
     whole.__signature__ = inspect.Signature([*taken, *added])  # type: ignore[attr-defined]

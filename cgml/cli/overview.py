@@ -109,7 +109,10 @@ def _box(item: Summary) -> str:
     is_tilted = any(item.box[k][m] for k, m in ((1, 0), (2, 0), (2, 1)))
     tilts = f", tilted by {item.box[1][0]:.4g}, {item.box[2][0]:.4g}, "
     tilts += f"{item.box[2][1]:.4g}"
-    return f"{edges} nm{tilts if is_tilted else ''}; density {item.density:.4g} g/cm^3"
+    text = f"{edges} nm{tilts if is_tilted else ''}; density {item.density:.4g} g/cm^3"
+    if item.scaling:
+        text += f"; the mean or given one, frames scaled by up to {item.scaling:.2%}"
+    return text
 
 
 def _span(values: tuple[float, float], unit: str) -> str:

@@ -11,7 +11,7 @@ from cgml.cli.console import say
 
 @options.reads_atoms
 def prepare(
-    reader: options.Reader,
+    reader: options.FramesReader,
     trajectories: options.Files,
     output: Annotated[
         Path, typer.Option(help="Folder of the bead frames.", parser=options.folder)
@@ -21,10 +21,8 @@ def prepare(
         Literal["recursive", "kway"], typer.Option(help="How METIS divides.")
     ] = "recursive",
     single_bead_limit: options.SingleBeadLimit = 0,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(help="Use this mapping (JSON), not METIS.", parser=options.path),
-    ] = None,
+    keep_hydrogens: options.KeepHydrogens = True,
+    keep_groups: options.KeepGroups = False,
     bond_types: Annotated[
         bool,
         typer.Option("--bond-types", help="Keep LAMMPS' numbers of bond types."),
@@ -35,6 +33,11 @@ def prepare(
     Reads DCD, XTC, TRR, HDF5 and PDB files and LAMMPS dumps (.lammpstrj, perhaps .gz)
     with a topology, and .npz arrays in the reference layout without. Positions in the
     files written are in nm, times in ps.
+
+    Frames of constant pressure are put into their mean box (or --box): the centres of
+    molecules are scaled, their shapes stay. METIS makes the beads, hydrogens go with
+    their heavy atom; --mapping takes beads by hand: [[bead]] entries with name, residue
+    and atoms, wildcards allowed.
 
     For example:
         cgml prepare run1.xtc run2.xtc --topology chain.pdb --output beads
@@ -48,8 +51,9 @@ def prepare(
     from cgml.training import inspection, preparation
 
     coarsening = preparation.Coarsening(
-        recipe=Recipe(atoms_per_bead, method, single_bead_limit),
-        mapping=mapping,
+        recipe=Recipe(
+            atoms_per_bead, method, single_bead_limit, keep_hydrogens, keep_groups
+        ),
         lammps=LammpsOptions(keep_bond_types=bond_types),
     )
     written = preparation.prepare(

@@ -13,7 +13,7 @@ STOPPED = 3  # exit code: guards stopped some replicas
 
 @options.reads_atoms
 def run(
-    reader: options.Reader,
+    reader: options.StartReader,
     model: options.Model,
     starts: options.Files,
     output: Annotated[
@@ -57,7 +57,7 @@ def run(
     ] = None,
     allow_unseen: unseen.Allow = False,
 ) -> None:
-    """Run MODEL from the first frame of STARTS, all systems and replicas at once.
+    """Run MODEL from a frame of STARTS, all systems and replicas at once.
 
     STARTS are bead frames (.h5md), reference arrays (.npz), or trajectories of atoms
     with a topology. After a kill, repeat the command: the run goes on where it was
@@ -84,7 +84,7 @@ def run(
     from cgml.training.preparation import Coarsening, read_systems
 
     spec = read_spec(find_model(model))
-    # of the starts the first frame counts: any time between frames will do
+    # of the starts one frame counts: any time between frames will do
     coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
     coarsening = reader.complete(coarsening)
     systems = list(read_systems(starts, reader.topology, coarsening, n_frames=1))

@@ -13,6 +13,7 @@ References:
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,14 @@ class Writer:
         self,
         observables: dict[str, NDArray[Any]],
         first_atoms: NDArray[np.float32] | None,
+        scaling: float = 0.0,
     ) -> None:
         """Write what stands beside the frames, and a summary of all.
 
         Args:
             observables: name -> values, (n_frames, ...).
             first_atoms: (n_atoms, 3), nm.
+            scaling: of the boxes of the frames, see `Trajectory`.
         """
         for name, values in observables.items():
             group = self._file.create_group(f"observables/{name}")
@@ -109,7 +112,8 @@ class Writer:
             extra["first_atoms"] = first_atoms
         times, name = self._position["time"][:], str(extra.attrs["name"])
         found = describe(self._mapping, name, times, self._box, first_atoms)
-        extra["summary"] = json.dumps(found.as_json())
+        extra.attrs["box_scaling"] = scaling
+        extra["summary"] = json.dumps(replace(found, scaling=scaling).as_json())
 
     def close(self) -> None:
         """Close the file."""
@@ -146,7 +150,7 @@ def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> None:
                 for name, values in observables.items():
                     values.append(piece.observables[name])
             joined = {name: np.concatenate(own) for name, own in observables.items()}
-            writer.finish(joined, first.first_atoms)
+            writer.finish(joined, first.first_atoms, first.scaling)
         finally:
             writer.close()
 
@@ -195,7 +199,7 @@ def read_summary(path: Path) -> tuple[Mapping, Summary]:
     with h5py.File(path, "r") as file:
         times = file["particles/beads/position/time"][:]
     found = describe(first.mapping, first.name, times, first.box, first.first_atoms)
-    return first.mapping, found
+    return first.mapping, replace(found, scaling=first.scaling)
 
 
 def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
@@ -224,6 +228,7 @@ def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
             name: item["value"][part] for name, item in observables.items()
         },
         "first_atoms": None if atoms is None else atoms[()],
+        "scaling": float(extra.attrs.get("box_scaling", 0.0)),  # none in older files
     }
     try:
         return BeadTrajectory(**content)

@@ -31,7 +31,7 @@ class Reader:
     Args:
         path: the file.
         row: its format.
-        graph: the atoms of the topology.
+        graph: the atoms that are kept.
         time_step: time between frames, ps; None: the file's.
         chosen: frames, atoms and box.
 
@@ -49,9 +49,8 @@ class Reader:
     ) -> None:
         if chosen.select is not None:
             raise ValueError("to select atoms by name, give the file that names them")
-        self._path, self._row, self._all = path, row, graph
-        self._time_step, self._chosen, self._atoms = time_step, chosen, chosen.atoms
-        self._graph = graph if chosen.atoms is None else graph.select(chosen.atoms)
+        self._path, self._row, self._graph = path, row, graph
+        self._time_step, self._chosen = time_step, chosen
         self._last = -np.inf  # ps
         self._first_box: NDArray[np.float64] | None = None
         self._box: Box | None = None
@@ -160,12 +159,14 @@ class Reader:
     def _take(self, number: int, frames: Frames) -> Trajectory:
         """Check and unwrap the next frames."""
         path, n_atoms = self._path, frames.positions.shape[1]
-        if self._atoms is not None and n_atoms == self._all.n_atoms:
-            frames = frames._replace(positions=frames.positions[:, self._atoms])
+        kept = self._chosen.selection
+        if kept is not None and n_atoms == kept.n_atoms:
+            frames = frames._replace(positions=frames.positions[:, kept.atoms])
         elif n_atoms != self._graph.n_atoms:
+            n_known = self._graph.n_atoms if kept is None else kept.n_atoms
             raise ValueError(
                 f"atom count differs: {path} has {n_atoms} atoms, its topology has "
-                f"{self._all.n_atoms}: give the topology of the atoms that were stored"
+                f"{n_known}: give the topology of the atoms that were stored"
             )
         if self._whole is None:
             raise RuntimeError("frames are read by Reader.read")

@@ -1,19 +1,34 @@
 """Which frames and atoms of a file are read, and into which box they go."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
 from cgml.formats.format import Frames
+from cgml.molecules.atoms import AtomTable
 from cgml.molecules.box import Box
-from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.frames import BeadTrajectory
 
 MAX_SCALING = 0.05
 """Largest relative change of a box that is taken for a fluctuation."""
+
+
+class Selection(NamedTuple):
+    """Atoms of a topology that are kept.
+
+    Attributes:
+        atoms: indices, ascending.
+        n_atoms: of the topology.
+    """
+
+    atoms: NDArray[np.int64]
+    n_atoms: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +40,7 @@ class FrameOptions:
         stop: frame before which to stop, negative likewise; None: at the end.
         stride: take every so-manieth frame of these.
         select: atoms in mdtraj's language, whole molecules; None: all.
-        atoms: their indices in the topology, ascending, where they are found already.
+        selection: these atoms, where they are found already.
         box: row vectors, (3, 3), nm, or edges, (3,), to put the frames into; None: the
             box of the file, the mean one where it changes.
         is_open: whether molecules are taken out of the box that the file has.
@@ -42,7 +57,7 @@ class FrameOptions:
     stop: int | None = None
     stride: int = 1
     select: str | None = None
-    atoms: NDArray[np.int64] | None = None
+    selection: Selection | None = None
     box: Box | None = None
     is_open: bool = False
     max_scaling: float = MAX_SCALING
@@ -73,6 +88,36 @@ class FrameOptions:
     def counts_from_end(self) -> bool:
         """Whether the number of frames must be known."""
         return self.start < 0 or (self.stop is not None and self.stop < 0)
+
+    @property
+    def n_first(self) -> int | None:
+        """How many frames from the first on hold those asked for; None: all."""
+        return None if self.counts_from_end else self.stop
+
+    def of_beads(self, system: BeadTrajectory, path: Path) -> BeadTrajectory:
+        """Choose frames of beads; molecules are whole there, and atoms are no more.
+
+        Raises:
+            ValueError: atoms or a box are asked for, or no frame is left.
+        """
+        if self.select is not None or self.box is not None:
+            raise ValueError(
+                f"atoms are selected and boxes given for files of atoms, {path} holds "
+                "beads: prepare it again from the atoms, or leave select and box out"
+            )
+        if self.is_open:
+            system = replace(system, box=None)
+        if (self.start, self.stop, self.stride) == (0, None, 1):
+            return system
+        start, stop = self.bounds(len(system.times), path)
+        part = slice(start, stop, self.stride)
+        return replace(
+            system,
+            positions=system.positions[part],
+            times=system.times[part],
+            observables={name: own[part] for name, own in system.observables.items()},
+            first_atoms=None if start else system.first_atoms,
+        )
 
     def bounds(self, n_frames: int | None, path: Path) -> tuple[int, int | None]:
         """Return start and stop, both counted from the first frame.
@@ -167,43 +212,74 @@ def _part(frames: Frames, part: slice) -> Frames:
     )
 
 
-def select_atoms(
-    topology: mdtraj.Topology, graph: MolecularGraph, selection: str, path: Path
-) -> NDArray[np.int64]:
+def select_atoms(atoms: AtomTable, selection: str) -> Selection:
     """Find the atoms that a selection names.
 
     Args:
-        topology: names of the atoms.
-        graph: their bonds.
+        atoms: of a file.
         selection: in mdtraj's language, for example "not water".
-        path: file of the topology, for the error text.
-
-    Returns:
-        Atom indices, ascending.
 
     Raises:
         ValueError: no such language, no atom, or a bond with one end outside.
     """
+    topology = _topology(atoms)
     try:
-        atoms = np.asarray(topology.select(selection), dtype=np.int64)
+        found = np.sort(np.asarray(topology.select(selection), dtype=np.int64))
     except Exception as error:  # its parser raises anything
         raise ValueError(
             f"select = {selection!r} is not in mdtraj's selection language: {error}"
         ) from error
-    if not len(atoms):
+    if not len(found):
         names = ", ".join(sorted({residue.name for residue in topology.residues})[:9])
         raise ValueError(
-            f"select = {selection!r} names no atom of {path}, whose residues are "
-            f"{names}"
+            f"select = {selection!r} names no atom of {atoms.source}, whose residues "
+            f"are {names or 'not named'}"
         )
-    is_inside = np.zeros(graph.n_atoms, dtype=np.bool_)
-    is_inside[atoms] = True
-    cut = np.flatnonzero(is_inside[graph.bonds].sum(axis=1) == 1)
+    is_inside = np.zeros(atoms.n_atoms, dtype=np.bool_)
+    is_inside[found] = True
+    bonds = atoms.bonds.reshape(-1, 2)
+    cut = np.flatnonzero(is_inside[bonds].sum(axis=1) == 1)
     if len(cut):
-        i, j = sorted(graph.bonds[cut[0]], key=lambda atom: not is_inside[atom])
+        i, j = sorted(bonds[cut[0]].tolist(), key=lambda atom: not is_inside[atom])
         raise ValueError(
-            f"select = {selection!r} takes atom {topology.atom(int(i))} ({i}) of "
-            f"{path} and leaves {topology.atom(int(j))} ({j}), which is bonded to it: "
-            "select whole molecules"
+            f"select = {selection!r} takes atom {topology.atom(i)} ({i}) of "
+            f"{atoms.source} and leaves {topology.atom(j)} ({j}), which is bonded to "
+            "it: select whole molecules"
         )
-    return np.sort(atoms)
+    return Selection(found, atoms.n_atoms)
+
+
+def selected(atoms: AtomTable, frames: FrameOptions) -> tuple[AtomTable, FrameOptions]:
+    """Keep the atoms that are asked for, before anything is asked of the others.
+
+    Returns:
+        The atoms, and the options with the selection found.
+
+    Raises:
+        ValueError: see `select_atoms`.
+    """
+    if frames.select is None:
+        return atoms, frames
+    found = select_atoms(atoms, frames.select)
+    return atoms.take(found.atoms), replace(frames, select=None, selection=found)
+
+
+def _topology(atoms: AtomTable) -> mdtraj.Topology:
+    """Name atoms as mdtraj does; types stand for names where a file has none."""
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    names = atoms.names if any(atoms.names) else atoms.kinds or atoms.names
+    residue, last = None, None
+    for i, name in enumerate(names):
+        group = atoms.groups[i] if atoms.groups else ""
+        if residue is None or group != last:
+            number = re.search(r"(\d+)( \(.*\))?$", group)
+            title = atoms.residues[i] if atoms.residues else ""
+            place = None if number is None else int(number[1])
+            residue, last = topology.add_residue(title, chain, place), group
+        symbol = atoms.elements[i] if atoms.elements else ""
+        element = mdtraj.element.virtual
+        if symbol:
+            element = mdtraj.element.get_by_symbol(symbol)
+        topology.add_atom(name, element, residue)
+    return topology

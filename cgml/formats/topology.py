@@ -158,23 +158,6 @@ def _without_constraints(atoms: AtomTable) -> AtomTable:
     return replace(atoms, bonds=atoms.bonds[kept])
 
 
-def read_names(path: Path) -> mdtraj.Topology:
-    """Read the names of atoms and residues, as mdtraj keeps them.
-
-    Raises:
-        ValueError: the file has none that could be read.
-    """
-    try:
-        if suffix_of(path) in HDF5:
-            return _hdf5_topology(path)
-        return mdtraj.load_topology(str(path))
-    except Exception as error:  # its parsers raise anything
-        raise ValueError(
-            f"names of residues and atoms are required, {path} has none that are read "
-            f"(PDB, mmCIF, PSF, PRMTOP and GRO files have them): {error}"
-        ) from error
-
-
 def pdb_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
     """Read the models of a PDB file, all at once."""
     del n_frames, options

@@ -12,8 +12,7 @@ from cgml.formats.h5md import read_beads, write_beads
 from cgml.formats.openmm_xml import read_masses
 from cgml.formats.pdb import write_topology
 from cgml.formats.reader import Reader
-from cgml.formats.selection import FrameOptions, select_atoms
-from cgml.formats.topology import read_names
+from cgml.formats.selection import FrameOptions, selected
 from cgml.formats.writer import TrajectoryWriter
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.checks import check_topology
@@ -117,8 +116,10 @@ def read_pieces(
     if isinstance(topology, MolecularGraph):
         graph = topology
     else:
-        graph = read_topology(topology, masses=masses, lammps=lammps)
-        chosen = with_atoms(chosen, topology, graph)
+        atoms = read_atoms(topology, lammps=lammps)
+        atoms, chosen = selected(atoms, chosen)
+        graph = describe(atoms, Chemistry.of_masses(masses))
+        check_topology(graph, str(topology))
     row = table.of_frames(path)
     if row.pieces is None:
         raise ValueError(
@@ -128,29 +129,6 @@ def read_pieces(
     n = n_frames or max(1, PIECE // graph.n_atoms)
     reader = Reader(path, row, graph, time_step, chosen)
     yield from reader.read(row.pieces(path, n, options), n, options)
-
-
-def with_atoms(
-    frames: FrameOptions, topology: Path | str, graph: MolecularGraph
-) -> FrameOptions:
-    """Find the atoms that a selection names.
-
-    Args:
-        frames: with the selection.
-        topology: file that has the names.
-        graph: its atoms and bonds.
-
-    Returns:
-        The options with the indices of the atoms.
-
-    Raises:
-        ValueError: a file that has no names, or see `select_atoms`.
-    """
-    if frames.select is None:
-        return frames
-    names = read_names(Path(topology))
-    atoms = select_atoms(names, graph, frames.select, Path(topology))
-    return replace(frames, select=None, atoms=atoms)
 
 
 def read_topology(

@@ -1,10 +1,13 @@
 """What files and engines say of their atoms, before types and masses are settled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,3 +42,31 @@ class AtomTable:
     def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.names)
+
+    def take(self, atoms: NDArray[np.int64]) -> "AtomTable":
+        """Take some atoms and the bonds among them, renumbered.
+
+        Args:
+            atoms: indices, ascending.
+        """
+        new = np.full(self.n_atoms, -1, dtype=np.int64)
+        new[atoms] = np.arange(len(atoms))
+        bonds = new[self.bonds].reshape(-1, 2)
+        kept = np.flatnonzero((bonds >= 0).all(axis=1))
+        kinds = self.bond_types
+
+        def some(values: Sequence[T]) -> Sequence[T]:
+            return [values[i] for i in atoms] if len(values) else ()
+
+        return replace(
+            self,
+            names=some(self.names),
+            bonds=bonds[kept],
+            bond_types=None if kinds is None else [kinds[i] for i in kept],
+            elements=some(self.elements),
+            masses=None if self.masses is None else self.masses[atoms],
+            kinds=some(self.kinds),
+            numbers=some(self.numbers),
+            residues=some(self.residues),
+            groups=some(self.groups),
+        )

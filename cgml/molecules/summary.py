@@ -82,6 +82,8 @@ class Summary:
         spacing: least and largest time between frames, ps; None below two frames.
         box: row vectors, (3, 3), nm; None for open boundaries.
         density: g/cm^3; None for open boundaries.
+        scaling: largest relative change of the box vectors of a frame that was put
+            into this box (constant pressure); 0 for none.
         n_left_out: kinds, types and bonds beyond `MOST_ROWS` of each.
     """
 
@@ -99,6 +101,7 @@ class Summary:
     spacing: tuple[float, float] | None
     box: list[list[float]] | None
     density: float | None
+    scaling: float = 0.0
     n_left_out: int = 0
 
     def as_json(self) -> dict[str, Any]:
@@ -137,7 +140,7 @@ def follow(pieces: Iterable[BeadTrajectory]) -> tuple[Mapping, Summary]:
         raise ValueError("frames are required, got none")
     known = np.concatenate(times)
     found = describe(first.mapping, first.name, known, first.box, first.first_atoms)
-    return first.mapping, found
+    return first.mapping, replace(found, scaling=first.scaling)
 
 
 def of_frames(frames: BeadTrajectory) -> Summary:

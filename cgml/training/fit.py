@@ -23,11 +23,12 @@ from cgml.models.file import save_model
 from cgml.molecules.recipe import Recipe
 from cgml.molecules.seen import survey
 from cgml.spec import ModelSpec
+from cgml.training.agreement import shared_recipe
 from cgml.training.card import write_card
 from cgml.training.checkpoint import WEIGHTS, WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.learner import Learner
-from cgml.training.preparation import Coarsening, read_systems, shared_recipe
+from cgml.training.preparation import Coarsening, read_systems
 from cgml.training.scales import fit_prior, measure
 from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
 from cgml.training.windows import Batch, WindowDataset

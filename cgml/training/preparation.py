@@ -1,23 +1,22 @@
 """From trajectory files to bead frames on disk: the first stage of training."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Mapping as Table
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
+from typing import Self
 
 from cgml.formats import table, trajectory
 from cgml.formats.format import Format, LammpsOptions
 from cgml.formats.h5md import write_pieces
+from cgml.formats.selection import FrameOptions, selected
 from cgml.molecules.checks import check_topology
 from cgml.molecules.chemistry import Chemistry, check_used, describe
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import BOND, MolecularGraph
+from cgml.molecules.hand import read_mapping
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.recipe import GIVEN, Recipe
+from cgml.molecules.recipe import Recipe
 from cgml.spec import BaseSpec
 
 BEADS = ".h5md"
@@ -30,12 +29,13 @@ class Coarsening:
     Attributes:
         recipe: how molecules are cut; None: the default one, or that of arrays which
             hold beads.
-        mapping: file of an assignment to use instead (`Mapping.save`).
+        mapping: file of an assignment to use instead (hand.py, `Mapping.save`).
         chemistry: what is known of types and masses besides the files.
         system: XML file of an OpenMM System, with the masses of the atoms.
         time_step: time between frames, ps, for formats that do not tell; None: the
             file's.
         lammps: what LAMMPS files do not say of themselves.
+        frames: which frames and atoms, and in which box.
     """
 
     recipe: Recipe | None = None
@@ -44,6 +44,7 @@ class Coarsening:
     system: Path | None = None
     time_step: float | None = None
     lammps: LammpsOptions = field(default_factory=LammpsOptions)
+    frames: FrameOptions = field(default_factory=FrameOptions)
 
     @classmethod
     def from_spec(cls, spec: BaseSpec) -> Self:
@@ -57,78 +58,9 @@ class Coarsening:
     def map(self, graph: MolecularGraph) -> Mapping:
         """Return the mapping of a system's atoms."""
         if self.mapping is not None:
-            return Mapping.load(self.mapping)
-        return Mapping.from_recipe(graph, self.recipe or Recipe())
-
-
-def shared_recipe(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> Recipe:
-    """Find the one recipe that cuts all molecules into the very beads they have.
-
-    Args:
-        systems: bead frames. They bring their recipe along; older files do not, there
-            it is what is asked for, or else the only whole number of atoms per bead
-            that explains the beads.
-        asked: attribute of the recipe -> value, as the training file says.
-
-    Raises:
-        ValueError: frames of several recipes, another recipe is asked for, or none is
-            found; the text says what to do.
-    """
-    found = {item.mapping.recipe: item.name for item in systems}
-    found.pop(None, None)
-    stored = [recipe for recipe in found if recipe is not None]
-    if len(stored) > 1:
-        one, other, *_ = stored
-        raise ValueError(
-            f"frames of one recipe are required, {found[one]!r} was cut with {one}, "
-            f"{found[other]!r} with {other}: prepare them again with one of the two"
-        )
-    if stored:
-        recipe = stored[0]
-        recipe.require(asked, "the frames")
-    elif "atoms_per_bead" in asked and asked.get("method") != GIVEN:
-        recipe = Recipe(**asked)
-    else:
-        recipe = Recipe(**{"atoms_per_bead": _whole_size(systems, asked), **asked})
-    if recipe.method == GIVEN:
-        return recipe
-    for item in systems:
-        wanted = Mapping.from_recipe(item.mapping.graph, recipe)
-        if not np.array_equal(wanted.bead_index, item.mapping.bead_index):
-            raise ValueError(
-                f"{item.name!r} has {item.mapping.n_beads} beads that are not those of "
-                f"{recipe}, which makes {wanted.n_beads}: correct the training file, "
-                'prepare the frames again, or write partition = "given" if the beads '
-                "were assigned by hand"
-            )
-    return recipe
-
-
-def _whole_size(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> float:
-    """Find the one whole number of atoms per bead that explains the beads.
-
-    The mean where beads are given by hand: there it cuts nothing.
-    """
-    mappings = [item.mapping for item in systems]
-    atoms = np.concatenate([np.bincount(m.graph.molecule_index) for m in mappings])
-    beads = np.concatenate([np.bincount(m.molecule_index) for m in mappings])
-    if asked.get("method") == GIVEN:
-        return float(atoms.sum() / beads.sum())
-    cut = beads > 1  # ions tell nothing
-    sizes = [
-        size
-        for size in range(1, int(atoms.max(initial=1)) + 1)
-        if (np.round(atoms[cut] / size) == beads[cut]).all()
-    ]
-    if not cut.any() or len(sizes) != 1:
-        raise ValueError(
-            "the number of atoms per bead is required, the frames are older than "
-            "recipes or their beads were assigned by hand, and "
-            f"{' and '.join(map(str, sizes[:3])) or 'no whole number'} would explain "
-            "them: write atoms_per_bead (and single_bead_limit) as given to cgml "
-            'prepare into the training file, or partition = "given"'
-        )
-    return float(sizes[0])
+            return read_mapping(self.mapping, graph)
+        recipe = self.recipe or Recipe(keep_hydrogens=True)
+        return Mapping.from_recipe(graph, recipe)
 
 
 def read_systems(
@@ -155,8 +87,12 @@ def read_systems(
         ValueError: trajectories of atoms without a topology, or a file that cannot
             be used.
     """
+    frames = coarsening.frames
+    if n_frames is not None and frames.start >= 0 and frames.stop is None:
+        last = frames.start + n_frames * frames.stride
+        coarsening = replace(coarsening, frames=replace(frames, stop=last))
     for pieces in read_pieces(paths, topology, coarsening, n_frames=n_frames):
-        yield join(pieces if n_frames is None else islice(pieces, 1))
+        yield join(pieces)
 
 
 def read_pieces(
@@ -183,20 +119,22 @@ def read_pieces(
         for path, row in rows
         if row.beads is None
     }
-    graphs = read_graphs(list(dict.fromkeys(sources.values())), coarsening)
+    graphs, selections = _read_graphs(list(dict.fromkeys(sources.values())), coarsening)
     mappings: dict[Path, Mapping] = {}
     for path, row in rows:
         if row.beads is not None:
-            for system in row.beads(path, coarsening.recipe, n_frames):
-                yield iter([system])
+            n = coarsening.frames.n_first
+            for system in row.beads(path, coarsening.recipe, n):
+                yield iter([coarsening.frames.of_beads(system, path)])
             continue
         source = sources[path]
         atoms = trajectory.read_pieces(
             path,
             graphs[source],
-            n_frames=n_frames,
+            n_frames=n_frames if coarsening.frames.start == 0 else None,
             time_step=coarsening.time_step,
             lammps=coarsening.lammps,
+            frames=selections[source],
         )
         if source not in mappings:
             mappings[source] = coarsening.map(graphs[source])
@@ -215,13 +153,23 @@ def read_graphs(
     Raises:
         ValueError: a file cannot be used, or the user names what is not there.
     """
+    return _read_graphs(sources, coarsening)[0]
+
+
+def _read_graphs(
+    sources: Sequence[Path], coarsening: Coarsening
+) -> tuple[dict[Path, MolecularGraph], dict[Path, FrameOptions]]:
+    """Read topologies, and find the atoms that are selected in each."""
     used: set[str] = set()
-    tables = [
-        trajectory.read_atoms(
-            source, lammps=coarsening.lammps, system=coarsening.system
+    lammps, system = coarsening.lammps, coarsening.system
+    chosen = [
+        selected(
+            trajectory.read_atoms(source, lammps=lammps, system=system),
+            coarsening.frames,
         )
         for source in sources
     ]
+    tables = [atoms for atoms, _ in chosen]
     graphs = [describe(atoms, coarsening.chemistry, used) for atoms in tables]
     if not tables and (coarsening.chemistry.rows or coarsening.system is not None):
         raise ValueError(
@@ -231,7 +179,11 @@ def read_graphs(
     check_used(coarsening.chemistry, used, tables)
     for source, graph in zip(sources, graphs, strict=True):
         check_topology(graph, str(source))
-    return dict(zip(sources, graphs, strict=True))
+    frames = [options for _, options in chosen]
+    return (
+        dict(zip(sources, graphs, strict=True)),
+        dict(zip(sources, frames, strict=True)),
+    )
 
 
 def _coarsened(

@@ -9,7 +9,7 @@ from core_systems import frames_of, small_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
-from cgml.training.preparation import shared_recipe
+from cgml.training.agreement import shared_recipe
 
 
 def chain(n: int) -> MolecularGraph:
