@@ -248,7 +248,11 @@ class BaseSpec(Section):
             raise ValueError(
                 f"model {self.name!r} was trained in {words[self.periodic]}, the "
                 f"system has {words[is_periodic]}: "
-                + ("remove the box" if is_periodic else "give the system its box")
+                + (
+                    "remove the box (--no-box)"
+                    if is_periodic
+                    else "give the system its box (--box)"
+                )
             )
 
 

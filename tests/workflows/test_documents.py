@@ -13,6 +13,8 @@ import pytest
 from workflow_tools import ROOT, environment
 
 from cgml.models.file import bundled_models
+from cgml.molecules.graph import Labels, MolecularGraph
+from cgml.molecules.hand import read_mapping
 from cgml.training.config import TrainingConfig
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,12 +62,21 @@ def test_code_of_the_readme(folder, model, block):
 
 
 def test_configuration_of_the_readme(tmp_path):
-    (block,) = blocks("toml")
+    block, _ = blocks("toml")
     path = tmp_path / "polymer.toml"
     path.write_text(block)
     config = TrainingConfig.from_toml(path)
     assert config.name == tomllib.loads(block)["name"]
     assert config.output == tmp_path / "runs" / "polymer"
+
+
+def test_beads_by_hand_of_the_readme(tmp_path):
+    _, block = blocks("toml")
+    (tmp_path / "beads.toml").write_text(block)
+    labels = Labels.create(["C1", "O1", "C2"], ["residue PEO 1"] * 3)
+    masses, bonds = [12.011, 15.999, 12.011], [[0, 1], [1, 2]]
+    graph = MolecularGraph.create("COC", masses, bonds, None, labels)
+    assert read_mapping(tmp_path / "beads.toml", graph).n_beads == 1
 
 
 def test_commands_of_the_readme(cgml):
