@@ -140,6 +140,10 @@ class Reader:
         float,
         typer.Option(help="Largest change of a box that is put into the one box."),
     ] = 0.05
+    unwrapped: Annotated[
+        bool,
+        typer.Option("--unwrapped", help="Frames do not jump at the box, as 'nojump'."),
+    ] = False
 
     @property
     def span(self) -> tuple[int, int | None, int]:
@@ -171,6 +175,7 @@ class Reader:
             box=None if self.box is None else parse_box(self.box),
             is_open=self.no_box,
             max_scaling=self.max_scaling,
+            is_unwrapped=self.unwrapped,
         )
         step = coarsening.time_step if self.time_step is None else self.time_step
         return replace(

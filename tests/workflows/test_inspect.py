@@ -98,3 +98,15 @@ def test_missing_bonds_are_refused(cgml, melt):
     result = cgml("inspect", melt / "cut.pdb")
     assert result.exit_code == 1
     assert "none connect the atoms of residue PEO 0" in " ".join(result.output.split())
+
+
+def test_frames_that_move_far(cgml, melt, caplog):
+    frames = mdtraj.load(str(melt / "md.xtc"), top=str(melt / "md.pdb"))
+    frames.xyz[:, 24:27, 0] += 1.5 * np.arange(5)[:, None]  # a water: 0.38 of the box
+    frames.save_xtc(str(melt / "far.xtc"))
+    given = ("inspect", melt / "far.xtc", "--topology", melt / "md.pdb")
+    assert cgml(*given).exit_code == 0
+    assert "far.xtc is a guess: molecule 2 (from atom 24 (O) of residue" in caplog.text
+    caplog.clear()
+    assert cgml(*given, "--unwrapped").exit_code == 0
+    assert not caplog.records
