@@ -2,6 +2,7 @@
 
 | what | rule |
 |---|---|
+| atoms of elements without any bond | are ions, or each a residue or id of its own |
 | a residue, or a molecule id | in one molecule; monatomic ions may share a residue |
 | an atom of a true element | has no more bonds than `MOST_BONDS` allows |
 | a bond, in every frame | shorter than half the narrowest width of the box |
@@ -67,6 +68,7 @@ def check_topology(graph: MolecularGraph, source: str) -> None:
             with more bonds than its element can have.
     """
     _check_groups(graph, source)
+    _check_free_atoms(graph, source)
     counts = np.bincount(graph.bonds.reshape(-1), minlength=graph.n_atoms)
     most = np.array([MOST_BONDS.get(name, np.inf) for name in graph.types])
     wrong = np.flatnonzero((counts > most) & are_elements(graph))
@@ -103,6 +105,22 @@ def _check_groups(graph: MolecularGraph, source: str) -> None:
         members = np.flatnonzero(labels.groups == group)
         if not alone[members].all():
             raise ValueError(_fallen_apart(graph, members, source))
+
+
+def _check_free_atoms(graph: MolecularGraph, source: str) -> None:
+    """Refuse elements that are no ions where nothing tells molecules at all."""
+    if len(graph.bonds) or graph.n_atoms < 2:
+        return
+    free = are_elements(graph) & np.array([name not in _ALONE for name in graph.types])
+    if graph.labels is not None:
+        free &= graph.labels.groups < 0
+    if free.any():
+        atom = int(np.flatnonzero(free)[0])
+        raise ValueError(
+            f"no bonds: {source} names {graph.n_atoms} atoms and no bond between them, "
+            f"nor does it say that {graph.name(atom)} is a molecule by itself: give a "
+            "file or topology that has the bonds"
+        )
 
 
 def _fallen_apart(

@@ -55,13 +55,21 @@ def test_a_residue_that_falls_apart(types, bonds, groups, text) -> None:
         ("CCC", [(0, 1), (1, 2)], "121"),  # connected through another residue
         (["Li", "Cl"], [], "12"),
         (["Li", "Li", "Cl"], [], "111"),  # ions of one id
-        ("CC", [], ["", ""]),  # atoms without one
-        ("CC", [], None),
+        ("AC", [], ["", "1"]),  # beads, an atom of its own
+        ("AA", [], None),
+        ("C", [], None),
     ],
 )
 def test_residues_that_are_fine(types, bonds, groups) -> None:
     known = None if groups is None else list(groups)
     check_topology(graph(list(types), bonds, known), "a.pdb")
+
+
+@pytest.mark.parametrize("groups", [None, ["", ""]])
+def test_elements_without_any_bond(groups) -> None:
+    match = r"no bonds: it names 2 .*that atom 1 \(C"
+    with pytest.raises(ValueError, match=match):
+        check_topology(graph(["Li", "C"], [], groups), "it")
 
 
 def test_more_bonds_than_an_element_has() -> None:
