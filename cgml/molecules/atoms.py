@@ -56,13 +56,13 @@ class AtomTable:
         kinds = self.bond_types
 
         def some(values: Sequence[T]) -> Sequence[T]:
-            return [values[i] for i in atoms] if len(values) else ()
+            return [values[i] for i in atoms.tolist()] if len(values) else ()
 
         return replace(
             self,
             names=some(self.names),
             bonds=bonds[kept],
-            bond_types=None if kinds is None else [kinds[i] for i in kept],
+            bond_types=None if kinds is None else [kinds[i] for i in kept.tolist()],
             elements=some(self.elements),
             masses=None if self.masses is None else self.masses[atoms],
             kinds=some(self.kinds),

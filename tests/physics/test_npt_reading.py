@@ -16,7 +16,7 @@ from cgml.observables.transport import mean_squared_displacement, remove_drift
 
 N_SIDE, BOND, MASS, CUTOFF = 4, 0.34, 40.0, 0.8  # molecules along an edge; nm; Da; nm
 N_MOLECULES = N_SIDE**3
-EVERY, N_FRAMES = 60, 300  # steps of 5 fs
+EVERY, N_FRAMES = 50, 300  # steps of 5 fs
 TEMPERATURE = 160.0 * unit.kelvin
 
 
@@ -60,6 +60,7 @@ def simulate(path: Path, edge: float | None = None) -> Path:
     scale = (edge or start) / start
     vectors = np.eye(3) * (edge or start)
     system.setDefaultPeriodicBoxVectors(*(openmm.Vec3(*row) for row in vectors))
+    topology.setPeriodicBoxVectors(vectors * unit.nanometer)
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 1.0, 0.005)
     integrator.setRandomNumberSeed(1 if edge is None else 2)
     platform = openmm.Platform.getPlatform("Reference")
