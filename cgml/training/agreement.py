@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,12 @@ def shared_recipe(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> 
     found = {item.mapping.recipe: item.name for item in systems}
     found.pop(None, None)
     stored = [recipe for recipe in found if recipe is not None]
+    if (
+        len({replace(one, keep_hydrogens=False, keep_groups=False) for one in stored})
+        == 1
+    ):
+        # united atoms are cut alike whatever is kept with its heavy atom
+        stored = [one for one in stored if _explains(one, systems)][:1] or stored
     if len(stored) > 1:
         one, other, *_ = stored
         raise ValueError(
@@ -43,8 +50,8 @@ def shared_recipe(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> 
     if recipe.method == GIVEN:
         return recipe
     for item in systems:
-        wanted = Mapping.from_recipe(item.mapping.graph, recipe)
-        if not np.array_equal(wanted.bead_index, item.mapping.bead_index):
+        if not _explains(recipe, [item]):
+            wanted = Mapping.from_recipe(item.mapping.graph, recipe)
             raise ValueError(
                 f"{item.name!r} has {item.mapping.n_beads} beads that are not those of "
                 f"{recipe}, which makes {wanted.n_beads}: correct the training file, "
@@ -52,6 +59,17 @@ def shared_recipe(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> 
                 "were assigned by hand"
             )
     return recipe
+
+
+def _explains(recipe: Recipe, systems: Sequence[BeadTrajectory]) -> bool:
+    """Whether a recipe cuts all molecules into the very beads they have."""
+    return recipe.method == GIVEN or all(
+        np.array_equal(
+            Mapping.from_recipe(item.mapping.graph, recipe).bead_index,
+            item.mapping.bead_index,
+        )
+        for item in systems
+    )
 
 
 def _whole_size(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> float:

@@ -50,22 +50,23 @@ def trimers() -> tuple[openmm.System, app.Topology, np.ndarray, float]:
     return system, topology, positions.reshape(-1, 3), edge
 
 
-def simulate(path: Path, edge: float | None = None) -> Path:
-    """Run at 200 bar, or at a volume; frames as an engine writes them, wrapped."""
-    system, topology, positions, start = trimers()
-    if edge is None:
+def simulate(path: Path, at: Trajectory | None = None) -> Path:
+    """Run at 200 bar, or in the box of frames; frames as an engine writes them."""
+    system, topology, positions, edge = trimers()
+    if at is not None and at.box is not None:
+        positions, edge = at.positions[-1], float(at.box[0, 0])
+    if at is None:
         pressure = 200.0 * unit.bar
         system.addForce(openmm.MonteCarloBarostat(pressure, TEMPERATURE, 10))
         system.getForce(2).setRandomNumberSeed(3)
-    scale = (edge or start) / start
-    vectors = np.eye(3) * (edge or start)
+    vectors = np.eye(3) * edge
     system.setDefaultPeriodicBoxVectors(*(openmm.Vec3(*row) for row in vectors))
     topology.setPeriodicBoxVectors(vectors * unit.nanometer)
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 1.0, 0.005)
-    integrator.setRandomNumberSeed(1 if edge is None else 2)
+    integrator.setRandomNumberSeed(1 if at is None else 2)
     platform = openmm.Platform.getPlatform("Reference")
     simulation = app.Simulation(topology, system, integrator, platform)
-    simulation.context.setPositions(positions * scale)
+    simulation.context.setPositions(positions)
     simulation.minimizeEnergy()
     simulation.context.setVelocitiesToTemperature(TEMPERATURE, 5)
     simulation.step(5000)
@@ -79,7 +80,7 @@ def simulate(path: Path, edge: float | None = None) -> Path:
 def graph() -> MolecularGraph:
     bonds = [(3 * m + k, 3 * m + k + 1) for m in range(N_MOLECULES) for k in range(2)]
     n = 3 * N_MOLECULES
-    return MolecularGraph.create(["Ar"] * n, [MASS] * n, bonds)
+    return MolecularGraph.create(["A"] * n, [MASS] * n, bonds)
 
 
 def centres(found: Trajectory) -> np.ndarray:
@@ -97,7 +98,7 @@ def test_npt_in_its_mean_box_is_nvt(tmp_path: Path) -> None:
     npt = read(breathing, graph())
     assert npt.box is not None
     assert 0.0 < npt.scaling < 0.05
-    nvt = read(simulate(tmp_path / "nvt.xtc", float(npt.box[0, 0])), graph())
+    nvt = read(simulate(tmp_path / "nvt.xtc", npt), graph())
     assert nvt.box is not None
     np.testing.assert_allclose(nvt.box, npt.box, atol=2e-4)
     cutoff = 0.49 * float(npt.box[0, 0])

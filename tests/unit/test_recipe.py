@@ -115,3 +115,10 @@ def test_beads_assigned_by_hand() -> None:
     assert Recipe.from_spec(spec) == recipe
     with pytest.raises(ValueError, match="assigned by hand, so atoms cannot be cut"):
         Mapping.from_spec(chain(6), spec)
+
+
+def test_recipes_that_cut_alike_agree() -> None:
+    """Atoms without hydrogens: older frames, and those that keep what is not there."""
+    old, new = Recipe(5), Recipe(5, keep_hydrogens=True)
+    systems = [frames(13, old, name="old"), frames(20, new, name="new")]
+    assert shared_recipe(systems, {}) in (old, new)

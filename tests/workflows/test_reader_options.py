@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgml.formats.trajectory import read_beads
+from cgml.formats.trajectory import read_beads, read_reference
 
 N = 20
 
@@ -107,3 +107,16 @@ def test_hydrogens_are_kept(cgml, files, tmp_path):
     options = ("--atoms-per-bead", 1, "--no-keep-hydrogens")
     assert prepare(cgml, files, tmp_path / "cut", *options).exit_code == 0
     assert read_beads(tmp_path / "cut" / "md.h5md").mapping.n_beads == N + 3
+
+
+def test_a_run_starts_from_the_frame_asked_for(cgml, chains, tiny_model, tmp_path):
+    done = cgml(
+        *("run", tiny_model, chains, "--time", 20.0, "--output", tmp_path / "run"),
+        *("--frame", -1, "--guard", "record", "--format", "h5md"),
+    )
+    assert done.exit_code in (0, 3), done.output
+    for system in read_reference(chains):
+        path = tmp_path / "run" / f"{system.name}_r0.h5md"
+        moved = read_beads(path).positions[0] - system.positions[-1]
+        away = read_beads(path).positions[0] - system.positions[0]
+        assert np.abs(moved - moved.mean(axis=0)).max() < np.abs(away).max()
