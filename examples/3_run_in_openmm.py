@@ -1,10 +1,10 @@
-"""3. Run a learned model in OpenMM, stop, and continue from the checkpoint.
+"""3. Equilibrate in OpenMM, swap the integrator for a learned one, stop, continue.
 
     python examples/3_run_in_openmm.py [MODEL] [STEPS]
 
 MODEL is a model file or the name of a bundled model, STEPS a number of its steps. An
 ordinary OpenMM script; one line is different, that of the integrator. Writes
-copolymer.pdb, copolymer.dcd and copolymer.chk.
+equilibrated.xml, copolymer.pdb, copolymer.dcd and copolymer.chk.
 """
 
 import sys
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
+import openmm
 from openmm import app, unit
 
 from openmm_cgml import LearnedCGIntegrator, bead_simulation
@@ -25,10 +26,23 @@ def main(model: str = "copolymer-chain", steps: int = 100) -> None:
         chain = copolymer_chain(str(data["sequence"]))
         positions = data["positions"]  # (n_atoms, 3) nm
 
+    # with forces, as ever
+    forces = openmm.LangevinMiddleIntegrator(120.272, 0.5, 0.01)  # K, 1/ps, ps
+    before = app.Simulation(chain.topology, chain.system, forces)
+    before.context.setPositions(positions * unit.nanometer)
+    before.step(500)
+    before.saveState("equilibrated.xml")
+
+    # box and positions go over, from the file or from before.context.getState()
+    text = Path("equilibrated.xml").read_text(encoding="utf-8")
+    state = openmm.XmlSerializer.deserialize(text)
+    positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+
     # the atoms, each carried along with its bead
     integrator = LearnedCGIntegrator(model, topology=chain.topology, seed=1)
     simulation = app.Simulation(chain.topology, chain.system, integrator)
-    simulation.context.setPositions(positions * unit.nanometer)
+    simulation.context.setPeriodicBoxVectors(*state.getPeriodicBoxVectors())
+    simulation.context.setPositions(state.getPositions())
     app.PDBFile.writeFile(chain.topology, positions * unit.nanometer, "copolymer.pdb")
     every = max(1, steps // 10)
     simulation.reporters += [

@@ -15,6 +15,7 @@ from cgml.cli import console
 from cgml.cli.baseline import baseline
 from cgml.cli.compile import compile_networks
 from cgml.cli.evaluate import evaluate
+from cgml.cli.examples import examples
 from cgml.cli.export import export
 from cgml.cli.import_ import import_model
 from cgml.cli.inspect import inspect
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "baseline": baseline,
     "compile": compile_networks,
     "models": models,
+    "examples": examples,
 }
 
 app = typer.Typer(
@@ -84,7 +86,7 @@ def main(
 
 
 for _name, _command in COMMANDS.items():
-    _needs_input = _name != "models"
+    _needs_input = _name not in ("models", "examples")
     app.command(_name, no_args_is_help=_needs_input)(
         console.with_plain_errors(_command)
     )

@@ -19,6 +19,7 @@ from cgml.training.config import TrainingConfig
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]_*.py"))
+DATA = sorted((ROOT / "examples" / "data").iterdir())
 MODEL = "copolymer-chain"
 
 
@@ -26,12 +27,12 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def execute(folder: Path, *command: object) -> str:
-    """Run Python in a folder; return what it printed."""
+def execute(folder: Path, *command: object, site: Path = ROOT) -> str:
+    """Run Python in a folder, with the packages in site; return what it printed."""
     done = subprocess.run(
         [sys.executable, *(str(item) for item in command)],
         cwd=folder,
-        env=environment() | {"MPLBACKEND": "Agg"},
+        env=environment() | {"MPLBACKEND": "Agg", "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         check=False,
@@ -39,6 +40,20 @@ def execute(folder: Path, *command: object) -> str:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a wheel puts into site-packages, and nothing else of the repository."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    site = tmp_path_factory.mktemp("site")
+    skip = shutil.ignore_patterns("__pycache__")
+    for name in wheel["packages"]:
+        shutil.copytree(ROOT / name, site / name, ignore=skip)
+    for source, target in wheel["force-include"].items():
+        shutil.copytree(ROOT / source, site / target, ignore=skip)
+    return site
 
 
 @pytest.fixture
@@ -54,11 +69,49 @@ def model(tiny_model: Path) -> str:
     return MODEL if MODEL in bundled_models() else str(tiny_model)
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=["OpenMM", "ASE", "Python"])
-def test_code_of_the_readme(folder, model, block):
-    script = folder / "script.py"
+NAMES = ["OpenMM", "OpenMM, equilibrated", "ASE", "Python"]
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=NAMES)
+def test_code_of_the_readme(tmp_path, installed, model, block):
+    """In an empty folder, with nothing but what `pip install` brings."""
+    script = tmp_path / "script.py"
     script.write_text(block.replace(f'"{MODEL}"', repr(model)))
-    execute(folder, script)
+    execute(tmp_path, "-W", "error::UserWarning", script, site=installed)
+
+
+@pytest.mark.skipif(MODEL not in bundled_models(), reason="needs the bundled model")
+def test_command_lines_of_the_readme_run_in_an_empty_folder(tmp_path, installed):
+    section = README.partition("## On the command line")[2].partition("\n`run`")[0]
+    lines = [
+        line.partition("#")[0].split()[1:] for line in section.splitlines() if line
+    ]
+    assert [line[0] for line in lines] == ["models", "examples", "run", "evaluate"]
+    for line in lines:
+        execute(tmp_path, "-m", "cgml", *line, site=installed)
+    assert len(list((tmp_path / "long").glob("chains*.dcd"))) == 8
+    assert list((tmp_path / "judged").glob("*.html"))
+
+
+def test_examples_are_copied_out_and_overwrite_nothing(tmp_path, installed):
+    execute(tmp_path, "-m", "cgml", "examples", "there", site=installed)
+    copied = {
+        path.relative_to(tmp_path / "there")
+        for path in (tmp_path / "there").rglob("*.*")
+    }
+    expected = {path.relative_to(ROOT / "examples") for path in EXAMPLES}
+    data = {path.relative_to(ROOT / "examples") for path in DATA}
+    assert copied == expected | data | {Path("demo.py")}
+    execute(tmp_path, "-m", "cgml", "examples", "there", site=installed)
+    (tmp_path / "there" / "demo.py").write_text("mine")
+    with pytest.raises(AssertionError, match=r"demo\.py is there already and differs"):
+        execute(tmp_path, "-m", "cgml", "examples", "there", site=installed)
+    assert (tmp_path / "there" / "demo.py").read_text() == "mine"
+    code = "from cgml import examples; print(examples.path('chains.npz'))"
+    assert str(installed) in execute(tmp_path, "-c", code, site=installed)
+    code = "from cgml import examples; examples.path('x')"
+    with pytest.raises(AssertionError, match=r"no sample file is named 'x', there are"):
+        execute(tmp_path, "-c", code, site=installed)
 
 
 def test_configuration_of_the_readme(tmp_path):
