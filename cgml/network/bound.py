@@ -13,7 +13,7 @@ import torch
 
 from cgml.network.conditioner import ConditionerWeights
 from cgml.network.denoiser import DenoiserInputs, DenoiserWeights, Level
-from cgml.network.gaussian import Prediction, project, unwhiten
+from cgml.network.gaussian import Prediction, held_direction, unwhiten, without
 from cgml.network.inputs import Beads
 from cgml.network.leaves import LEAST_ROWS, multiply
 from cgml.network.pairs import Layout, Pairs, PairSearch, lay_out
@@ -28,7 +28,7 @@ from cgml.network.sampler import Denoise, sample
 from cgml.spec import Refinement
 
 Part = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
-"""Function of tensors alone: what can be compiled."""
+"""Function of tensors alone, which may empty its list: what can be compiled."""
 
 
 class Parts(NamedTuple):
@@ -77,6 +77,7 @@ class BoundNetworks:
         self._predictor: PredictorWeights = module.predictor.pack(kind)
         self._conditioner: ConditionerWeights = module.conditioner.pack(kind)
         self._denoiser: DenoiserWeights = module.denoiser.pack(kind)
+        self._is_held = bool(beads.rest.any())
         self._levels: dict[float, Level] = {}
         self._last: tuple[Pairs, Neighbourhood] | None = None
         self._compiled = compiled if len(beads.masses) >= LEAST_ROWS else None
@@ -115,9 +116,11 @@ class BoundNetworks:
         """
         prediction = self.predict(near, history)
         mean, spread, beads = prediction.mean, prediction.spread, self._beads
-        start = torch.stack([project(draw, spread, beads) for draw in draws])
+        if self._is_held:
+            held = held_direction(spread, beads)
+            draws = torch.stack([without(draw, held, beads) for draw in draws])
         denoise = self.denoiser(near, history.positions, prediction)
-        return unwhiten(sample(denoise, start, refinement), mean, spread, beads)
+        return unwhiten(sample(denoise, draws, refinement), mean, spread, beads)
 
     def predict(self, near: Neighbourhood, history: History) -> Prediction:
         """Predict the next positions; see predictor.Predictor."""
@@ -145,6 +148,7 @@ class BoundNetworks:
             self._conditioner, layout, positions, prediction
         )
         nodes = multiply(self._denoiser.known, condition.nodes)
+        held = held_direction(condition.spread, beads)
 
         def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
             level = self._level(sigma)
@@ -153,7 +157,7 @@ class BoundNetworks:
                 clean = module.evaluate(self._denoiser, inputs)
             else:
                 (clean,) = self._compiled.evaluate(flat(inputs))
-            return project(clean, condition.spread, beads)
+            return without(clean, held, beads) if self._is_held else clean
 
         return denoise
 
@@ -182,9 +186,13 @@ class BoundNetworks:
 
 def flat(inputs: Any) -> list[torch.Tensor]:
     """All tensors of a named tuple of tensors and of such tuples, in order."""
-    if isinstance(inputs, torch.Tensor):
-        return [inputs]
-    return [values for part in inputs for values in flat(part)]
+    found: list[torch.Tensor] = []
+    for part in inputs:
+        if isinstance(part, torch.Tensor):
+            found.append(part)
+        else:
+            found += flat(part)
+    return found
 
 
 def filled(kind: Any, values: Iterator[torch.Tensor]) -> Any:

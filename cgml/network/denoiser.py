@@ -86,8 +86,12 @@ class DenoiserInputs(NamedTuple):
 
     Attributes:
         layout: of the edges.
-        condition: of the step.
-        nodes: (n_beads, n_node) its term of the node encoder.
+        edges: (2 n, n_edge) see Condition.
+        pairs: (n, n_edge) see Condition.
+        along: (2, 3, n) see Condition.
+        drift: (n_beads, 3) see Condition.
+        mean: (n_beads, 3) nm, predicted positions.
+        nodes: (n_beads, n_node) term of the step in the node encoder.
         level: of the noise.
         unit: (n_beads, 3) noisy white coordinates over `level.total`.
         candidate: (n_beads, 3) nm, where they are in space.
@@ -95,7 +99,11 @@ class DenoiserInputs(NamedTuple):
     """
 
     layout: Layout
-    condition: Condition
+    edges: torch.Tensor
+    pairs: torch.Tensor
+    along: torch.Tensor
+    drift: torch.Tensor
+    mean: torch.Tensor
     nodes: torch.Tensor
     level: Level
     unit: torch.Tensor
@@ -202,21 +210,31 @@ class Denoiser(nn.Module):
         """Bring noisy white coordinates (n_beads, 3) before the networks."""
         unit = white / level.total
         candidate = unwhiten(unit, condition.mean, condition.spread, beads)
-        centres = centre_offsets(beads, candidate)
-        return DenoiserInputs(layout, condition, nodes, level, unit, candidate, centres)
+        return DenoiserInputs(
+            layout=layout,
+            edges=condition.edges,
+            pairs=condition.pairs,
+            along=condition.along,
+            drift=condition.drift,
+            mean=condition.mean,
+            nodes=nodes,
+            level=level,
+            unit=unit,
+            candidate=candidate,
+            centres=centre_offsets(beads, candidate),
+        )
 
     def evaluate(
         self, weights: DenoiserWeights, inputs: DenoiserInputs
     ) -> torch.Tensor:
         """Ask the networks: most of the time of a step is spent here."""
-        layout, condition, level = inputs.layout, inputs.condition, inputs.level
-        unit = inputs.unit
+        layout, level, unit = inputs.layout, inputs.level, inputs.unit
         pairs, along = self._encode_pairs(weights, inputs)
-        edges = add_to_both(condition.edges, pairs)
+        edges = add_to_both(inputs.edges, pairs)
         hidden = inputs.nodes + level.phase
         hidden.addcmul_(length_and_direction(unit)[0], weights.length)
         nodes = self.node_encoder.finish(weights.nodes, hidden)
-        moves = (unit, condition.drift, inputs.candidate - condition.mean)
+        moves = (unit, inputs.drift, inputs.candidate - inputs.mean)
         own = torch.stack(moves, dim=1)
         if inputs.centres.size(1) > 0:
             own = torch.cat((own, inputs.centres / self.length_scale), dim=1)
@@ -232,17 +250,17 @@ class Denoiser(nn.Module):
         self, weights: DenoiserWeights, inputs: DenoiserInputs
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the candidate adds to both edges of a pair, and directions (3, 3, n)."""
-        layout, condition = inputs.layout, inputs.condition
+        layout = inputs.layout
         both = torch.cat((inputs.candidate, inputs.unit), dim=1)
         ends = differences(both, layout).view(2, 3, layout.receiver.size(0))
         gaps, relative = ends[0], ends[1]
         length, own = lengths_and_directions(add_shift(gaps, layout))
-        along = torch.cat((own.unsqueeze(0), condition.along))
+        along = torch.cat((own.unsqueeze(0), inputs.along))
         radial = self.radial(length / self.length_scale)
-        cosines = (condition.along * own).sum(dim=1)
+        cosines = (inputs.along * own).sum(dim=1)
         features = torch.cat((radial, cosines, (along * relative).sum(dim=1)))
         latent = multiply(weights.encoder, features.t())
-        latent.addcmul_(multiply(weights.filter, radial.t()), condition.pairs)
+        latent.addcmul_(multiply(weights.filter, radial.t()), inputs.pairs)
         return latent, along
 
 

@@ -50,15 +50,36 @@ def unwhiten(
 
 def project(white: torch.Tensor, spread: torch.Tensor, beads: Beads) -> torch.Tensor:
     """Remove the one direction per molecule that moves nothing, (n_beads, 3)."""
+    return without(white, held_direction(spread, beads), beads)
+
+
+class Held(NamedTuple):
+    """The one direction per molecule that moves nothing.
+
+    Attributes:
+        direction: (n_beads, 1) any length; zero where every direction moves.
+        square: (n_molecules, 1) its square length, above zero.
+    """
+
+    direction: torch.Tensor
+    square: torch.Tensor
+
+
+def held_direction(spread: torch.Tensor, beads: Beads) -> Held:
+    """Direction that moves nothing under a spread (n_beads, 1)."""
     direction = beads.rest / spread
-    n_molecules = beads.molecule_masses.size(0)
+    square = torch.zeros_like(beads.molecule_masses, dtype=direction.dtype)
+    square = square.index_add(0, beads.molecules, direction * direction)
+    return Held(direction, square.clamp(min=1e-20))
+
+
+def without(white: torch.Tensor, held: Held, beads: Beads) -> torch.Tensor:
+    """Remove a direction from white coordinates, (n_beads, 3)."""
     sums = torch.zeros(
-        n_molecules, 4, dtype=white.dtype, device=white.device
-    ).index_add(
-        0, beads.molecules, torch.cat((direction * direction, direction * white), dim=1)
-    )
-    share = sums[:, 1:] / sums[:, :1].clamp(min=1e-20)
-    return white - direction * share.index_select(0, beads.molecules)
+        held.square.size(0), 3, dtype=white.dtype, device=white.device
+    ).index_add(0, beads.molecules, held.direction * white)
+    share = sums / held.square
+    return white - held.direction * share.index_select(0, beads.molecules)
 
 
 def gaussian_loss(

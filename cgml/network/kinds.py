@@ -109,7 +109,7 @@ def apply_kernels(
     begin = 0
     for kernel, members in zip(kernels, kinds.members):  # noqa: B905 (TorchScript)
         n, m = members.size(0), members.size(1)
-        part = wide.narrow(0, begin, n * m)
+        part = wide if n * m == wide.size(0) else wide.narrow(0, begin, n * m)
         begin += n * m
         if m == 1:
             parts.append(part * kernel.view(-1, 1))
