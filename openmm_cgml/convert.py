@@ -189,8 +189,8 @@ def check_system(system: openmm.System) -> None:
         system: the System that shall be moved.
 
     Raises:
-        ValueError: a barostat or thermostat, constraints, virtual sites, or particles
-            fixed by a mass of zero.
+        ValueError: a barostat or thermostat, virtual sites, or particles fixed by a
+            mass of zero.
     """
     for force in system.getForces():
         if isinstance(force, _IGNORED_BY_A_PROPAGATOR):
@@ -199,12 +199,6 @@ def check_system(system: openmm.System) -> None:
                 "propagator cannot honour, as the model keeps its own ensemble: remove "
                 "it"
             )
-    n_constraints = system.getNumConstraints()
-    if n_constraints:
-        raise ValueError(
-            f"a System without constraints is required, got {n_constraints} "
-            "constraints: build it with constraints=None and rigidWater=False"
-        )
     for i in range(system.getNumParticles()):
         if system.isVirtualSite(i):
             raise ValueError(
@@ -217,6 +211,40 @@ def check_system(system: openmm.System) -> None:
             f"particles of positive mass are required, particle {fixed[0]} is fixed "
             "by a mass of zero: a model moves all particles"
         )
+
+
+def check_constraints(system: openmm.System, mapping: Mapping | None) -> None:
+    """Refuse constraints that a model would break.
+
+    The atoms of a bead move as one: a constraint among them is kept.
+
+    Args:
+        system: the System that shall be moved, its atoms or its beads.
+        mapping: atoms -> beads; None: it is to be read from the System.
+
+    Raises:
+        ValueError: a constraint joins two beads, or stands for a bond that the System's
+            forces do not tell.
+    """
+    n_constraints = system.getNumConstraints()
+    if n_constraints and mapping is None:
+        raise ValueError(
+            f"the System has {n_constraints} constraints, which hide bonds from those "
+            "who read the molecules from its forces: pass topology="
+        )
+    if not n_constraints or mapping is None:
+        return
+    n_particles = system.getNumParticles()
+    of_beads = n_particles == mapping.n_beads
+    bead_of = np.arange(n_particles) if of_beads else mapping.bead_index
+    for number in range(n_constraints):
+        i, j, _ = system.getConstraintParameters(number)
+        if max(i, j) < len(bead_of) and bead_of[i] != bead_of[j]:
+            raise ValueError(
+                "constraints inside beads are required, that of particles "
+                f"{i} and {j} joins beads {bead_of[i]} and {bead_of[j]}: build the "
+                "System with constraints=None and rigidWater=False"
+            )
 
 
 def in_picoseconds(time: Any) -> float:

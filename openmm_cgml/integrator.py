@@ -41,6 +41,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
       integrator are a start without history; a warning says so, the seed stays.
     - Velocities are displacement / time step; those the user sets are not used.
       `computeSystemTemperature` is the model's temperature, not a measured one.
+    - Constraints among the atoms of a bead are kept, as these move as one; a constraint
+      that joins two beads is refused.
     - A copy through XML is no longer this class. It refuses a Context where this
       package is in use, and turns all positions to NaN where it is not.
 
@@ -255,6 +257,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         convert.check_system(system)
         spec = self._model.spec
         mapping = self._mapping
+        convert.check_constraints(system, mapping)
         if mapping is None:
             graph = convert.graph_from_system(system, spec.particle_types)
             mapping = convert.resolve_mapping(graph, spec)

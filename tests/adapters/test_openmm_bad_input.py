@@ -7,7 +7,15 @@ import numpy as np
 import openmm
 import pytest
 from openmm import app, unit
-from openmm_systems import LEVELS, PLATFORMS, chain, loaded, positions_of, simulate
+from openmm_systems import (
+    LEVELS,
+    PLATFORMS,
+    chain,
+    loaded,
+    platform,
+    positions_of,
+    simulate,
+)
 
 from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
@@ -39,7 +47,8 @@ def with_thermostat(system):
 
 
 def with_constraint(system):
-    system.addConstraint(0, 1, 1.0)
+    system.addConstraint(0, 1, 1.0)  # inside a bead
+    system.addConstraint(4, 5, 1.0)
 
 
 def with_virtual_site(system):
@@ -67,7 +76,7 @@ def with_box(system):
         (with_barostat, "has the force MonteCarloBarostat, .* remove it"),
         (with_membrane_barostat, "has the force MonteCarloMembraneBarostat"),
         (with_thermostat, "has the force AndersenThermostat"),
-        (with_constraint, "got 1 constraints: build it with constraints=None"),
+        (with_constraint, r"4 and 5 joins beads 0 and 1: .* with constraints=None"),
         (with_virtual_site, "without virtual sites is required, particle 1 is one"),
         (with_fixed_particle, "particle 7 is fixed by a mass of zero"),
         (with_particle, "60 atoms or 12 beads are required .*, got 61 particles"),
@@ -79,6 +88,36 @@ def test_system_that_a_model_cannot_move(tiny_model, change, match):
     change(system)
     with pytest.raises(ValueError, match=match):
         context_of(tiny_model, system)
+
+
+def test_constraints_inside_beads_are_kept(tiny_model):
+    ends = []
+    for has_constraints in (False, True):
+        built = chain()
+        if has_constraints:
+            for atom in range(0, 60, 5):
+                built.system.addConstraint(atom, atom + 1, 1.0)
+        integrator = LearnedCGIntegrator(
+            loaded(tiny_model), topology=built.topology, guard="record"
+        )
+        simulation = app.Simulation(
+            built.topology, built.system, integrator, platform("Reference")
+        )
+        simulation.context.setPositions(built.positions)
+        simulation.step(3)
+        ends.append(positions_of(simulation))
+    np.testing.assert_array_equal(*ends)
+    first, last = np.asarray(built.positions), ends[1]
+    lengths = [np.linalg.norm(x[1::5] - x[::5], axis=1) for x in (first, last)]
+    np.testing.assert_allclose(*lengths, atol=1e-6)
+
+
+def test_constraints_hide_bonds_from_a_system_alone(tiny_model):
+    system = chain().system
+    system.addConstraint(0, 1, 1.0)
+    integrator = LearnedCGIntegrator(loaded(tiny_model), guard="record")
+    with pytest.raises(ValueError, match=r"1 constraints, which hide bonds.*topology="):
+        openmm.Context(system, integrator, platform("Reference"))
 
 
 def test_thermostat_added_later(tiny_model):
