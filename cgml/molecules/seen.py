@@ -108,6 +108,7 @@ def check_seen(
                 "such molecules, or go on at your own risk with unseen='warn' "
                 "(--allow-unseen)"
             )
+        said |= dict.fromkeys(_composition(beads, seen) if new is None else [])
         said |= dict.fromkeys([] if new is None else [f"allowed: {new}"])
         said |= dict.fromkeys(_outside(beads, seen))
     if said:
@@ -231,14 +232,20 @@ def _fits(beads: _Beads, seen: Seen, slack: int) -> NDArray[np.bool_]:
     return fits
 
 
+def _composition(beads: _Beads, seen: Seen) -> list[str]:
+    """Describe beads with a little more or less of a type than seen."""
+    strange = np.flatnonzero((beads.sizes > 1) & ~_fits(beads, seen, 0))
+    if not len(strange):
+        return []
+    row = _named(beads.types, beads.counts[strange[0]].tolist())
+    return [f"{len(strange)} beads such as {_text(row)}; it knows {_known(seen)}"]
+
+
 def _outside(beads: _Beads, seen: Seen) -> list[str]:
-    """Describe what leaves a range."""
-    said, is_cut = [], beads.sizes > 1
+    """Describe sizes and densities that leave their range."""
+    said: list[str] = []
+    is_cut = beads.sizes > 1
     if is_cut.any():
-        strange = np.flatnonzero(is_cut & ~_fits(beads, seen, 0))
-        if len(strange):
-            row = _named(beads.types, beads.counts[strange[0]].tolist())
-            said.append(f"{len(strange)} beads such as {_text(row)}, of {_known(seen)}")
         said += _sizes_beyond(_range(beads.sizes[is_cut]), seen.molecule_beads)
     if beads.density is not None and seen.density is not None:
         low, high = seen.density

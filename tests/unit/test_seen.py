@@ -122,6 +122,14 @@ def test_sizes_and_densities_are_said(tiny_model, parts, width, match):
     check_seen(told, [mixture(*parts)], box, "allow")
 
 
+def test_a_little_more_of_a_type_is_said(tiny_model):
+    """Cut a little otherwise: the first bead has no oxygen, the second has two."""
+    graph = mixture(("CHHCHHO", 6)).graph
+    other = Mapping.from_labels(graph, np.repeat(np.arange(6), [6, 8, 7, 7, 7, 7]))
+    with pytest.warns(UserWarning, match=r"2 beads such as 2 C and 4 H; it knows"):
+        check_seen(spec(tiny_model), [other], BOX, "refuse")
+
+
 def test_misspelt_choice(tiny_model):
     with pytest.raises(
         ValueError, match="must be 'refuse', 'warn' or 'allow', got 'no'"
