@@ -1,6 +1,5 @@
 """What an evaluation holds: comparisons, predictions of baselines, cost."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -15,6 +14,7 @@ from cgml.evaluation.subject import Run, Subject
 from cgml.molecules.seen import Unseen
 from cgml.observables.statistics import Estimate
 from cgml.observables.transport import Window
+from cgml.ranges import at_least, positive
 from cgml.spec import BaseSpec
 
 Floats = NDArray[np.float64]
@@ -142,12 +142,11 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if self.n_replicas < 1:
-            raise ValueError(f"n_replicas must be 1 or more, got {self.n_replicas}")
+        at_least(self.n_replicas, 1, "n_replicas")
         times = {"length": self.length, "md_seconds_per_ps": self.md_seconds_per_ps}
         for name, number in times.items():
-            if number is not None and not (number > 0.0 and math.isfinite(number)):
-                raise ValueError(f"{name} must be positive, got {number:g}")
+            if number is not None:
+                positive(number, name)
 
     def as_json(self) -> dict[str, Any]:
         """Return what decides the runs."""

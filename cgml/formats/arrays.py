@@ -10,11 +10,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.format import existing
+from cgml.formats.format import check_finite, existing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
+from cgml.ranges import at_least, positive
 
 _CHAINS = ("x", "types", "rg2", "x0", "meta")
 _BOX = ("x", "kind", "chain", "seq", "box", "meta")
@@ -58,7 +59,21 @@ def read_reference(
     """
     path = Path(path)
     arrays = _load(path)
+    try:
+        return _read(arrays, path, particle_types, recipe)
+    except (TypeError, LookupError, OverflowError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read as reference data: {error}") from error
+
+
+def _read(
+    arrays: dict[str, NDArray[Any]],
+    path: Path,
+    particle_types: Sequence[str],
+    recipe: Recipe | None,
+) -> list[BeadTrajectory]:
+    """Make the trajectories of a file."""
     meta = _meta(arrays["meta"], path)
+    _check_arrays(arrays, path)
     group = meta["group"]
     if recipe is not None and group not in {1, round(recipe.atoms_per_bead)}:
         raise ValueError(
@@ -86,6 +101,38 @@ def read_frames(
             times=system.times[part],
             observables=observables,
         )
+
+
+def _check_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    """Refuse arrays of other shapes, without systems or frames, or with NaN."""
+    x, is_box = arrays["x"], "kind" in arrays
+    shape = "(n_frames, n, 3)" if is_box else "(n_chains, n_frames, n, 3)"
+    if x.ndim != (3 if is_box else 4) or x.shape[-1] != 3 or not x.size:
+        raise ValueError(
+            f"x of shape {shape} with one frame or more is required, {path} has "
+            f"{x.shape}"
+        )
+    if is_box:
+        check_finite(path, 0, x)
+        return
+    for chain, frames in enumerate(x):
+        check_finite(f"{path}, chain {chain},", 0, frames)
+    n_chains, n_frames, n = x.shape[:3]
+    shapes = {name: arrays[name].shape for name in ("types", "rg2", "x0")}
+    if shapes["types"][:1] != (n_chains,) or shapes["types"][1:] < (n,):
+        raise ValueError(
+            f"types of shape (n_chains, n_atoms) are required for {n_chains} chains, "
+            f"{path} has {shapes['types']}"
+        )
+    n_atoms = shapes["types"][1]
+    required = {"rg2": (n_chains, n_frames), "x0": (n_chains, n_atoms, 3)}
+    for name, wanted in required.items():
+        if shapes[name] != wanted:
+            raise ValueError(
+                f"{name} of shape {wanted} is required, {path} has {shapes[name]}"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} must be finite, {path} has NaN or infinity")
 
 
 def _read_chains(
@@ -154,10 +201,13 @@ def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
     """Read the JSON of a file."""
     try:
         meta = json.loads(str(array))
-        return {"frame": float(meta["frame"]), "group": int(meta["group"])}
+        return {
+            "frame": positive(float(meta["frame"]), "frame", "ps"),
+            "group": at_least(int(meta["group"]), 1, "group"),
+        }
     except KeyError as error:
         raise ValueError(f"the meta of {path} lacks {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path} cannot be read as reference data: its meta is no JSON of a "
             f"run: {error}"

@@ -19,6 +19,7 @@ from cgml.molecules.box import Box
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
+from cgml.ranges import positive
 from cgml.units import FEMTOSECOND
 
 TIME_UNITS = {"real": FEMTOSECOND, "metal": 1.0}
@@ -55,8 +56,8 @@ class LammpsOptions:
                 f"LAMMPS units must be one of {', '.join(TIME_UNITS)}, got "
                 f"{self.units!r}"
             )
-        if self.md_step is not None and not 0.0 < self.md_step < np.inf:
-            raise ValueError(f"md_step must be positive, got {self.md_step:g}")
+        if self.md_step is not None:
+            positive(self.md_step, "md_step")
 
 
 class Frames(NamedTuple):
@@ -149,6 +150,38 @@ def real_boxes(boxes: NDArray[Any] | None) -> NDArray[np.float64] | None:
     if boxes is None or not boxes.any():
         return None
     return np.asarray(boxes, dtype=np.float64)
+
+
+def check_finite(
+    source: Path | str,
+    first: int,
+    positions: NDArray[Any] | None = None,
+    times: NDArray[Any] | None = None,
+    boxes: NDArray[Any] | None = None,
+) -> None:
+    """Refuse frames that are not numbers.
+
+    Args:
+        source: the file, for the error text.
+        first: number of the first of these frames.
+        positions: (n_frames, n, 3), nm.
+        times: (n_frames,), ps.
+        boxes: (n_frames, 3, 3), nm.
+
+    Raises:
+        ValueError: something is NaN or infinite; file, frame and place are named.
+    """
+    items = {"positions": positions, "times": times, "boxes": boxes}
+    for name, values in items.items():
+        if values is None or np.isfinite(values).all():
+            continue
+        frame, *place = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        where = f" of atom or bead {place[0]}" if name == "positions" else ""
+        raise ValueError(
+            f"{name} must be finite, {source} has {values[(frame, *place)]} in frame "
+            f"{first + frame}{where}: remove that frame and those after it, the run "
+            "was no longer sound there"
+        )
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
-from cgml.formats.format import existing
+from cgml.formats.format import check_finite, existing
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
@@ -230,7 +230,10 @@ def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
         "first_atoms": None if atoms is None else atoms[()],
         "scaling": float(extra.attrs.get("box_scaling", 0.0)),  # none in older files
     }
+    if not len(content["times"]):
+        raise ValueError(f"{path} holds no frames: one or more are required")
     try:
+        check_finite(path, 0, content["positions"], content["times"])
         return BeadTrajectory(**content)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error

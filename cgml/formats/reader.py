@@ -7,13 +7,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.format import Format, Frames, LammpsOptions, uncompressed
+from cgml.formats.format import (
+    Format,
+    Frames,
+    LammpsOptions,
+    check_finite,
+    uncompressed,
+)
 from cgml.formats.selection import FrameOptions, chunks_within, within
 from cgml.molecules.box import Box, reduce
 from cgml.molecules.frames import Trajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.scaling import Rescaler, largest_change
 from cgml.molecules.whole import Unwrapper
+from cgml.ranges import positive
 
 _CONSTANT = 1.0e-4  # of a vector: boxes come from files with rounded numbers
 
@@ -51,6 +58,8 @@ class Reader:
             raise ValueError("to select atoms by name, give the file that names them")
         self._path, self._row, self._graph = path, row, graph
         self._time_step, self._chosen = time_step, chosen
+        if time_step is not None:
+            positive(time_step, "time_step", "ps")
         self._last = -np.inf  # ps
         self._first_box: NDArray[np.float64] | None = None
         self._box: Box | None = None
@@ -101,8 +110,19 @@ class Reader:
             return lambda: iter([])
         own = frames.boxes
         if reader is None or stop == start + 1:
-            return lambda: iter([own])
-        return lambda: chunks_within(reader(self._path, options), start, stop)
+            return lambda: self._finite(iter([own]), start)
+        return lambda: self._finite(
+            chunks_within(reader(self._path, options), start, stop), start
+        )
+
+    def _finite(
+        self, boxes: Iterator[NDArray[np.float64]], number: int
+    ) -> Iterator[NDArray[np.float64]]:
+        """Require boxes that are numbers."""
+        for some in boxes:
+            check_finite(self._path, number, boxes=some)
+            number += len(some)
+            yield some
 
     def _prepare(
         self,
@@ -171,6 +191,7 @@ class Reader:
         if self._whole is None:
             raise RuntimeError("frames are read by Reader.read")
         times = self._times(number, frames)
+        check_finite(path, number, frames.positions, times, frames.boxes)
         if not isinstance(self._whole, _Scaled) and self._chosen.box is None:
             self._check_boxes(number, frames.boxes)
         positions = self._whole(frames)
@@ -203,6 +224,7 @@ class Reader:
                 f"{self._path} does not tell the times of its frames: pass time_step, "
                 f"in ps (--time-step){self._row.clock}"
             )
+        check_finite(self._path, number, times=frames.times)
         known = np.concatenate(([self._last], frames.times))
         wrong = np.flatnonzero(~(np.diff(known) > 0.0))
         if len(wrong):

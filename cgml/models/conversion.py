@@ -1,6 +1,5 @@
 """Turn a published checkpoint into a model file."""
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from cgml.models.file import save_model
 from cgml.published.checkpoint import build_model, read_checkpoint
 from cgml.published.model import bond_types, particle_types
 from cgml.published.spec import HyperParameters, PublishedSpec
+from cgml.ranges import at_least, positive
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,9 @@ class Origin:
             "the length unit": (self.length_unit, "nm"),
         }
         for name, (value, unit) in numbers.items():
-            if value is not None and not 0.0 < value < math.inf:
-                raise ValueError(f"{name} must be positive, got {value:g} {unit}")
-        if self.single_bead_limit < 0:
-            raise ValueError(
-                f"the single-bead limit must be 0 or more, got {self.single_bead_limit}"
-            )
+            if value is not None:
+                positive(value, name, unit)
+        at_least(self.single_bead_limit, 0, "the single-bead limit")
 
 
 def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec:

@@ -258,10 +258,18 @@ def _check(
             f"{what} count differs: positions of shape (n_frames, {n}, 3) are required "
             f"for {n} {what}s, got {positions.shape}"
         )
-    if times.shape != (len(positions),) or (np.diff(times) <= 0.0).any():
+    if times.shape != (len(positions),):
         raise ValueError(
             f"increasing times are required for the {len(positions)} frames, got shape "
             f"{times.shape}"
+        )
+    wrong = np.flatnonzero(~(np.diff(times, prepend=-np.inf) > 0.0))
+    if len(wrong) or not np.isfinite(times).all():
+        frame = int(wrong[0]) if len(wrong) else int(np.argmax(~np.isfinite(times)))
+        before = f" after {times[frame - 1]:g} ps" if frame else ""
+        raise ValueError(
+            f"increasing times are required, frame {frame} has {times[frame]:g} ps"
+            f"{before}"
         )
     for name, values in observables.items():
         if len(values) != len(positions):

@@ -9,6 +9,7 @@ from collections.abc import Mapping as Table
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from cgml.ranges import at_least
 from cgml.spec import BaseSpec
 
 GIVEN = "given"
@@ -50,10 +51,7 @@ class Recipe:
             raise ValueError(
                 f"method must be 'recursive' or 'kway', got {self.method!r}"
             )
-        if not self.single_bead_limit >= 0:
-            raise ValueError(
-                f"single_bead_limit must be 0 or more, got {self.single_bead_limit}"
-            )
+        at_least(self.single_bead_limit, 0, "single_bead_limit")
 
     @classmethod
     def from_spec(cls, spec: BaseSpec) -> Self:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.propagator import GuardPolicy
 from cgml.files import replacing
 from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import Unseen
+from cgml.ranges import at_least
 from cgml.spec import FAST, Execution
 
 PLAN = "run.json"
@@ -76,8 +78,8 @@ class RunOptions:
             "n_part": self.n_part,
         }
         for name, value in counts.items():
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}")
+            at_least(value, 1, name)
+        checked_seed(self.seed)
         if self.n_steps % self.stride:
             raise ValueError(
                 f"the number of steps must be a multiple of the {self.stride} steps "

@@ -18,6 +18,7 @@ from cgml.dynamics.guards import GuardError
 from cgml.models.file import find_model, load_model, read_spec
 from cgml.molecules.frames import BeadTrajectory
 from cgml.network.model import LearnedModel
+from cgml.ranges import positive
 from cgml.runs.parts import count_frames, find_parts, release
 from cgml.runs.paths import Paths
 from cgml.runs.plan import RunOptions, Tally, claim, describe, divide, record
@@ -55,7 +56,7 @@ def count_steps(spec: BaseSpec, time: float) -> int:
     Raises:
         ValueError: the time is no positive multiple of the model's step.
     """
-    n_steps = round(time / spec.time_step)
+    n_steps = round(positive(time, "the time", "ps") / spec.time_step)
     if n_steps < 1 or abs(n_steps * spec.time_step - time) > 1e-6 * spec.time_step:
         raise ValueError(
             f"the time must be a positive multiple of the model's step of "

@@ -96,7 +96,7 @@ def test_an_element_that_the_model_does_not_know(cgml, atoms, tiny_model, tmp_pa
         ((), "pass the file that has them as the topology"),
         (("--atoms-per-bead", 0.5), "atoms_per_bead must be 1 or more, got 0.5"),
         (("--mass", "A"), "a mass is given as NAME=NUMBER"),
-        (("--mass", "A=-1"), "masses must be positive, the mass of 'A' is -1 Da"),
+        (("--mass", "A=-1"), "the mass of 'A' must be positive, got -1 Da"),
     ],
 )
 def test_bad_options(cgml, atoms, tmp_path, changed, text):
