@@ -25,6 +25,7 @@ from ase_cgml.convert import (
 )
 from ase_cgml.dynamics import LearnedCGMD
 from ase_cgml.record import KEY, unpack_mapping
+from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.passengers import resolve_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.formats.topology import from_mdtraj
@@ -64,7 +65,8 @@ class CGMLDynamics(Calculator):
         seed: None: the seed of the run that the atoms continue, else 0.
         device: torch device.
         guard: what to do when a step leaves the range of the training data: "raise"
-            a GuardError, "redraw" the step, or "record" it in the log.
+            a GuardError ("stop" is the same here), "redraw" the step, or "record" it
+            in the log.
         n_pairs: pairs of steps that a mean force averages over.
         execution: how the networks are evaluated; by default the fast, exact way.
         unseen: "refuse" kinds of beads that the model has not seen, only "warn", or
@@ -104,7 +106,7 @@ class CGMLDynamics(Calculator):
         self.topology = topology
         self.bonds = bonds
         self.type_names = type_names
-        self.seed = seed
+        self.seed = None if seed is None else checked_seed(seed)
         self.device = device
         self.guard = guard
         self.n_pairs = n_pairs
@@ -170,7 +172,7 @@ class CGMLDynamics(Calculator):
             self.mapping(atoms),
             seed=seed,
             box=box,
-            guard=self.guard,
+            guard="raise" if self.guard == "stop" else self.guard,
             execution=self.execution,
             unseen=self.unseen,
             device=self.device,

@@ -11,6 +11,39 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _LEAST_FREE = 1 << 16  # bytes; with less, an error without a reason has this one
 
 
+def make_folder(path: Path | str) -> Path:
+    """Make a folder to write to, if it is not there.
+
+    Raises:
+        ValueError: a file is in the way.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        there = next(item for item in (path, *path.parents) if item.exists())
+        raise ValueError(
+            f"the output is a folder, {there} is a file: choose another name"
+        ) from error
+    return path
+
+
+def read_text(path: Path | str) -> str:
+    """Read a text file in UTF-8, with or without a byte-order mark.
+
+    Raises:
+        ValueError: it has another encoding.
+    """
+    content = Path(path).read_bytes()
+    try:
+        if b"\0" not in content:  # as in UTF-16 and UTF-32
+            return content.decode("utf-8-sig").replace("\r\n", "\n")
+        found = "UTF-16, UTF-32 or no text"
+    except UnicodeDecodeError as error:
+        found = f"byte {content[error.start]:#04x} at {error.start}"
+    raise ValueError(f"text in UTF-8 is required, {path} has {found}: save it as UTF-8")
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Write a file beside its place; rename it when it is whole.
@@ -26,6 +59,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         The path to write to.
 
     Raises:
+        ValueError: the path is a folder, or its folder is not there.
         OSError: the disk is full; the earlier file is untouched.
 
     Example:
@@ -37,6 +71,14 @@ def replacing(path: Path | str) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"a file is to be written, {path} is a folder: choose another name"
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"there is no folder {path.parent} to write {path.name} to: make it first"
+        )
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         yield temporary

@@ -1,10 +1,11 @@
-"""Keep freed memory in the process instead of handing it back page by page."""
+"""Memory: how much a plan needs, and freed blocks kept in the process."""
 
 import ctypes
+import os
 import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's mallopt
-_MEBIBYTE = 1 << 20
+_MEBIBYTE, _GIBIBYTE = 1 << 20, 1 << 30
 
 
 def keep_freed_memory() -> bool:
@@ -32,3 +33,30 @@ def keep_freed_memory() -> bool:
         (_TOP_PAD, 128 * _MEBIBYTE),
     )
     return all(mallopt(number, value) == 1 for number, value in settings)
+
+
+def require(n_bytes: float, what: str, remedy: str) -> None:
+    """Refuse a plan that needs more memory than this machine has.
+
+    Args:
+        n_bytes: at least needed.
+        what: needs it, for the error text.
+        remedy: what the user can do.
+
+    Raises:
+        ValueError: there is less; both numbers are named.
+    """
+    present = _physical()
+    if present is not None and not n_bytes <= present:
+        raise ValueError(
+            f"{what} need about {n_bytes / _GIBIBYTE:.3g} GiB of memory, this machine "
+            f"has {present / _GIBIBYTE:.3g} GiB: {remedy}"
+        )
+
+
+def _physical() -> int | None:
+    """Memory of this machine, bytes; None where it does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -27,7 +27,7 @@ def positive(value: float, name: str, unit: str = "") -> float:
     return value
 
 
-def at_least(value: int, least: int, name: str) -> int:
+def at_least(value: object, least: int, name: str) -> int:
     """Return a whole number that is large enough.
 
     Args:
@@ -40,6 +40,7 @@ def at_least(value: int, least: int, name: str) -> int:
     """
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
-    if not value >= least:
-        raise ValueError(f"{name} must be {least} or more, got {value}")
-    return value
+    number = int(value)
+    if number < least:
+        raise ValueError(f"{name} must be {least} or more, got {number}")
+    return number

@@ -90,7 +90,7 @@ def bead_simulation(
         positions: of the atoms, unwrapped, (n_atoms, 3), Quantity or nm.
         seed: seed of all noise.
         device: torch device of the model.
-        guard: "raise", "redraw" or "record".
+        guard: "raise" (or "stop"), "redraw" or "record".
         platform: OpenMM platform; None: the fastest present.
 
     Raises:

@@ -21,6 +21,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import State
 
@@ -267,7 +268,7 @@ def _seal(values: Sequence[float]) -> float:
 
 def _checked_seed(seed: int) -> int:
     """Refuse a seed that a global variable, a double, cannot hold."""
-    if not 0 <= seed <= _LARGEST_SEED:
+    if not 0 <= checked_seed(seed) <= _LARGEST_SEED:
         raise ValueError(f"seed must be 0 to {_LARGEST_SEED}, got {seed}")
     return seed
 

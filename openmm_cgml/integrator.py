@@ -54,7 +54,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         seed: seed of all noise, 0 to 2^53 - 1.
         device: torch device of the model.
         guard: when a step leaves the range of the training data: "raise" (the Context
-            stays at the last good step), "redraw" or "record".
+            stays at the last good step; "stop" is the same here), "redraw" or
+            "record".
         time_step: only checked: Quantity, or ps.
         execution: how the networks are evaluated; by default the fast, exact way.
         unseen: "refuse" kinds of beads that the model has not seen, only "warn", or
@@ -269,7 +270,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             mapping,
             seed=self._history.seed,
             box=known_box,
-            guard=self._guard,
+            guard="raise" if self._guard == "stop" else self._guard,
             execution=self._execution,
             unseen=self._unseen,
             device=self._device,

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cgml.cli import console, options, unseen
+
+if TYPE_CHECKING:
+    from cgml.runs.simulation import Outcome
 
 STOPPED = 3  # exit code: guards stopped some replicas
 
@@ -114,14 +117,23 @@ def run(
             n_workers=workers,
             scheduler=scheduler,
         )
-    trips = ", ".join(f"{key} {n}" for key, n in outcome.guard_counts.items() if n)
     console.say(f"{len(outcome.trajectories)} trajectories in {output}")
-    console.say(f"guards tripped: {trips or 'none'}")
-    for line in outcome.stopped:
-        console.tell(f"stopped: {line}")
+    _tell_guards(outcome, guard)
     if outcome.stopped:
         console.tell(
             f"{len(outcome.stopped)} of {n_paths} replicas were stopped; their files "
             "end before that step, results.csv says why"
         )
         raise typer.Exit(STOPPED)
+
+
+def _tell_guards(outcome: "Outcome", policy: str) -> None:
+    """Say what the guards did: kinds, draws repeated, replicas stopped."""
+    counts = outcome.guard_counts
+    trips = ", ".join(f"{key} {n}" for key, n in counts.items() if n)
+    n_anew = sum(counts.values()) - len(outcome.stopped)
+    is_redrawn = n_anew > 0 and policy in {"stop", "redraw"}
+    anew = f"; drawn anew {n_anew} times" if is_redrawn else ""
+    console.say(f"guards tripped: {trips or 'none'}{anew}")
+    for line in outcome.stopped:
+        console.tell(f"stopped: {line}")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cgml import memory
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator
 from cgml.evaluation import comparison
@@ -31,6 +32,7 @@ from cgml.network.model import LearnedModel
 from cgml.spec import BaseSpec, Refinement
 
 MIN_STEPS = 20
+_OF_A_PATH = 1000  # bytes of what is known of a path, at least
 
 Floats = NDArray[np.float64]
 
@@ -196,6 +198,12 @@ def simulate(
     """
     n_replicas, spec = options.n_replicas, model.spec
     n_steps = [count_steps(item, spec, options) for item in references]
+    n_beads = sum(item.mapping.n_beads for item in references)
+    memory.require(
+        n_replicas * (12.0 * max(n_steps) * n_beads + _OF_A_PATH * len(references)),
+        f"{n_replicas * len(references)} runs of up to {max(n_steps)} steps",
+        "ask for fewer replicas (n_replicas, --replicas) or a shorter time",
+    )
     systems = [item for item in references for _ in range(n_replicas)]
     propagator = Propagator(
         model,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.files import replacing
+from cgml.files import read_text, replacing
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def load(path: Path) -> list[Prediction]:
         ValueError: the file is something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         found = content.get("diffusivities") or content["baselines"]
         return [_read(item) for item in found]
     except (AttributeError, KeyError, TypeError, ValueError) as error:

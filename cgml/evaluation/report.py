@@ -19,7 +19,7 @@ from cgml.evaluation.comparison import Line
 from cgml.evaluation.drawing import STYLE
 from cgml.evaluation.measure import Measure, Picture, union
 from cgml.evaluation.results import Evaluation
-from cgml.files import replacing
+from cgml.files import make_folder, replacing
 from cgml.observables.statistics import Estimate, as_json
 
 JSON = "figures.json"
@@ -38,7 +38,7 @@ def write(evaluation: Evaluation, output: Path) -> Path:
     Returns:
         The page, which holds its plots and needs no other file.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     text = json.dumps(content(evaluation), indent=1, allow_nan=False)
     with replacing(output / JSON) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

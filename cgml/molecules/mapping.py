@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from cgml.files import replacing
+from cgml.files import read_text, replacing
 from cgml.molecules.centres import group_means, group_shares
 from cgml.molecules.graph import MolecularGraph, components
 from cgml.molecules.partition import partition
@@ -288,11 +288,7 @@ class Mapping:
             ValueError: the file is not a mapping, is damaged, or is of a newer
                 version.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from error
-        return cls.from_json(text, str(path))
+        return cls.from_json(read_text(path), str(path))
 
 
 def _check_finite(positions: NDArray[Any]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.propagator import GuardPolicy
-from cgml.files import replacing
+from cgml.files import make_folder, replacing
 from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import Unseen
@@ -165,7 +165,7 @@ def claim(
     Raises:
         ValueError: the folder holds another run.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     path = output / PLAN
     if not path.exists():
         record(output, plan, groups, None)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cgml import memory
 from cgml.dynamics.guards import GuardError
 from cgml.models.file import find_model, load_model, read_spec
 from cgml.molecules.frames import BeadTrajectory
@@ -26,6 +27,7 @@ from cgml.runs.results import RESULTS, Group, Replica, assemble
 from cgml.spec import BaseSpec
 
 PARTS = "parts"
+_OF_A_PATH = 1000  # bytes of what is known of a path, at least
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,34 @@ def conduct(
     return Outcome(files, output / RESULTS, tally.guards, tally.stopped)
 
 
+def check_memory(
+    spec: BaseSpec,
+    systems: Sequence[BeadTrajectory],
+    options: RunOptions,
+    n_groups: int = 1,
+) -> None:
+    """Refuse a run that cannot fit, before anything is made of it.
+
+    Args:
+        spec: of the model.
+        systems: start configurations.
+        options: length and form.
+        n_groups: to divide the paths into.
+
+    Raises:
+        ValueError: the states of a part of all paths need more memory than there is.
+    """
+    n_states = min(options.n_part, options.n_frames)
+    numbers = n_states * 3 * (1 + spec.n_history) / n_groups  # of a bead, 8 bytes each
+    n_beads = sum(system.mapping.n_beads for system in systems)
+    per_copy = 8 * numbers * n_beads + _OF_A_PATH * len(systems)
+    memory.require(
+        options.n_replicas * per_copy,
+        f"{options.n_replicas * len(systems)} paths of {n_states} frames between saves",
+        "ask for fewer replicas, or fewer frames between saves (n_part, --part)",
+    )
+
+
 def open_job(
     model: str | Path,
     systems: Sequence[BeadTrajectory],
@@ -261,6 +291,7 @@ def open_job(
         ValueError: the folder holds another run, or there is nothing to run.
     """
     path = find_model(model).resolve()
+    check_memory(read_spec(path), systems, options, n_groups)
     plan = describe(path, systems, options)
     replicas = [
         Replica(

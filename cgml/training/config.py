@@ -2,12 +2,14 @@
 
 import os
 import tomllib
+from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from cgml.files import read_text
 from cgml.spec import Count, NetworkConfig, NonNegative, Positive, Refinement, Section
 
 
@@ -160,13 +162,13 @@ class TrainingConfig(Section):
             ValueError: The file is no TOML, lacks a key, or has one too many.
         """
         try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            raw = tomllib.loads(read_text(path))
             config = cls.model_validate(raw)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path} is not valid TOML: {error}") from error
         except ValidationError as error:
             lines = [
-                f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                f"  {'.'.join(str(part) for part in item['loc'])}: {_fault(item)}"
                 for item in error.errors()
             ]
             text = "\n".join(lines)
@@ -181,6 +183,22 @@ class TrainingConfig(Section):
         )
         output = folder / os.path.expanduser(config.output)
         return config.model_copy(update={"output": output, "data": data})
+
+
+def _fault(item: Any) -> str:
+    """Say what is wrong with an entry; name the known keys beside an unknown one."""
+    if item["type"] == "missing":
+        return str(item["msg"])
+    if item["type"] != "extra_forbidden":
+        return f"{item['msg']}, got {item['input']!r}"
+    section: Any = TrainingConfig
+    *tables, key = item["loc"]
+    for name in tables:
+        section = section.model_fields[name].annotation
+    known = list(section.model_fields)
+    near = get_close_matches(str(key), known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown key; {hint}known are {', '.join(known)}"
 
 
 def _pattern(folder: Path, item: str) -> str:

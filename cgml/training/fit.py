@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
+from cgml.files import make_folder
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.models.file import save_model
 from cgml.molecules.recipe import Recipe
@@ -241,6 +242,7 @@ def fit(
         torch.set_num_threads(config.optimiser.n_threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    make_folder(config.output)
     train, validation, note = load_splits(config)
     if note and on_note is not None:
         on_note(f"split {note}")

@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Self
 
+from cgml.files import make_folder
 from cgml.formats import table, trajectory
 from cgml.formats.format import Format, LammpsOptions
 from cgml.formats.h5md import write_pieces
@@ -215,7 +216,7 @@ def prepare(
         ValueError: two systems would have the same file name, or a file cannot be
             used.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     written: list[Path] = []
     for pieces in read_pieces(paths, topology, coarsening):
         first = next(pieces)

@@ -88,6 +88,12 @@ def test_nothing_to_guess(tiny_model):
         start(atoms, tiny_model, bonds="guess")
 
 
+@pytest.mark.parametrize("seed", ["3", 1.5, True, 2**64])
+def test_seed_that_is_none(tiny_model, seed):
+    with pytest.raises(ValueError, match=f"seed must be an integer.*, got {seed!r}"):
+        CGMLDynamics(tiny_model, seed=seed)
+
+
 def test_misspelt_guess(tiny_model):
     with pytest.raises(ValueError, match="bonds must be 'guess' or None, got 'gues'"):
         CGMLDynamics(tiny_model, bonds="gues")

@@ -186,6 +186,12 @@ def test_time_step_of_the_model(tiny_model):
         LearnedCGIntegrator(loaded(tiny_model), time_step=time_step).setStepSize(20.0)
 
 
+@pytest.mark.parametrize("seed", [None, "3", 1.5, True])
+def test_seed_that_is_none(tiny_model, seed):
+    with pytest.raises(ValueError, match=f"seed must be an integer.*, got {seed!r}"):
+        LearnedCGIntegrator(loaded(tiny_model), seed=seed)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**53])
 def test_seed_out_of_range(tiny_model, seed):
     with pytest.raises(ValueError, match=f"seed must be 0 to 9007.*, got {seed}"):

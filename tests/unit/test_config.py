@@ -67,11 +67,31 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("friction =", "fricton =", r"fricton: Extra inputs are not permitted"),
-        ("n_node =", "n_nodes =", r"network\.n_nodes: Extra inputs are not permitted"),
-        ("seed = 3", "sed = 3", r"optimiser\.sed: Extra inputs"),
-        ("exchange =", "swap =", r"augmentation\.swap: Extra inputs"),
-        ("[optimiser]", "[optimizer]", r"optimizer: Extra inputs"),
+        (
+            "friction =",
+            "fricton =",
+            r"fricton: .* did you mean friction\? known are name",
+        ),
+        (
+            "n_node =",
+            "n_nodes =",
+            r"network\.n_nodes: .* did you mean n_node\? known",
+        ),
+        (
+            "seed = 3",
+            "sed = 3",
+            r"optimiser\.sed: .* mean seed\? known are n_steps",
+        ),
+        (
+            "exchange =",
+            "swap =",
+            r"augmentation\.swap: unknown key; known are rev",
+        ),
+        (
+            "[optimiser]",
+            "[optimizer]",
+            r"optimizer: .*; did you mean optimiser\?",
+        ),
         ("train = [", "learn = [", r"data\.train: Field required"),
         ("temperature = 120.272", "", r"temperature: Field required"),
         ("= 20.0", "= 0.0", r"time_step: Input should be greater than 0"),
@@ -102,6 +122,15 @@ def test_a_file_that_is_not_toml(tmp_path, text):
     path = write(tmp_path, text)
     message = f"^{re.escape(str(path))} is not valid TOML: "
     with pytest.raises(ValueError, match=message):
+        TrainingConfig.from_toml(path)
+
+
+def test_a_byte_order_mark_is_no_letter(tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text(TOML, encoding="utf-8-sig")
+    assert TrainingConfig.from_toml(path).name == "chain"
+    path.write_text(TOML, encoding="utf-16")
+    with pytest.raises(ValueError, match=r"UTF-8 is required, .*train\.toml has"):
         TrainingConfig.from_toml(path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgml.files import replacing
+from cgml.files import make_folder, read_text, replacing
 
 
 def test_appears_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -100,4 +100,37 @@ def test_other_errors_pass(tmp_path: Path) -> None:
 
 def test_nothing_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
+        pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_text_with_and_without_a_mark(tmp_path, encoding):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "Å"\n', encoding=encoding)
+    assert read_text(path) == 'name = "Å"\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_text_in_another_encoding(tmp_path, encoding):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "Å"\n', encoding=encoding)
+    with pytest.raises(ValueError, match=r"text in UTF-8 is required, .*a\.toml has"):
+        read_text(path)
+
+
+def test_folders_and_files_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    for name in ("file", "file/below", "file/far/below"):
+        with pytest.raises(ValueError, match=r"is a folder, .*/file is a file"):
+            make_folder(tmp_path / name)
+    with (
+        pytest.raises(ValueError, match=r"to be written, .*/a is a folder"),
+        replacing(tmp_path / "a"),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match=r"there is no folder .*/none to write x.json"),
+        replacing(tmp_path / "none" / "x.json"),
+    ):
         pass

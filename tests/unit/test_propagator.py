@@ -432,7 +432,7 @@ def test_a_redraw_replaces_the_step_of_the_replica_that_tripped():
     assert torch.equal(own.positions, found.positions[part])
 
 
-LONG = (0.0, 12.0)  # nm: longer than any bond here, but for stretched ones
+STRETCH = (0.0, 12.0)  # nm: longer than any bond here, but for stretched ones
 
 
 def stretched(*mappings: Mapping, place: int) -> np.ndarray:
@@ -445,7 +445,7 @@ def stretched(*mappings: Mapping, place: int) -> np.ndarray:
 
 def test_a_stopped_replica_leaves_the_others_their_bits():
     """It stays in its last good state; the others go on as if it were not there."""
-    model = limited(bond_length_range=LONG)
+    model = limited(bond_length_range=STRETCH)
     mappings = [CHAIN] * 3
     propagator = Propagator(model, mappings, guard="stop", replica_ids=[4, 5, 6])
     state = propagator.start(stretched(*mappings, place=1))
@@ -467,7 +467,7 @@ def test_a_stopped_replica_leaves_the_others_their_bits():
 def test_a_replica_that_becomes_nan_stops_alone(monkeypatch):
     """Under "record" too; the guards still look at the others."""
     propagator = Propagator(
-        limited(bond_length_range=LONG), [CHAIN] * 3, guard="record"
+        limited(bond_length_range=STRETCH), [CHAIN] * 3, guard="record"
     )
     state = propagator.start(stretched(CHAIN, CHAIN, CHAIN, place=2))
     displacement = propagator._stepper.displacement
@@ -487,7 +487,7 @@ def test_a_replica_that_becomes_nan_stops_alone(monkeypatch):
 
 def test_with_all_replicas_stopped_there_is_an_error():
     propagator = Propagator(
-        limited(bond_length_range=LONG), [CHAIN, CHAIN], guard="stop"
+        limited(bond_length_range=STRETCH), [CHAIN, CHAIN], guard="stop"
     )
     state = propagator.start(starts(CHAIN, CHAIN) * 50.0)
     with pytest.raises(GuardError, match="stopped replica 1 at step 1"):
@@ -525,7 +525,11 @@ def test_what_is_rare_is_drawn_anew(monkeypatch, n_steps, n_anew):
 @pytest.mark.parametrize(
     ("spec", "factor", "cause"),
     [
-        ({"bond_length_range": LONG}, 50.0, "the start is outside the training data"),
+        (
+            {"bond_length_range": STRETCH},
+            50.0,
+            "the start is outside the training data",
+        ),
         ({"max_displacement": 1e-3}, 1.0, "the start has bonds of .* another kind"),
         ({}, 1.0, "the model is at its limit, the start is within"),
         ({"bond_length_range": "just"}, 1.0, "a rare draw .* policy 'redraw'"),
@@ -647,9 +651,15 @@ def test_history_counts_are_checked(model, n_known):
         Propagator(model, CHAIN).start(starts(CHAIN), n_known=n_known)
 
 
-def test_a_seed_has_64_bits(model):
-    with pytest.raises(ValueError, match="integer of 64 bits"):
-        Propagator(model, CHAIN, seed=2**64)
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, None, "3", 1.5, True, np.nan])
+def test_a_seed_has_64_bits(model, seed):
+    text = re.escape(f"the seed must be an integer of 64 bits, got {seed!r}")
+    with pytest.raises(ValueError, match=text):
+        Propagator(model, CHAIN, seed=seed)
+    propagator = Propagator(model, CHAIN, seed=np.int64(3))
+    with pytest.raises(ValueError, match=text):
+        propagator.seed = seed
+    assert propagator.seed == 3
 
 
 def test_a_wrong_mass_is_refused(model):
