@@ -38,7 +38,7 @@ def at_least(value: object, least: int, name: str) -> int:
     Raises:
         ValueError: it is smaller, or no whole number.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     number = int(value)
     if number < least:
