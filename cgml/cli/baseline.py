@@ -41,12 +41,9 @@ def baseline(
     """
     from cgml.evaluation import baselines, predictions
     from cgml.evaluation.subject import parse_names
-    from cgml.training.preparation import Coarsening, parse_values, read_systems
+    from cgml.training.preparation import parse_values, read_prepared
 
-    parts = [
-        list(read_systems(paths, None, Coarsening()))
-        for paths in (train, validation, reference)
-    ]
+    parts = [read_prepared(paths) for paths in (train, validation, reference)]
     found = baselines.measure(
         *parts,
         charges=parse_values(charge or [], "charge"),

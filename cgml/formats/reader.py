@@ -231,8 +231,8 @@ class Reader:
             place, frame = int(wrong[0]), number + int(wrong[0])
             raise ValueError(
                 f"times must increase, {self._path} has {known[place + 1]:g} ps in "
-                f"frame {frame} after {known[place]:g} ps: pass time_step, in ps, or "
-                "put the runs in files of their own"
+                f"frame {frame} after {known[place]:g} ps: pass time_step, in ps "
+                "(--time-step), or put the runs in files of their own"
             )
         return frames.times
 

@@ -262,7 +262,8 @@ def check_memory(
     per_copy = 8 * numbers * n_beads + _OF_A_PATH * len(systems)
     memory.require(
         options.n_replicas * per_copy,
-        f"{options.n_replicas * len(systems)} paths of {n_states} frames between saves",
+        f"{options.n_replicas} replicas of {len(systems)} systems, with {n_states} "
+        "frames between saves,",
         "ask for fewer replicas, or fewer frames between saves (n_part, --part)",
     )
 

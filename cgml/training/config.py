@@ -187,10 +187,9 @@ class TrainingConfig(Section):
 
 def _fault(item: Any) -> str:
     """Say what is wrong with an entry; name the known keys beside an unknown one."""
-    if item["type"] == "missing":
-        return str(item["msg"])
     if item["type"] != "extra_forbidden":
-        return f"{item['msg']}, got {item['input']!r}"
+        is_said = item["type"] in {"missing", "value_error"}
+        return str(item["msg"]) + ("" if is_said else f", got {item['input']!r}")
     section: Any = TrainingConfig
     *tables, key = item["loc"]
     for name in tables:

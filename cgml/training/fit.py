@@ -29,7 +29,7 @@ from cgml.training.card import write_card
 from cgml.training.checkpoint import WEIGHTS, WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.learner import Learner
-from cgml.training.preparation import Coarsening, read_systems
+from cgml.training.preparation import read_prepared
 from cgml.training.scales import fit_prior, measure
 from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
 from cgml.training.windows import Batch, WindowDataset
@@ -117,7 +117,7 @@ def load_frames(
         if not found:
             raise FileNotFoundError(f"no bead frames match {pattern!r}")
         paths.extend(found)
-    return list(read_systems(paths, None, Coarsening(recipe)))
+    return read_prepared(paths, recipe)
 
 
 def load_splits(config: TrainingConfig) -> Splits:

@@ -96,6 +96,28 @@ def read_systems(
         yield join(pieces)
 
 
+def read_prepared(
+    paths: Sequence[Path], recipe: Recipe | None = None
+) -> list[BeadTrajectory]:
+    """Read files of beads, where atoms will not do.
+
+    Args:
+        paths: frames of beads (.h5md), or arrays in the reference layout (.npz).
+        recipe: see `Coarsening`.
+
+    Raises:
+        ValueError: a file holds atoms, or cannot be used.
+    """
+    for path in paths:
+        if table.of_frames(path).beads is None:
+            raise ValueError(
+                f"bead frames (.h5md) or reference arrays (.npz) are required, {path} "
+                f"holds atoms: map them first, with cgml prepare {path.name} "
+                "--topology FILE --output FOLDER"
+            )
+    return list(read_systems(paths, None, Coarsening(recipe)))
+
+
 def read_pieces(
     paths: Sequence[Path],
     topology: Path | None,
@@ -294,6 +316,6 @@ def _topology_of(path: Path, row: Format, topology: Path | None) -> Path:
         return path
     raise ValueError(
         f"{path} holds atoms without their bonds: pass the file that has them as the "
-        "topology (for example a PDB file with CONECT records, or a LAMMPS data file; "
-        f"read are {table.with_bonds()})"
+        "topology (--topology; for example a PDB file with CONECT records, or a LAMMPS "
+        f"data file; read are {table.with_bonds()})"
     )
