@@ -39,9 +39,10 @@ def baseline(
         cgml baseline --train chain_train.npz --validation chain_val.npz
         --reference chain_devtest.npz --charge C=1 --charge D=-1 --output baselines.json
     """
+    from cgml.cli.values import parse_values
     from cgml.evaluation import baselines, predictions
     from cgml.evaluation.subject import parse_names
-    from cgml.training.preparation import parse_values, read_prepared
+    from cgml.training.preparation import read_prepared
 
     parts = [read_prepared(paths) for paths in (train, validation, reference)]
     found = baselines.measure(

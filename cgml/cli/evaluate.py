@@ -60,6 +60,7 @@ def evaluate(
     from rich.text import Text
 
     from cgml.cli import overview
+    from cgml.cli.values import parse_values
     from cgml.evaluation import evaluation, report
     from cgml.evaluation.predictions import load
     from cgml.evaluation.results import EvaluationOptions
@@ -67,7 +68,7 @@ def evaluate(
     from cgml.models.file import load_model
     from cgml.molecules.summary import of_frames
     from cgml.progress import progress
-    from cgml.training.preparation import Coarsening, parse_values, read_systems
+    from cgml.training.preparation import Coarsening, read_systems
 
     learned = load_model(model, device)
     coarsening = reader.complete(Coarsening.from_spec(learned.spec))

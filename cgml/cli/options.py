@@ -156,10 +156,10 @@ class Reader:
         Raises:
             ValueError: an option that cannot be read.
         """
+        from cgml.cli.values import parse_type_names, parse_values
         from cgml.formats.selection import FrameOptions, parse_box
         from cgml.formats.type_table import read_types
         from cgml.molecules.chemistry import Row
-        from cgml.training.preparation import parse_type_names, parse_values
 
         rows = read_types(self.types) if self.types else {}
         for name, mass in parse_values(self.mass or [], "mass").items():

@@ -122,7 +122,8 @@ def run(
     if outcome.stopped:
         console.tell(
             f"{len(outcome.stopped)} of {n_paths} replicas were stopped; their files "
-            "end before that step, results.csv says why"
+            "end before that step, results.csv says why; another --guard needs another "
+            "--output"
         )
         raise typer.Exit(STOPPED)
 

@@ -22,6 +22,7 @@ from cgml.models.kinds import bind
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.seen import Unseen, check_seen
 from cgml.molecules.systems import Systems
+from cgml.network.device import checked_device
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution, Refinement
 
@@ -102,7 +103,7 @@ class Propagator:
         self.guard: GuardPolicy = guard
         self.guard_trips = [dict.fromkeys(GUARDS, 0) for _ in self.mappings]
         self.stopped: dict[int, GuardError] = {}
-        self._device = torch.device(device)
+        self._device = checked_device(device)
         self._systems = systems = Systems(self.mappings, self._device, box)
         self._noise = Source(
             seed, self.replica_ids, systems.sizes, systems.n_molecules, self._device

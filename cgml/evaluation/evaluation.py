@@ -32,6 +32,7 @@ from cgml.network.model import LearnedModel
 from cgml.spec import BaseSpec, Refinement
 
 MIN_STEPS = 20
+MIN_FRAMES = 10  # of a half of a reference: figures look at tenths
 _OF_A_PATH = 1000  # bytes of what is known of a path, at least
 
 Floats = NDArray[np.float64]
@@ -68,6 +69,7 @@ def evaluate(
     """
     spec = model.spec
     check_references(spec, references)
+    check_memory(spec, references, options)
     subjects = subjects or describe_references(spec, references)
     for item in predictions:
         item.take([subject.name for subject in subjects])
@@ -199,12 +201,6 @@ def simulate(
     """
     n_replicas, spec = options.n_replicas, model.spec
     n_steps = [count_steps(item, spec, options) for item in references]
-    n_beads = sum(item.mapping.n_beads for item in references)
-    memory.require(
-        n_replicas * (12.0 * max(n_steps) * n_beads + _OF_A_PATH * len(references)),
-        f"{n_replicas * len(references)} runs of up to {max(n_steps)} steps",
-        "ask for fewer replicas (n_replicas, --replicas) or a shorter time",
-    )
     systems = [item for item in references for _ in range(n_replicas)]
     propagator = Propagator(
         model,
@@ -271,7 +267,14 @@ def check_references(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> No
         )
     for item in references:
         spec.check_boundaries(is_periodic=item.box is not None)
-        common_strides(item.time_step, spec.time_step)
+        stride, _ = common_strides(item.time_step, spec.time_step)
+        n_frames = len(item.times) // 2 // stride
+        if n_frames < MIN_FRAMES:
+            raise ValueError(
+                f"{2 * MIN_FRAMES} frames or more at multiples of the model's step of "
+                f"{spec.time_step:g} ps are required of a reference, {item.name!r} has "
+                f"{2 * n_frames}: give a longer one"
+            )
         n_molecules = item.mapping.graph.n_molecules
         if item.box is None and n_molecules != 1:
             raise ValueError(
@@ -288,6 +291,23 @@ def check_references(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> No
                 f"{item.mapping.n_beads}: prepare the reference with the model's "
                 "coarse-graining"
             )
+
+
+def check_memory(
+    spec: BaseSpec, references: Sequence[BeadTrajectory], options: EvaluationOptions
+) -> None:
+    """Refuse runs whose frames do not fit.
+
+    Raises:
+        ValueError: they need more memory than there is.
+    """
+    steps = max(count_steps(item, spec, options) for item in references)
+    n_beads = sum(item.mapping.n_beads for item in references)
+    memory.require(
+        options.n_replicas * (12.0 * steps * n_beads + _OF_A_PATH * len(references)),
+        f"{options.n_replicas} runs of {steps} steps from {len(references)} references",
+        "ask for fewer replicas (n_replicas, --replicas) or a shorter time",
+    )
 
 
 def _compare(

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.dynamics.noise import checked_seed
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.subject import Run, Subject
 from cgml.molecules.seen import Unseen
@@ -143,6 +144,7 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         """Check the numbers."""
         at_least(self.n_replicas, 1, "n_replicas")
+        checked_seed(self.seed)
         times = {"length": self.length, "md_seconds_per_ps": self.md_seconds_per_ps}
         for name, number in times.items():
             if number is not None:

@@ -26,6 +26,7 @@ from cgml.archive import ArchiveError, Entries, read_archive
 from cgml.files import replacing
 from cgml.forks import one_thread_after_fork
 from cgml.models.kinds import KINDS, OWN
+from cgml.network.device import checked_device
 from cgml.network.model import LearnedModel
 from cgml.network.plan import planning
 from cgml.spec import BaseSpec
@@ -84,20 +85,14 @@ def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
         ValueError: This torch has no such device.
     """
     one_thread_after_fork()
+    place = checked_device(device)
     path = find_model(model)
     with _reading(path):
         entries = read_archive(path, largest=LARGEST_FILE)
         spec = _spec(path, entries)
         content = load_pickle(path, entries, permits=partial(_is_known, entries))
         networks = _filled(path, spec, _weights(content))
-    try:
-        networks.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"the device {device!r} cannot be used ({reason}): use 'cpu', or a torch "
-            "that has it"
-        ) from error
+    networks.to(place)
     return LearnedModel(spec, networks)
 
 

@@ -80,7 +80,7 @@ def run(
 
     def work(job: Job) -> None:
         write_starts(job)
-        with _client(n_groups, scheduler) as client:
+        with _client(len(job.groups), scheduler) as client:
             _share(job, client, on_frame)
 
     return simulation.conduct(

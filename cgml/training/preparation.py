@@ -1,6 +1,6 @@
 """From trajectory files to bead frames on disk: the first stage of training."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -253,59 +253,6 @@ def prepare(
         if first.first_atoms is not None:
             first.mapping.save(output / "mapping.json")
     return written
-
-
-def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
-    """Read numbers given as NAME=NUMBER.
-
-    Args:
-        items: for example "A=1.0".
-        quantity: what the numbers are, for the error text.
-
-    Raises:
-        ValueError: an item has another form.
-
-    Example:
-        >>> parse_values(["C=1", "D=-1"], "charge")
-        {'C': 1.0, 'D': -1.0}
-    """
-    values = {}
-    for item in items:
-        name, _, text = item.partition("=")
-        try:
-            values[name] = float(text)
-        except ValueError:
-            name = ""
-        if not name:
-            raise ValueError(
-                f"a {quantity} is given as NAME=NUMBER, for example A=1.5, got {item!r}"
-            )
-    return values
-
-
-def parse_type_names(items: Iterable[str]) -> dict[int, str]:
-    """Read names of LAMMPS atom types given as NUMBER=NAME.
-
-    Args:
-        items: for example "1=C".
-
-    Raises:
-        ValueError: an item has another form.
-
-    Example:
-        >>> parse_type_names(["1=C", "2=CH2"])
-        {1: 'C', 2: 'CH2'}
-    """
-    names = {}
-    for item in items:
-        number, _, name = item.partition("=")
-        if not (number.isdecimal() and name):
-            raise ValueError(
-                "the name of an atom type is given as NUMBER=NAME, for example 1=C, "
-                f"got {item!r}"
-            )
-        names[int(number)] = name
-    return names
 
 
 def _topology_of(path: Path, row: Format, topology: Path | None) -> Path:

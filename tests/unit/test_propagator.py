@@ -597,6 +597,12 @@ def test_options_are_checked(model, options, message):
         Propagator(model, [CHAIN, CHAIN], **options)
 
 
+@pytest.mark.parametrize("device", ["mps", "banana", "cuda:99", "", "meta:x"])
+def test_a_device_that_is_not_there(model, device):
+    with pytest.raises(ValueError, match=f"the device '{device}' cannot be used"):
+        Propagator(model, CHAIN, device=device)
+
+
 def test_a_mapping_is_required(model):
     with pytest.raises(ValueError, match="at least one mapping is required, got none"):
         Propagator(model, [])

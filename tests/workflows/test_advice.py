@@ -9,7 +9,7 @@ import mdtraj
 import numpy as np
 import pytest
 import typer
-from workflow_tools import ROOT
+from workflow_tools import ROOT, write_chains
 
 from cgml.cli.app import COMMANDS, app
 
@@ -17,6 +17,7 @@ READERS = ("inspect", "prepare", "run", "evaluate")
 PRINTED_BY = {  # module or package -> commands that can print its texts
     "formats": READERS,
     "molecules": READERS,
+    "molecules/seen.py": ("run", "evaluate"),
     "training/preparation.py": READERS,
     "training": ("train", "export"),
     "runs": ("run",),
@@ -78,7 +79,9 @@ def test_options_in_texts_are_those_of_the_commands_that_print_them():
             if not OPTION.search(text):
                 continue
             n_found += 1
-            owner = max((key for key in PRINTED_BY if place.startswith(key)), key=len)
+            owners = [key for key in PRINTED_BY if place.startswith(key)]
+            assert owners, f"which commands print the texts of {place}? say so above"
+            owner = max(owners, key=len)
             for command in PRINTED_BY[owner]:
                 assert not unknown(text, command), f"{place}:{line}: {command}: {text}"
     assert n_found > 8
@@ -246,3 +249,30 @@ def test_numbers_of_prepare_that_make_no_sense(cgml, folder, tmp_path, option, v
     assert value.split("=")[-1] in line
     assert "--debug" not in line
     assert not list((tmp_path / "out").glob("*.h5md"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--time", "inf"),
+        ("--time", "nan"),
+        ("--time", "-1"),
+        ("--replicas", "0"),
+        ("--replicas", "1000000000"),
+        ("--md-cost", "nan"),
+        ("--md-cost", "0"),
+        ("--seed", str(2**64)),
+        ("--charge", "A=nan"),
+        ("--charge", "A=inf"),
+    ],
+)
+def test_numbers_of_evaluate_that_make_no_sense(
+    cgml, tiny_model, tmp_path, option, value
+):
+    chains = write_chains(tmp_path / "long.npz", n_chains=1, n_frames=60, seed=0)
+    words = ("evaluate", tiny_model, "--reference", chains, "--time", 400)
+    result = cgml(*words, f"{option}={value}", "--output", tmp_path / "out")
+    assert result.exit_code == 1, result.output
+    (line,) = [row for row in result.output.splitlines() if row.startswith("error")]
+    assert value.split("=")[-1] in line
+    assert "--debug" not in line

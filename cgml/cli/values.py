@@ -1,0 +1,57 @@
+"""Numbers and names that users give as NAME=VALUE."""
+
+import math
+from collections.abc import Iterable
+
+
+def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
+    """Read numbers given as NAME=NUMBER.
+
+    Args:
+        items: for example "A=1.0".
+        quantity: what the numbers are, for the error text.
+
+    Raises:
+        ValueError: an item has another form.
+
+    Example:
+        >>> parse_values(["C=1", "D=-1"], "charge")
+        {'C': 1.0, 'D': -1.0}
+    """
+    values = {}
+    for item in items:
+        name, _, text = item.partition("=")
+        try:
+            values[name] = float(text)
+        except ValueError:
+            name = ""
+        if not name or not math.isfinite(values[name]):
+            raise ValueError(
+                f"a {quantity} is given as NAME=NUMBER, for example A=1.5, got {item!r}"
+            )
+    return values
+
+
+def parse_type_names(items: Iterable[str]) -> dict[int, str]:
+    """Read names of LAMMPS atom types given as NUMBER=NAME.
+
+    Args:
+        items: for example "1=C".
+
+    Raises:
+        ValueError: an item has another form.
+
+    Example:
+        >>> parse_type_names(["1=C", "2=CH2"])
+        {1: 'C', 2: 'CH2'}
+    """
+    names = {}
+    for item in items:
+        number, _, name = item.partition("=")
+        if not (number.isdecimal() and name):
+            raise ValueError(
+                "the name of an atom type is given as NUMBER=NAME, for example 1=C, "
+                f"got {item!r}"
+            )
+        names[int(number)] = name
+    return names
