@@ -11,6 +11,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,8 +105,8 @@ def _check_directory(infos: list[zipfile.ZipInfo], largest: int) -> None:
     names = [info.filename for info in infos]
     if len({name.partition("/")[0] for name in names}) != 1:
         raise ArchiveError("is not an archive of torch: one folder must hold it all")
-    if len(set(names)) < len(names):
-        name = next(name for name in names if names.count(name) > 1)
+    name, n = Counter(names).most_common(1)[0]
+    if n > 1:
         raise ArchiveError(f"holds the entry {name!r} twice")
     total = sum(info.file_size for info in infos)
     if total > largest:
@@ -179,9 +180,10 @@ def _unpack(packed: memoryview, info: zipfile.ZipInfo) -> memoryview:
     entry = packed
     if info.compress_type == zipfile.ZIP_DEFLATED:
         # one byte more than declared would tell that there is more
-        entry = memoryview(
-            zlib.decompressobj(-15).decompress(packed, info.file_size + 1)
-        )
+        unpacking = zlib.decompressobj(-15)
+        entry = memoryview(unpacking.decompress(packed, info.file_size + 1))
+        if unpacking.unused_data:
+            raise ArchiveError(f"holds more than the entry {info.filename!r} packed")
     elif info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise ArchiveError(f"holds the entry {info.filename!r} encrypted or packed")
     if len(entry) != info.file_size or zlib.crc32(entry) != info.CRC:

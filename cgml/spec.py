@@ -14,6 +14,22 @@ Rounds = Annotated[int, Field(ge=0, le=256)]
 """Parts of a network one after the other, bounded likewise."""
 
 
+MAX_EVALUATIONS = 100_000
+
+
+def check_evaluations(n: int) -> None:
+    """Refuse a step that would not end: n evaluations of a score network.
+
+    Raises:
+        ValueError: more than 100,000.
+    """
+    if n > MAX_EVALUATIONS:
+        raise ValueError(
+            f"a step takes {MAX_EVALUATIONS:,} evaluations of the score network at "
+            f"most, got {n:,}"
+        )
+
+
 class Section(BaseModel):
     """Frozen section of a file: an unknown key is an error."""
 
@@ -96,6 +112,8 @@ class Refinement(Section):
                 f"sigma_min must be below sigma_max, got {self.sigma_min} and "
                 f"{self.sigma_max}"
             )
+        is_repeated = self.sampler == "langevin"
+        check_evaluations(self.n_levels * (self.n_repeats if is_repeated else 1))
         return self
 
 
@@ -137,6 +155,15 @@ class Statistics(Section):
     bond_length_range: tuple[NonNegative, Positive]
     min_distance: NonNegative
     mean_degree: Positive
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        shortest, longest = self.bond_length_range
+        if shortest > longest:
+            raise ValueError(
+                f"bond_length_range must ascend, got {shortest} and {longest}"
+            )
+        return self
 
 
 class Seen(Section):

@@ -20,8 +20,9 @@ import torch
 
 from cgml.archive import ArchiveError, refusing
 
+MAX_PICKLE = 1 << 24  # bytes: tensors lie beside it
 MAX_OPERATIONS = 1 << 19  # of a pickle; a second or two
-MAX_SHARED = 4  # times that the tensors together may be larger than their storages
+MAX_SHARED = 2  # times that the tensors together may be larger than their storages
 MAX_DIMENSIONS = 8
 
 _DTYPES = {
@@ -84,10 +85,15 @@ def load_pickle(
     with refusing(path):
         if f"{stem}.pkl" not in entries:
             raise ArchiveError(f"is not a file of torch: there is no {stem}.pkl in it")
-        if bytes(entries.get("byteorder", b"little")) != b"little":
+        if entries.get("byteorder", b"little") != b"little":
             raise ArchiveError("must have numbers in little-endian order")
-        machine = _Machine(_Tensors(entries, f"{stem}/"), permits)
-        return machine.run(bytes(entries[f"{stem}.pkl"]))
+        stream = entries[f"{stem}.pkl"]
+        if len(stream) > MAX_PICKLE:
+            raise ArchiveError(
+                f"must have a pickle of at most {MAX_PICKLE:,} bytes, got "
+                f"{len(stream):,}"
+            )
+        return _Machine(_Tensors(entries, f"{stem}/"), permits).run(bytes(stream))
 
 
 class _Storage:
@@ -194,14 +200,18 @@ class _Machine:
 
     def run(self, stream: bytes) -> Any:
         """What the pickle makes."""
-        for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+        place: int | None = 0
+        for count, found in enumerate(pickletools.genops(stream)):
+            operation, argument, place = found
             if count >= MAX_OPERATIONS:
                 raise ArchiveError(
                     f"must have a pickle of at most {MAX_OPERATIONS:,} operations"
                 )
             self._do(operation.name, argument)
-        (found,) = self._stack
-        return found
+        if (place or 0) + 1 < len(stream):
+            raise ArchiveError("is damaged: its pickle goes on after its end")
+        (made,) = self._stack
+        return made
 
     def _do(self, name: str, argument: Any) -> None:
         """One operation."""

@@ -253,8 +253,8 @@ def check_references(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> No
     """Refuse references that the model cannot be compared with.
 
     Raises:
-        ValueError: no references, two of one name, other boundaries, several
-            molecules without a box, or beads that the model does not know.
+        ValueError: no references, two of one name, other boundaries, few frames,
+            several molecules without a box, or beads that the model does not know.
     """
     if not references:
         raise ValueError("at least one reference trajectory is required, got none")

@@ -11,6 +11,7 @@ this version: an old file gains from every improvement. The program is for other
 import io
 import json
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -38,6 +39,7 @@ LARGEST_FILE = 1 << 28  # bytes, packed and unpacked; reading takes thrice as mu
 LARGEST_SPEC = 1 << 20
 LARGEST_WEIGHT = 1e9  # trained ones are near 1; sums of squares stay finite
 MAX_NAMES = 1 << 15  # of weights, and of the objects that hold them
+MAX_VALUES = 1 << 18  # of these objects together, each time that one is met
 MAX_NAME = 1000  # characters: what holds itself has no end
 ADVICE = "expected a file written by `cgml train`, `cgml export` or `cgml import`"
 
@@ -61,7 +63,16 @@ def save_model(path: Path, spec: BaseSpec, model: nn.Module) -> None:
             program, content, _extra_files={SPEC_FILE: spec.model_dump_json(indent=1)}
         )
     with replacing(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        _copy_without_places(content, temporary)
+
+
+def _copy_without_places(content: io.BytesIO, path: Path) -> None:
+    """Write an archive without where its sources lay: folders of this machine."""
+    with zipfile.ZipFile(content) as archive, zipfile.ZipFile(path, "w") as copy:
+        for info in archive.infolist():
+            if not info.filename.endswith(".debug_pkl"):
+                entry = zipfile.ZipInfo(info.filename)
+                copy.writestr(entry, archive.read(info), info.compress_type)
 
 
 def script(spec: BaseSpec, model: nn.Module) -> Any:
@@ -173,11 +184,14 @@ def _is_known(entries: Entries, name: str) -> bool:
 def _weights(content: Any) -> dict[str, torch.Tensor]:
     """Tensors of a tree of records, under the names of a state dict."""
     found: dict[str, torch.Tensor] = {}
-    todo = [("", content)]
+    todo, n_values = [("", content)], 0
     for prefix, record in todo:  # grows as it goes
         state: Any = record.state if isinstance(record, Record) else None
         if not isinstance(state, dict):
             raise ValueError("its networks cannot be read")
+        n_values += len(state)
+        if n_values > MAX_VALUES:
+            raise ValueError("its networks have no end")
         for key, value in state.items():
             name = f"{prefix}{key}"
             if isinstance(value, torch.Tensor):
@@ -195,7 +209,8 @@ def _filled(path: Path, spec: BaseSpec, weights: dict[str, torch.Tensor]) -> nn.
         networks = KINDS[spec.kind].networks(spec)
     needed = networks.state_dict()
     reasons = [f"no {name}" for name in needed if name not in weights]
-    reasons += [f"{name} too many" for name in weights if name not in needed]
+    spare = [name for name in weights if name not in needed]
+    reasons += [f"{_short(name)} too many" for name in spare]
     for name, like in needed.items():
         values = weights.get(name, like)
         if values.shape != like.shape or values.dtype != like.dtype:

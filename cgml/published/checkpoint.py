@@ -21,6 +21,7 @@ from cgml.published.model import PublishedModel
 from cgml.published.spec import HyperParameters
 from cgml.unpickling import Record, kind, load_pickle
 
+LARGEST_FILE = 1 << 28  # bytes, packed and unpacked
 MAX_DEPTH, MAX_VALUES = 4, 1000  # of a hyper parameter
 LARGEST_WEIGHT = 1e9  # trained ones are near 1; sums of squares stay finite
 _NODES = ("Any", "String", "Integer", "Float", "Boolean")
@@ -70,7 +71,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         FileNotFoundError: No such file.
     """
     try:
-        found = load_pickle(path, read_archive(path), permits=_permits)
+        found = load_pickle(
+            path, read_archive(path, largest=LARGEST_FILE), permits=_permits
+        )
         with refusing(path):
             return _checkpoint(found)
     except ArchiveError as error:
@@ -152,6 +155,10 @@ def _weights(stored: Any) -> dict[str, torch.Tensor]:
             raise ArchiveError(
                 f"is refused: state_dict[{str(name)[:80]!r}] must be a tensor, got "
                 f"{kind(value)}"
+            )
+        if value.dtype not in (torch.float32, torch.float64):  # others would grow
+            raise ArchiveError(
+                f"must have weights of 4 or 8 bytes, got {value.dtype} in {name:.80}"
             )
         weights[name] = value.to(torch.float32).contiguous()
         if not bool((weights[name].abs() <= LARGEST_WEIGHT).all()):  # NaN is not

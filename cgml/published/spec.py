@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cgml.spec import BaseSpec, Count, Positive, Width
+from cgml.spec import BaseSpec, Count, Positive, Width, check_evaluations
 
 Hidden = Annotated[int, Field(ge=0, le=8)]
 """Hidden layers of a perceptron."""
@@ -127,6 +127,7 @@ class HyperParameters(BaseModel):
         lacking = [key for key in needed if getattr(self, key) is None]
         if self.name == "pnr" and lacking:
             raise ValueError(f"a model named 'pnr' needs {', '.join(lacking)}")
+        check_evaluations((self.sigma_level or 1) * (self.step_per_sigma or 1))
         return self
 
 

@@ -311,6 +311,13 @@ def other_beads() -> BeadTrajectory:
     return reference(0, mapping=mapping, positions=frames)
 
 
+def short() -> BeadTrajectory:
+    """Return a frame too few: one of four counts."""
+    n = 4 * 18 + 1
+    frames, times = REFERENCES[0].positions[:n], REFERENCES[0].times[:n]
+    return reference(0, positions=frames, times=times, observables={})
+
+
 @pytest.mark.parametrize(
     ("references", "words"),
     [
@@ -319,6 +326,7 @@ def other_beads() -> BeadTrajectory:
         ([two_molecules()], "one molecule is required, 'two' has 6"),
         ([other_beads()], "4 beads for 'chain_0', which has 2"),
         ([reference(0, times=np.sqrt(np.arange(N_FRAMES)))], "evenly spaced"),
+        ([short()], "20 frames or more .* 'chain_0' has 18"),
         ([reference(0, times=0.003 * np.arange(N_FRAMES))], "at most 100 times"),
     ],
 )

@@ -153,14 +153,15 @@ def pickles(trace: Path) -> Iterator[bytes]:
     yield program + b"}q\1X\1\0\0\0ah\0sb."  # it holds itself
     many = b"".join(b"X\2\0\0\0%02dh\0" % i for i in range(30))
     yield program + b"}q\1(" + many + b"ub."  # and thirty times so
-    yield program + b"."
-    yield program + b"}b."
-    yield program + b")b."
+    keys = b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(200_000))
+    twice = b"X\1\0\0\0ah\0X\1\0\0\0bh\0"
+    yield program + b"}q\1(" + keys + twice + b"ub."  # much to look at, in circles
+    n = 100_000_000  # a character of 4 bytes makes all of them as wide
+    wide = struct.pack("<I", n + 4) + b"a" * n + "\U0001f600".encode()
+    yield b"\x80\x02X" + wide + b"."
+    yield from (program + b".", program + b"}b.", program + b")b.")
     yield b"\x80\x02}."
-    yield b"\x80\x02N."
-    yield b"."
-    yield b""
-    yield bytes(1000)
+    yield from (b"\x80\x02N.", b".", b"", bytes(1000))
     yield b"(" * 100_000
     yield b"\x80\x02\x82\x01."
     yield b"\x80\x02cbuiltins\ngetattr\n."
@@ -198,6 +199,10 @@ def specs(text: str) -> Iterator[bytes]:
     changed += [section("network", n_embedding_steps=200, n_vectors=2**30)]
     changed += [section("network", n_predictor_layers=256, n_refiner_layers=256)]
     changed += [section("refinement", n_levels=10**12)]
+    changed += [
+        section("refinement", sampler="langevin", n_levels=99_999, n_repeats=99_999)
+    ]
+    changed += [section("statistics", bond_length_range=[2.0, 1.0])]
     changed += [good | {"n_history": 10**9}, good | {"cutoff": -1}]
     changed += [good | {"kind": "graphwm"}]
     published = {name: good[name] for name in BaseSpec.model_fields if name in good}
@@ -260,6 +265,12 @@ def archives(content: bytes, entries: dict[str, bytes]) -> Iterator[bytes]:
         next(name for name in names if name.endswith("/data/0")): bytes(n),
     }
     yield zipped(entries | data, is_packed=True)
+
+
+def crowds(folder: str) -> Iterator[bytes]:
+    """Yield archives of very many entries."""
+    empty = [(f"{folder}/{k}", b"") for k in range(30_000)]
+    yield zipped([*empty, empty[-1]])
 
 
 def other_networks() -> Iterator[bytes]:
@@ -349,6 +360,8 @@ def hostile(good: Path, trace: Path) -> Iterator[tuple[str, bytes]]:
             zipped(entries | {spec: new}) for new in specs(entries[spec].decode())
         ),
         "archive": archives(content, entries),
+        "longer": iter([zipped(entries | {data: entries[data] + b"N."})]),
+        "crowd": crowds(data.partition("/")[0]),
         "networks": other_networks(),
         "program": programs(trace),
     }

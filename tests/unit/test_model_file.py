@@ -89,6 +89,14 @@ def test_saving_leaves_nothing_beside(saved):
     assert [item.name for item in saved.parent.iterdir()] == ["small.pt"]
 
 
+def test_a_file_does_not_say_where_it_was_written(saved):
+    for path in (saved, *bundled_models().values()):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                assert not name.endswith("debug_pkl")
+                assert b"/cgml/models/" not in archive.read(name), name
+
+
 def test_a_failed_save_leaves_the_earlier_file(eager, saved, tmp_path, monkeypatch):
     path = tmp_path / "model.pt"
     path.write_bytes(saved.read_bytes())

@@ -16,6 +16,7 @@ import torch
 from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
 
 from cgml.published.checkpoint import CheckpointError, build_model, read_checkpoint
+from cgml.published.spec import HyperParameters
 
 
 @pytest.fixture
@@ -352,3 +353,31 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         build(sound | {name: torch.ones(1)})
     with pytest.raises(CheckpointError, match=r"lacks the weights embedding_gn"):
         build({})
+
+
+def test_files_that_would_fill_the_memory_are_refused(tmp_path):
+    """Few bytes that unpack to many, numbers of a byte that would become of four."""
+    path = write(tmp_path / "a.ckpt", contents())
+    with zipfile.ZipFile(path) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    folder = next(iter(entries)).partition("/")[0]
+    for padding in range(2):
+        entries[f"{folder}/more/{padding}"] = bytes(1 << 27)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(CheckpointError, match="unpack to at most 268,435,456 bytes"):
+        read_checkpoint(path)
+    content = contents()
+    name = next(iter(content["state_dict"]))
+    content["state_dict"][name] = content["state_dict"][name].to(torch.uint8)
+    with pytest.raises(CheckpointError, match=r"of 4 or 8 bytes, got torch\.uint8 in"):
+        read_checkpoint(write(path, content))
+
+
+def test_a_step_ends():
+    HyperParameters(**MELT | {"sigma_level": 100, "step_per_sigma": 1000})
+    with pytest.raises(
+        ValueError, match=r"100,000 evaluations .* at most, got 100,100"
+    ):
+        HyperParameters(**MELT | {"sigma_level": 100, "step_per_sigma": 1001})
