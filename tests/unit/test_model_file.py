@@ -101,12 +101,14 @@ def test_a_failed_save_leaves_the_earlier_file(eager, saved, tmp_path, monkeypat
     path = tmp_path / "model.pt"
     path.write_bytes(saved.read_bytes())
 
-    def fill(path: Path, content: memoryview) -> None:
-        with path.open("wb") as stream:
-            stream.write(content[: len(content) // 2])
-        raise OSError(28, os.strerror(28))
+    write = zipfile.ZipFile.writestr
 
-    monkeypatch.setattr(Path, "write_bytes", fill)
+    def fill(archive, entry, *rest):
+        if entry.filename.endswith("spec.json"):
+            raise OSError(28, os.strerror(28))
+        write(archive, entry, *rest)
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", fill)
     with pytest.raises(OSError, match="no space left to write"):
         save_model(path, eager.spec, eager.module)
     assert path.read_bytes() == saved.read_bytes()
