@@ -131,6 +131,19 @@ def test_a_finished_run_is_not_repeated(tiny_model, chains, tmp_path):
     assert not seen
 
 
+def test_a_run_of_a_version_with_two_networks_goes_on(tiny_model, chains, tmp_path):
+    systems = read_reference(chains)
+    first = simulation.run(tiny_model, systems, tmp_path, options())
+    plan = json.loads((tmp_path / "run.json").read_text())
+    plan["plan"]["execution"]["plain"] = False
+    (tmp_path / "run.json").write_text(json.dumps(plan))
+    assert simulation.run(tiny_model, systems, tmp_path, options()) == first
+    plan["plan"]["execution"]["plain"] = True
+    (tmp_path / "run.json").write_text(json.dumps(plan))
+    with pytest.raises(ValueError, match="holds a run with execution"):
+        simulation.run(tiny_model, systems, tmp_path, options())
+
+
 @pytest.fixture
 def nervous_model(tiny_model, tmp_path):
     """A model whose guards stop about every tenth step of a chain."""
