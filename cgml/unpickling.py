@@ -89,10 +89,7 @@ def load_pickle(
             raise ArchiveError("must have numbers in little-endian order")
         stream = entries[f"{stem}.pkl"]
         if len(stream) > MAX_PICKLE:
-            raise ArchiveError(
-                f"must have a pickle of at most {MAX_PICKLE:,} bytes, got "
-                f"{len(stream):,}"
-            )
+            raise ArchiveError(f"must have a pickle of at most {MAX_PICKLE:,} bytes")
         return _Machine(_Tensors(entries, f"{stem}/"), permits).run(bytes(stream))
 
 
@@ -116,9 +113,7 @@ class _Tensors:
     def __init__(self, entries: Mapping[str, memoryview], folder: str) -> None:
         self._entries, self._folder = entries, folder
         self._storages: dict[str, _Storage] = {}
-        sizes = [
-            len(entry) for name, entry in entries.items() if name.startswith(folder)
-        ]
+        sizes = [len(entries[name]) for name in entries if name.startswith(folder)]
         self._left = MAX_SHARED * sum(sizes)  # bytes that tensors may still have
 
     def storage(self, identity: Any) -> _Storage:
@@ -172,8 +167,8 @@ class _Tensors:
 
 
 _NUMBERS_AND_TEXTS = {
-    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
-    *("BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
+    *("SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"),
 }
 _SINGLE = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -200,13 +195,12 @@ class _Machine:
 
     def run(self, stream: bytes) -> Any:
         """What the pickle makes."""
-        place: int | None = 0
-        for count, found in enumerate(pickletools.genops(stream)):
-            operation, argument, place = found
+        place = None
+        for count, step in enumerate(pickletools.genops(stream)):
+            operation, argument, place = step
             if count >= MAX_OPERATIONS:
-                raise ArchiveError(
-                    f"must have a pickle of at most {MAX_OPERATIONS:,} operations"
-                )
+                text = f"must have a pickle of at most {MAX_OPERATIONS:,} operations"
+                raise ArchiveError(text)
             self._do(operation.name, argument)
         if (place or 0) + 1 < len(stream):
             raise ArchiveError("is damaged: its pickle goes on after its end")
@@ -315,12 +309,8 @@ class _Machine:
         self._stack.append(self._tensors.storage(identity))
 
 
-def _nothing(*_: Any) -> None:
-    """Operations that say something of the pickle itself."""
-
-
 _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
-    **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda *_: None),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine._keep),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine._recall),
     **dict.fromkeys(("REDUCE", "NEWOBJ"), _Machine._make),
