@@ -194,10 +194,12 @@ def _read_graphs(
     ]
     tables = [atoms for atoms, _ in chosen]
     graphs = [describe(atoms, coarsening.chemistry, used) for atoms in tables]
-    if not tables and (coarsening.chemistry.rows or coarsening.system is not None):
+    given = (coarsening.chemistry.rows, coarsening.system, coarsening.mapping)
+    if not tables and any(given):
         raise ValueError(
-            "types and masses (--types, --mass, --type-name, --system) are of files of "
-            "atoms, and all files given hold beads: leave them out"
+            "types, masses and mappings (--types, --mass, --type-name, --system, "
+            "--mapping) are of files of atoms, and all files given hold beads: leave "
+            "them out"
         )
     check_used(coarsening.chemistry, used, tables)
     for source, graph in zip(sources, graphs, strict=True):

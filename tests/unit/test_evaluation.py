@@ -207,6 +207,14 @@ def test_the_page_escapes_names(evaluation):
     assert "&lt;script&gt;" in page
 
 
+def test_the_page_says_what_a_split_in_time_claims(evaluation):
+    assert "Trained and validated" not in report.render(evaluation, [])
+    note = {"split": "in time; same molecules: interpolates, no claim of transfer"}
+    spec = evaluation.spec.model_copy(update={"provenance": note})
+    page = report.render(replace(evaluation, spec=spec), [])
+    assert f"Trained and validated {note['split']}." in page
+
+
 def test_one_molecule_and_no_reference_cost(model, tmp_path):
     options = EvaluationOptions(length=600.0)
     result = evaluate(model, REFERENCES[:1], options)

@@ -120,3 +120,11 @@ def test_a_run_starts_from_the_frame_asked_for(cgml, chains, tiny_model, tmp_pat
         moved = read_beads(path).positions[0] - system.positions[-1]
         away = read_beads(path).positions[0] - system.positions[0]
         assert np.abs(moved - moved.mean(axis=0)).max() < np.abs(away).max()
+
+
+def test_a_mapping_that_nothing_uses_is_refused(cgml, chains, tmp_path):
+    (tmp_path / "beads.toml").write_text("[[bead]]\n")
+    options = ("--mapping", tmp_path / "beads.toml", "--output", tmp_path / "out")
+    refused = cgml("prepare", chains, *options)
+    assert refused.exit_code == 1
+    assert "all files given hold beads" in " ".join(refused.output.split())
