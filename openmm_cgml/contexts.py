@@ -52,15 +52,15 @@ def _watched(original: Callable[..., None], kind: type[Any]) -> Callable[..., No
     """Let a Context be filled from what another integrator has written, and say so."""
 
     @wraps(original)
-    def fill(self: openmm.Context, content: Any) -> None:
+    def fill(self: openmm.Context, *content: Any, **named: Any) -> None:
         integrator = self.getIntegrator()
         if not isinstance(integrator, kind):
-            original(self, content)
+            original(self, *content, **named)
             return
-        if isinstance(content, bytes):  # of a checkpoint, that may be damaged
+        if original.__name__ == "loadCheckpoint":  # of a file that may be damaged
             integrator._reload()
         try:
-            original(self, content)
+            original(self, *content, **named)
         except openmm.OpenMMException as error:
             _accept_foreign(error)
 

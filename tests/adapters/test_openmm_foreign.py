@@ -92,7 +92,7 @@ def test_integrator_swapped_by_positions_and_by_state(tiny_model, tmp_path, name
     expected = fresh(tiny_model, name, positions_of(before), 4)
     text = XmlSerializer.serialize(state)
     simulation = simulate(tiny_model, name=name, start=False, seed=4)
-    simulation.context.setState(XmlSerializer.deserialize(text))
+    simulation.context.setState(state=XmlSerializer.deserialize(text))
     simulation.step(3)
     np.testing.assert_allclose(positions_of(simulation), expected, atol=1e-4)
     before.saveState(str(tmp_path / "eq.xml"))
