@@ -97,6 +97,18 @@ def test_times_that_do_not_go_on(tmp_path, times, text, n_frames):
     assert len(read(path, GRAPH, time_step=2.0).times) == N_FRAMES  # the way out
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_boxes_that_are_no_numbers(tmp_path, value):
+    from mdtraj.formats import XTCTrajectoryFile
+
+    boxes = np.repeat(3.0 * np.eye(3, dtype=np.float32)[None], N_FRAMES, axis=0)
+    boxes[4, 1, 1] = value
+    with XTCTrajectoryFile(str(tmp_path / "a.xtc"), "w") as file:
+        file.write(frames(), time=np.arange(N_FRAMES, dtype=np.float32), box=boxes)
+    with pytest.raises(ValueError, match=rf"a\.xtc has {value} in frame 4"):
+        read(tmp_path / "a.xtc", GRAPH)
+
+
 @pytest.mark.parametrize("time_step", [np.nan, np.inf, 0.0, -1.0])
 def test_time_steps_that_are_none(tmp_path, time_step):
     write_xtc(tmp_path / "a.xtc", frames())

@@ -173,6 +173,19 @@ def test_a_reader_takes_what_it_advises(
         assert after.exit_code == 0, after.output
 
 
+@pytest.mark.parametrize("command", ["run", "evaluate"])
+def test_a_box_can_be_left(cgml, tiny_model, folder, tmp_path, command):
+    """An open model refuses the box of a file, and says what takes it away."""
+    first = ["--reference"] if command == "evaluate" else []
+    files = in_folder(folder, ("box.xtc", "--topology", "{}/a.pdb"))
+    tail = ("--time", 400.0, "--output", tmp_path)
+    refused = cgml(command, tiny_model, *first, *files, *tail)
+    assert "was trained in open boundaries" in refused.output
+    assert "--no-box" in refused.output
+    after = cgml(command, tiny_model, *first, *files, "--no-box", *tail)
+    assert "was trained in open boundaries" not in after.output
+
+
 @pytest.mark.parametrize(
     "words",
     [
