@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cgml.molecules.graph import BOND, Labels, MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.masses import differing
+from cgml.molecules.masses import MASS_TOLERANCE, differing, elements, type_of
 from cgml.spec import BaseSpec
 
 NM: float = units.nm
@@ -53,7 +53,7 @@ def graph_from_atoms(
             the bonds are of, LAMMPS types without a name, or masses that are not those
             of the model.
     """
-    types = particle_types(atoms, type_names)
+    types = particle_types(atoms, type_names, spec.particle_types)
     masses = _model_masses(atoms, types, spec)
     if "bonds" in atoms.arrays:
         _check_ids(atoms)
@@ -92,19 +92,29 @@ def _labels(atoms: Atoms) -> Labels:
 
 
 def particle_types(
-    atoms: Atoms, type_names: Dictionary[int, str] | None = None
+    atoms: Atoms,
+    type_names: Dictionary[int, str] | None = None,
+    known: Dictionary[str, float] | None = None,
 ) -> list[str]:
     """Name the particle type of each atom, (n_atoms,).
 
     Args:
         atoms: all atoms.
-        type_names: LAMMPS type (array "type") -> name; None: element symbols.
+        type_names: LAMMPS type (array "type") -> name; None: element symbols, and for
+            masses that are not those of the elements, united atoms.
+        known: name -> mass, Da, of particles that are no element.
 
     Raises:
         ValueError: type_names without LAMMPS types, or a type it does not name.
     """
     if type_names is None:
-        return [chemical_symbols[number] for number in atoms.numbers]
+        symbols = [chemical_symbols[number] for number in atoms.numbers]
+        if not atoms.has("masses"):
+            return symbols
+        return [
+            type_of(symbol, mass, known) if symbol in elements() else symbol
+            for symbol, mass in zip(symbols, atoms.get_masses().tolist(), strict=True)
+        ]
     if "type" not in atoms.arrays:
         raise ValueError(
             'type_names names the LAMMPS types in the array "type" of the atoms, '
@@ -295,15 +305,14 @@ def _check_ids(atoms: Atoms) -> None:
 def _model_masses(atoms: Atoms, types: list[str], spec: BaseSpec) -> NDArray[Any]:
     """Return the model's masses, (n_atoms,), Da, checked against those given.
 
-    A type that the model does not know keeps its mass: the core names it.
+    A type that the model does not know has the mass of its element, or its own: the
+    core names it.
     """
     own = atoms.get_masses()
-    masses = np.array(
-        [
-            spec.particle_types.get(name, mass)
-            for name, mass in zip(types, own, strict=True)
-        ]
-    )
+    usual = np.array([elements().get(name, np.nan) for name in types])
+    masses = np.where(abs(usual - own) <= MASS_TOLERANCE, usual, own)
+    known = [spec.particle_types.get(name, np.nan) for name in types]
+    masses = np.where(np.isnan(known), masses, known)
     wrong = differing(own, masses)
     if atoms.has("masses") and len(wrong):
         i = wrong[0]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from cgml.dynamics import passengers
+from cgml.molecules.atoms import AtomTable
+from cgml.molecules.chemistry import Chemistry, describe
 from cgml.molecules.graph import Labels, MolecularGraph, components
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import names_of
@@ -39,54 +41,65 @@ def in_nanometers(positions: Any) -> NDArray[np.float64]:
 
 
 def graph_from_topology(
-    topology: app.Topology, masses: Table[str, float]
+    topology: app.Topology,
+    masses: Table[str, float],
+    system: openmm.System | None = None,
 ) -> MolecularGraph:
     """Read a molecular graph off an OpenMM Topology.
 
-    An atom's type is its element symbol, or its name where it has no element.
+    An atom's type is its element symbol, or its name where it has no element; united
+    atoms are known by their masses in the System.
 
     Args:
         topology: with bonds.
         masses: mass of particle types, Da, those of the model; what is not named
             takes the mass of its element.
+        system: with the masses of the atoms; None: those of their elements.
 
     Raises:
-        ValueError: there are no bonds, or an atom has neither an element nor a name
-            in masses.
+        ValueError: there are no bonds, an atom has neither an element nor a name
+            in masses, or the name of a united atom and no mass.
     """
-    types, weights = [], []
-    for atom in topology.atoms():
-        name = atom.name if atom.element is None else atom.element.symbol
-        if name not in masses and atom.element is None:
+    atoms = list(topology.atoms())
+    for atom in atoms:
+        if system is None and atom.element is None and atom.name not in masses:
             raise ValueError(
-                f"unknown particle type {name!r} (atom {atom.index}): the model knows "
-                f"{', '.join(masses)}"
+                f"unknown particle type {atom.name!r} (atom {atom.index}): the model "
+                f"knows {', '.join(masses)}"
             )
-        types.append(name)
-        weights.append(
-            masses[name]
-            if name in masses
-            else atom.element.mass.value_in_unit(unit.dalton)
-        )
     bonds = [(bond.atom1.index, bond.atom2.index) for bond in topology.bonds()]
     if not bonds:
         raise ValueError(
-            f"the topology of {len(types)} atoms has no bonds, a model needs them: add "
+            f"the topology of {len(atoms)} atoms has no bonds, a model needs them: add "
             "them with topology.addBond() or topology.createStandardBonds()"
         )
-    return MolecularGraph.create(types, weights, bonds, labels=_labels(topology))
+    if system is not None and system.getNumParticles() != len(atoms):
+        raise ValueError(
+            f"the System of the topology is required, it has {len(atoms)} atoms, the "
+            f"System {system.getNumParticles()} particles"
+        )
+    table = AtomTable(
+        source="the topology",
+        names=[atom.name for atom in atoms],
+        bonds=np.array(bonds, dtype=np.int64),
+        elements=[atom.element.symbol if atom.element else "" for atom in atoms],
+        masses=None if system is None else particle_masses(system),
+        residues=[atom.residue.name for atom in atoms],
+        groups=_groups(topology),
+    )
+    return describe(table, Chemistry(known=masses))
 
 
-def _labels(topology: app.Topology) -> Labels:
-    """Name atoms and residues; two residues of one name and id are told apart."""
-    titles, seen = [], set[str]()
+def _groups(topology: app.Topology) -> list[str]:
+    """Name residues by atom; two residues of one name and id are told apart."""
+    titles, seen = list[str](), set[str]()
     for residue in topology.residues():
         title = f"residue {residue.name} {residue.id} of chain {residue.chain.id}"
         if title in seen:
             title = f"{title} (number {residue.index} of all)"
         seen.add(title)
         titles += [title] * len(residue)
-    return Labels.create([atom.name for atom in topology.atoms()], titles)
+    return titles
 
 
 def graph_from_system(

@@ -460,9 +460,7 @@ def test_uneven_steps_keep_their_times(tmp_path: Path) -> None:
 def test_no_times(tmp_path: Path) -> None:
     topology = write(tmp_path / "a.data", data_text())
     path = write(tmp_path / "a.dump", dump_text())
-    with pytest.raises(
-        ValueError, match=r"in ps .--time-step., or md_step, the timestep of"
-    ):
+    with pytest.raises(ValueError, match=r"in ps .* or md_step, the timestep"):
         read(path, topology)
     assert read(path, topology, time_step=3.0).times.tolist() == [0, 3, 6, 9, 12]
     one = write(tmp_path / "b.dump", dump_text(steps=(700,)))
