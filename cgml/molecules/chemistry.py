@@ -77,7 +77,7 @@ class _Atom(NamedTuple):
     def keys(self) -> list[str]:
         """What the user may call it, most special first."""
         texts = [self.name, self.kind, str(self.number or "")]
-        if self.name:
+        if self.name and self.residue:
             texts.insert(0, f"{self.residue}:{self.name}")
         return [text for text in texts if text]
 

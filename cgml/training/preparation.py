@@ -142,6 +142,7 @@ def read_pieces(
         for path, row in rows
         if row.beads is None
     }
+    _check_options(dict(rows), topology, coarsening)
     graphs, selections = _read_graphs(list(dict.fromkeys(sources.values())), coarsening)
     mappings: dict[Path, Mapping] = {}
     for path, row in rows:
@@ -162,6 +163,36 @@ def read_pieces(
         if source not in mappings:
             mappings[source] = coarsening.map(graphs[source])
         yield _coarsened(atoms, mappings[source])
+
+
+def _check_options(
+    rows: Table[Path, Format], topology: Path | None, coarsening: Coarsening
+) -> None:
+    """Refuse what the user says and none of the files would use.
+
+    Raises:
+        ValueError: an option of files of atoms, or of LAMMPS, and there are none.
+    """
+    of_atoms = {
+        "--topology": topology,
+        "--system": coarsening.system,
+        "--types, --mass or --type-name": coarsening.chemistry.rows,
+    }
+    given = [name for name, value in of_atoms.items() if value]
+    if given and all(row.beads is not None for row in rows.values()):
+        raise ValueError(
+            f"{given[0]} is of files of atoms, all files given hold beads: leave it out"
+        )
+    options = {
+        "--md-step": coarsening.lammps.md_step,
+        "--units": coarsening.lammps.units,
+    }
+    for name, value in options.items():
+        if value is not None and not any(row.clock for row in rows.values()):
+            raise ValueError(
+                f"{name} is of LAMMPS, none of the files given has times in its units: "
+                "leave it out"
+            )
 
 
 def read_graphs(

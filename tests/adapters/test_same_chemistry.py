@@ -1,4 +1,4 @@
-"""A molecule told by every engine and format: one set of types, masses, bonds, beads."""
+"""A molecule told by every engine and format: the same types, masses, bonds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +129,8 @@ def from_lammps(molecule: Molecule, folder: Path) -> MolecularGraph:
     box = "\n".join(f"0 99 {a}lo {a}hi" for a in "xyz")
     (folder / "a.data").write_text(
         f"title\n\n{2 * n} atoms\n{len(molecule.bonds)} bonds\n"
-        f"{len(kinds)} atom types\n{box}\n\nMasses\n\n{masses}\n\nAtoms # bond\n\n{rows}\n\nBonds\n\n{bonds}\n"
+        f"{len(kinds)} atom types\n{box}\n\nMasses\n\n{masses}\n\n"
+        f"Atoms # bond\n\n{rows}\n\nBonds\n\n{bonds}\n"
     )
     return read_topology(folder / "a.data")
 

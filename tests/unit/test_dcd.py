@@ -1,6 +1,6 @@
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mdtraj
 import numpy as np
@@ -10,7 +10,10 @@ from openmm import app, unit
 from whole_files import whole
 
 from cgml.formats import dcd
+from cgml.formats.format import LammpsOptions
+from cgml.formats.trajectory import read
 from cgml.molecules.box import reduce
+from cgml.molecules.graph import MolecularGraph
 
 BRICK = np.diag([2.0, 3.0, 5.0])
 SKEW = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
@@ -195,3 +198,52 @@ def test_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path / "a.dcd", np.arange(7.0), SKEW)
     write(tmp_path / "b.dcd", np.arange(7.0), SKEW)
     assert (tmp_path / "a.dcd").read_bytes() == (tmp_path / "b.dcd").read_bytes()
+
+
+def written_by(path: Path, title: bytes, delta: float) -> Path:
+    """A file of 7 frames, 1000 steps apart, with another title and delta."""
+    write(path, np.arange(7.0))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<2i", content, 12, 0, 1000)
+    struct.pack_into("<f", content, 44, delta)
+    content[100:180] = title.ljust(80)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("title", "delta", "units", "spacing"),
+    [
+        (b"Written by LAMMPS", 2.0, None, 2.0),
+        (b"REMARKS WRITTEN BY LAMMPS", 0.5, "real", 0.5),
+        (b"Written by LAMMPS", 0.002, "metal", 2.0),
+        (b"Written by LAMMPS", 0.005, None, None),  # reduced units, or metal
+        (b"Created by HOOMD-blue 4", 0.005, None, None),
+        (b"REMARKS CREATED BY NAMD", 2.0, None, 97.7764),
+        (b"Created by OpenMM", 0.0409, None, 2.0),
+    ],
+)
+def test_times_are_in_the_units_of_who_wrote_them(
+    tmp_path: Path,
+    title: bytes,
+    delta: float,
+    units: Literal["real", "metal"] | None,
+    spacing: float | None,
+) -> None:
+    path = written_by(tmp_path / "a.dcd", title, delta)
+    content = whole(dcd.pieces, path, LammpsOptions(units=units))
+    if spacing is None:
+        assert content.times is None
+    else:
+        assert content.times is not None
+        np.testing.assert_allclose(content.times, spacing * np.arange(7), rtol=1e-3)
+
+
+def test_what_would_tell_the_times(tmp_path: Path) -> None:
+    path = written_by(tmp_path / "a.dcd", b"Written by LAMMPS", 0.005)
+    graph = MolecularGraph.create("AAAAA", np.ones(5), np.zeros((0, 2), int))
+    with pytest.raises(ValueError, match=r"--time-step\), or the units .*--units"):
+        read(path, graph)
+    assert read(path, graph, time_step=3.0).times[1] == 3.0
+    metal = LammpsOptions(units="metal")
+    assert read(path, graph, lammps=metal).times[1] == pytest.approx(5.0)

@@ -1,0 +1,111 @@
+"""The options that say what atoms are, in all commands that read them."""
+
+from itertools import pairwise
+
+import mdtraj
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from cgml.formats.trajectory import read_beads
+
+N_ATOMS, N_FRAMES = 12, 5
+
+
+@pytest.fixture
+def united(tmp_path):
+    """A chain of united atoms as OpenMM leaves it: PDB, XTC, System."""
+    topology = app.Topology()
+    residue = topology.addResidue("PEO", topology.addChain())
+    names = ["CH3", "O", "CH2"] + ["CH2", "O", "CH2"] * 2 + ["CH2", "O", "CH3"]
+    atoms = [
+        topology.addAtom(name, app.Element.getBySymbol(name[0]), residue)
+        for name in names
+    ]
+    for one, other in pairwise(atoms):
+        topology.addBond(one, other)
+    system = openmm.System()
+    for name in names:
+        system.addParticle({"O": 15.9994, "CH2": 14.027, "CH3": 15.035}[name])
+    path = np.cumsum(np.full((N_FRAMES, N_ATOMS, 3), 0.08), axis=1)
+    path += 0.01 * np.random.default_rng(0).normal(size=path.shape)
+    with (tmp_path / "a.pdb").open("w") as stream:
+        app.PDBFile.writeFile(topology, path[0] * unit.nanometer, stream)
+    (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(system))
+    frames = mdtraj.Trajectory(
+        path, mdtraj.Topology.from_openmm(topology), time=np.arange(5.0)
+    )
+    frames.save_xtc(str(tmp_path / "a.xtc"))
+    (tmp_path / "types.toml").write_text(
+        'CH2 = { type = "CH2", mass = 14.027 }\nCH3 = { type = "CH3", mass = 15.035 }\n'
+    )
+    (tmp_path / "types.csv").write_text("CH2,CH2,14.027\nCH3,CH3,15.035\n")
+    return tmp_path
+
+
+def text_of(result):
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--system", "system.xml"],
+        ["--types", "types.toml"],
+        ["--types", "types.csv"],
+        ["--mass", "CH2=14.027", "--mass", "CH3=15.035"],
+        ["--types", "types.toml", "--system", "system.xml"],
+    ],
+)
+def test_united_atoms_have_their_masses(cgml, united, monkeypatch, options):
+    monkeypatch.chdir(united)
+    result = cgml(
+        *("prepare", "a.xtc", "--topology", "a.pdb", "--output", "beads"),
+        *("--atoms-per-bead", 3, *options),
+    )
+    assert result.exit_code == 0, result.output
+    beads = read_beads(united / "beads" / "a.h5md")
+    assert list(beads.mapping.graph.types[:3]) == ["CH3", "O", "CH2"]
+    assert beads.mapping.bead_masses[0] == pytest.approx(15.035 + 15.9994 + 14.027)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ([], "PEO:CH3 is C by its element, a united atom by its name"),
+        (["--mass", "CH2=14.027"], "are required of PEO:CH3 in a.pdb"),
+        (
+            ["--system", "system.xml", "--mass", "CH4=16.043"],
+            "nothing is called 'CH4', whose type or mass is given; in a.pdb there are",
+        ),
+        (["--system", "system.xml", "--type-name", "9=C"], "nothing is called '9'"),
+        (["--system", "a.pdb"], "the XML file of an OpenMM System is required"),
+        (["--types", "system.xml"], "a System is given with --system"),
+        (["--types", "none.toml"], "there is no file none.toml"),
+        (["--system", "system.xml", "--md-step", 2], "--md-step is of LAMMPS"),
+        (["--system", "system.xml", "--units", "metal"], "--units is of LAMMPS"),
+    ],
+)
+@pytest.mark.parametrize("command", ["prepare", "inspect", "run", "evaluate"])
+def test_bad_types(cgml, united, monkeypatch, tiny_model, command, options, text):
+    """The same options and the same words in all commands."""
+    monkeypatch.chdir(united)
+    begin = {
+        "prepare": ["prepare", "a.xtc", "--output", "out"],
+        "inspect": ["inspect", "a.xtc"],
+        "run": ["run", tiny_model, "a.xtc", "--time", 20, "--output", "out"],
+        "evaluate": ["evaluate", tiny_model, "--reference", "a.xtc", "--output", "o"],
+    }[command]
+    result = cgml(*begin, "--topology", "a.pdb", *options)
+    assert result.exit_code == 1
+    assert text in text_of(result)
+
+
+def test_types_of_files_of_beads(cgml, chains, tmp_path):
+    result = cgml("prepare", chains, "--output", tmp_path, "--mass", "A=1")
+    assert result.exit_code == 1
+    assert "all files given hold beads" in text_of(result)
+    result = cgml("prepare", chains, "--output", tmp_path, "--topology", chains)
+    assert result.exit_code == 1
+    assert "all files given hold beads" in text_of(result)
