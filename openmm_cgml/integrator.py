@@ -12,6 +12,7 @@ from openmm import app, unit
 from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
+from cgml.molecules.chemistry import UnknownMassesError
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.seen import Unseen
@@ -50,7 +51,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         model: path of a model file, name of a bundled model, or a loaded model.
         topology: atoms and bonds (openmm.app.Topology or MolecularGraph), or the
             Mapping itself; None: read from the System's bonded forces and masses,
-            where they determine the particle types.
+            where they determine the particle types. United atoms of a Topology, which
+            are called CH2 and are carbon by their element, have the System's masses.
         seed: seed of all noise, 0 to 2^53 - 1.
         device: torch device of the model.
         guard: when a step leaves the range of the training data: "raise" (the Context
@@ -85,9 +87,14 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         super().__init__(model.spec.time_step)
         self._model, self._device, self._guard = model, device, guard
         self._execution, self._unseen = execution, unseen
-        self._mapping = (
-            None if topology is None else convert.resolve_mapping(topology, model.spec)
-        )
+        self._topology = topology if isinstance(topology, app.Topology) else None
+        self._mapping: Mapping | None = None
+        try:
+            if topology is not None:
+                self._mapping = convert.resolve_mapping(topology, model.spec)
+        except UnknownMassesError:  # of united atoms: the System will tell
+            if self._topology is None:
+                raise
         self._has_box = (
             isinstance(topology, app.Topology)
             and topology.getPeriodicBoxVectors() is not None
@@ -260,7 +267,13 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         mapping = self._mapping
         convert.check_constraints(system, mapping)
         if mapping is None:
-            graph = convert.graph_from_system(system, spec.particle_types)
+            graph = (
+                convert.graph_from_system(system, spec.particle_types)
+                if self._topology is None
+                else convert.graph_from_topology(
+                    self._topology, spec.particle_types, system
+                )
+            )
             mapping = convert.resolve_mapping(graph, spec)
         self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
         spec.check_boundaries(is_periodic=self._is_periodic)

@@ -16,7 +16,13 @@ import numpy as np
 
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.graph import Labels, MolecularGraph
-from cgml.molecules.masses import MASS_TOLERANCE, elements, names_of, type_of
+from cgml.molecules.masses import (
+    MASS_TOLERANCE,
+    elements,
+    names_of,
+    of_elements,
+    type_of,
+)
 
 _MOST_LISTED = 12  # names in an error text
 _LABEL = re.compile(r"[A-Za-z][\w+*'-]*")
@@ -59,6 +65,10 @@ class Chemistry:
     def of_masses(cls, masses: Table[str, float] | None) -> "Chemistry":
         """Return what masses given by name say, particle type -> Da."""
         return cls({name: Row(mass=mass) for name, mass in (masses or {}).items()})
+
+
+class UnknownMassesError(ValueError):
+    """Of some atoms no mass is known, though a force field would tell it."""
 
 
 class _Atom(NamedTuple):
@@ -107,8 +117,9 @@ def describe(
         used: gets the names of the rows that served; None: each row must.
 
     Raises:
-        ValueError: atoms of which only a name is known, masses that fit no name or
-            several, a type of two masses, an implausible element, an unused row.
+        UnknownMassesError: atoms of which only a name is known.
+        ValueError: masses that fit no name or several, a type of two masses, an
+            implausible element, an unused row.
     """
     served: set[str] = set()
     rows = _rows(atoms)
@@ -121,7 +132,7 @@ def describe(
         else:
             found[row] = answer
     if nameless:
-        raise ValueError(_nameless(nameless, atoms.source))
+        raise UnknownMassesError(_nameless(nameless, atoms.source))
     if used is None:
         check_used(chemistry, served, [atoms])
     else:
@@ -160,9 +171,10 @@ def _rows(atoms: AtomTable) -> list[_Atom]:
     n = atoms.n_atoms
     blank: list[str] = [""] * n
     symbols = list(atoms.elements) or blank
-    masses = [float("nan")] * n if atoms.masses is None else atoms.masses.tolist()
     has_hydrogen = np.zeros(n, dtype=np.bool_)
     pairs = np.asarray(atoms.bonds, dtype=np.int64).reshape(-1, 2)
+    own = np.full(n, np.nan) if atoms.masses is None else atoms.masses
+    masses = of_elements(symbols, own, pairs).tolist()
     is_hydrogen = np.array([symbol == "H" for symbol in symbols], dtype=np.bool_)
     for one, other in (pairs.T, pairs.T[::-1]):
         has_hydrogen[one[is_hydrogen[other]]] = True

@@ -1,6 +1,6 @@
 """When two masses are one, and which names a mass may have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -84,3 +84,40 @@ def type_of(element: str, mass: float, known: Mapping[str, float] | None = None)
         if abs(mass - base - n * elements()["H"]) <= MASS_TOLERANCE:
             return f"{element}H{n if n > 1 else ''}"
     return f"{element}({mass:g})"
+
+
+def of_elements(
+    symbols: Sequence[str], masses: NDArray[np.float64], bonds: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Take mass that was moved from atoms to their hydrogens back to them.
+
+    MD with long time steps does so; it is no other chemistry.
+
+    Args:
+        symbols: of elements, (n_atoms,), "" where an atom has none.
+        masses: (n_atoms,), Da.
+        bonds: atom indices, (n_bonds, 2).
+
+    Returns:
+        (n_atoms,), Da: those of the elements where an atom and its hydrogens have as
+        much together; the masses as they are elsewhere.
+
+    Example:
+        >>> bonds = np.array([[0, 1], [0, 2]])
+        >>> of_elements("OHH", np.array([11.999, 3.008, 3.008]), bonds).round(
+        ...     2
+        ... ).tolist()
+        [16.0, 1.01, 1.01]
+    """
+    usual = np.array([elements().get(symbol, np.nan) for symbol in symbols])
+    is_light = np.array([symbol == "H" for symbol in symbols], dtype=np.bool_)
+    owner = np.arange(len(masses))
+    for one, other in (bonds.T, bonds.T[::-1]):
+        is_pair = is_light[one] & ~is_light[other]
+        owner[one[is_pair]] = other[is_pair]
+    surplus = np.bincount(owner, masses - usual, minlength=len(masses))
+    count = np.bincount(owner, minlength=len(masses))
+    is_moved = is_light & (masses > usual + MASS_TOLERANCE)
+    groups = np.bincount(owner, is_moved, minlength=len(masses)) > 0
+    groups &= abs(surplus) <= MASS_TOLERANCE * count
+    return np.where(groups[owner], usual, masses)

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import mdtraj
 import numpy as np
 import openmm
 import pytest
 from ase import Atoms
-from conftest import tiny_spec
+from core_systems import idle_model
 from openmm import app, unit
 
 from ase_cgml import graph_from_atoms
 from cgml.formats.topology import from_mdtraj
 from cgml.formats.trajectory import read_topology
+from cgml.models.file import read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
-from openmm_cgml import convert
+from cgml.network.model import LearnedModel
+from openmm_cgml import LearnedCGIntegrator, convert
 
 UNITED = {"CH3": 15.035, "CH2": 14.027}
 MASSES = {"C": 12.011, "H": 1.008, "O": 15.9994, **UNITED}
@@ -95,8 +98,8 @@ def from_ase(molecule: Molecule, folder: Path) -> MolecularGraph:
         for i in range(n)
     ]
     atoms.arrays["bonds"] = np.array(texts)
-    spec = tiny_spec().model_copy(update={"particle_types": {}})
-    return graph_from_atoms(atoms, spec)
+    spec = SimpleNamespace(name="none", particle_types={}, bond_types=["bond"])
+    return graph_from_atoms(atoms, spec)  # type: ignore[arg-type]
 
 
 def from_mdtraj_topology(molecule: Molecule, folder: Path) -> MolecularGraph:
@@ -233,3 +236,31 @@ def test_openmm_topology_of_united_atoms_needs_its_system() -> None:
     short.addParticle(15.0)
     with pytest.raises(ValueError, match="it has 4 atoms, the System 1 particles"):
         convert.graph_from_topology(topology, {}, short)
+
+
+def test_repartitioned_hydrogens_are_hydrogens() -> None:
+    topology, system = openmm_topology(ETHANOL), openmm_system(ETHANOL)
+    for i, j in ETHANOL.bonds:
+        if ETHANOL.types[j] == "H":
+            heavy, light = system.getParticleMass(i), system.getParticleMass(j)
+            system.setParticleMass(i, heavy - 2.0 * light)
+            system.setParticleMass(j, 3.0 * light)
+    graph = convert.graph_from_topology(topology, {}, system)
+    assert graph.hash() == from_openmm(ETHANOL, Path()).hash()
+
+
+def test_integrator_takes_united_atoms_from_the_system(tiny_model: Path) -> None:
+    names = "CH3 O CH2 CH2 O CH3"
+    molecule = Molecule(names, GLYME.own_bonds, names)
+    spec = read_spec(tiny_model).model_copy(
+        update={"particle_types": {"CH3": 15.035, "CH2": 14.027, "O": 15.999}}
+    )
+    topology, system = openmm_topology(molecule), openmm_system(molecule)
+    integrator = LearnedCGIntegrator(
+        LearnedModel(spec, idle_model(spec)), topology=topology
+    )
+    simulation = app.Simulation(
+        topology, system, integrator, openmm.Platform.getPlatformByName("Reference")
+    )
+    simulation.context.setPositions(molecule.positions)
+    assert list(integrator.getMapping().graph.types) == molecule.types
