@@ -42,6 +42,7 @@ def prepare(
     For example:
         cgml prepare run1.xtc run2.xtc --topology chain.pdb --output beads
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
+        cgml prepare run.xtc --topology run.pdb --system system.xml --output beads
     """
     from cgml.cli import overview
     from cgml.formats.h5md import read_summary

@@ -228,3 +228,13 @@ def test_a_system_of_other_atoms(tmp_path: Path) -> None:
     pdb.write_text("\n".join([*atoms, "CONECT    1    2", "END\n"]))
     with pytest.raises(ValueError, match=r"a\.pdb has 2 atoms, .*system\.xml has 1"):
         read_topology(pdb, system=path)
+
+
+def test_the_table_of_the_documents(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "types.md").read_text()
+    path = tmp_path / "types.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0])
+    rows = read_types(path)
+    assert rows["SOL:OW"] == Row("O", 15.999)
+    assert rows["3"] == Row("A", 1.0)
+    assert (rows["opls_136"], rows["C"]) == (Row("CH2"), Row(mass=12.011))
