@@ -338,8 +338,8 @@ def _check_hydrogens(
     raise ValueError(
         f"names are required: {rows[i]} of {atoms.source} has mass "
         f"{rows[i].mass:g} Da, that of hydrogen, but atom {i} {why}: masses in reduced "
-        f"units are no elements; name the types ({hint}, or a comment behind their "
-        "masses)"
+        f"units are no elements; name the types ({hint}, or a comment of one word "
+        "behind their masses)"
     )
 
 

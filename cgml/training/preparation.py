@@ -8,7 +8,7 @@ from typing import Self
 
 from cgml.files import make_folder
 from cgml.formats import table, trajectory
-from cgml.formats.format import Format, LammpsOptions
+from cgml.formats.format import LammpsOptions
 from cgml.formats.h5md import write_pieces
 from cgml.formats.selection import FrameOptions, selected
 from cgml.molecules.checks import check_topology
@@ -19,6 +19,7 @@ from cgml.molecules.hand import read_mapping
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
 from cgml.spec import BaseSpec
+from cgml.training.sources import check_options, topology_of
 
 BEADS = ".h5md"
 
@@ -138,11 +139,11 @@ def read_pieces(
     """
     rows = [(path, table.of_frames(path)) for path in paths]
     sources = {
-        path: _topology_of(path, row, topology)
+        path: topology_of(path, row, topology)
         for path, row in rows
         if row.beads is None
     }
-    _check_options(dict(rows), topology, coarsening)
+    check_options(dict(rows), topology, coarsening)
     graphs, selections = _read_graphs(list(dict.fromkeys(sources.values())), coarsening)
     mappings: dict[Path, Mapping] = {}
     for path, row in rows:
@@ -163,36 +164,6 @@ def read_pieces(
         if source not in mappings:
             mappings[source] = coarsening.map(graphs[source])
         yield _coarsened(atoms, mappings[source])
-
-
-def _check_options(
-    rows: Table[Path, Format], topology: Path | None, coarsening: Coarsening
-) -> None:
-    """Refuse what the user says and none of the files would use.
-
-    Raises:
-        ValueError: an option of files of atoms, or of LAMMPS, and there are none.
-    """
-    of_atoms = {
-        "--topology": topology,
-        "--system": coarsening.system,
-        "--types, --mass or --type-name": coarsening.chemistry.rows,
-    }
-    given = [name for name, value in of_atoms.items() if value]
-    if given and all(row.beads is not None for row in rows.values()):
-        raise ValueError(
-            f"{given[0]} is of files of atoms, all files given hold beads: leave it out"
-        )
-    options = {
-        "--md-step": coarsening.lammps.md_step,
-        "--units": coarsening.lammps.units,
-    }
-    for name, value in options.items():
-        if value is not None and not any(row.clock for row in rows.values()):
-            raise ValueError(
-                f"{name} is of LAMMPS, none of the files given has times in its units: "
-                "leave it out"
-            )
 
 
 def read_graphs(
@@ -286,16 +257,3 @@ def prepare(
         if first.first_atoms is not None:
             first.mapping.save(output / "mapping.json")
     return written
-
-
-def _topology_of(path: Path, row: Format, topology: Path | None) -> Path:
-    """Return the file with the bonds: the one given, or a file that has them itself."""
-    if topology is not None:
-        return topology
-    if row.topology is not None:
-        return path
-    raise ValueError(
-        f"{path} holds atoms without their bonds: pass the file that has them as the "
-        "topology (--topology; for example a PDB file with CONECT records, or a LAMMPS "
-        f"data file; read are {table.with_bonds()})"
-    )
