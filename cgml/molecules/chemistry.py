@@ -149,21 +149,22 @@ def describe(
 def check_used(
     chemistry: Chemistry, used: set[str], tables: Sequence[AtomTable]
 ) -> None:
-    """Require that each row of the user served for some atom.
+    """Require that each row of the user is of some atom, perhaps of one left out.
 
     Raises:
-        ValueError: one did not; the text says what names there are.
+        ValueError: one is not; the text says what names there are.
     """
-    for name in chemistry.rows:
-        if name not in used:
-            there = [
-                key for atoms in tables for row in _rows(atoms) for key in row.keys
-            ]
-            raise ValueError(
-                f"nothing is called {name!r}, whose type or mass is given; in "
-                f"{', '.join(atoms.source for atoms in tables)} there are "
-                f"{_listed(there)}: correct the name, or leave it out"
-            )
+    rest = [name for name in chemistry.rows if name not in used]
+    there = [
+        key for atoms in tables for row in _rows(atoms) for key in row.keys if rest
+    ]
+    unknown = sorted(set(rest) - set(there))
+    if unknown:
+        raise ValueError(
+            f"nothing is called {unknown[0]!r}, whose type or mass is given; in "
+            f"{', '.join(atoms.source for atoms in tables)} there are "
+            f"{_listed(there)}: correct the name, or leave it out"
+        )
 
 
 def _rows(atoms: AtomTable) -> list[_Atom]:

@@ -187,15 +187,12 @@ def _read_graphs(
     """Read topologies, and find the atoms that are selected in each."""
     used: set[str] = set()
     lammps, system = coarsening.lammps, coarsening.system
-    chosen = [
-        selected(
-            trajectory.read_atoms(source, lammps=lammps, system=system),
-            coarsening.frames,
-        )
+    tables = [
+        trajectory.read_atoms(source, lammps=lammps, system=system)
         for source in sources
     ]
-    tables = [atoms for atoms, _ in chosen]
-    graphs = [describe(atoms, coarsening.chemistry, used) for atoms in tables]
+    chosen = [selected(atoms, coarsening.frames) for atoms in tables]
+    graphs = [describe(atoms, coarsening.chemistry, used) for atoms, _ in chosen]
     given = (coarsening.chemistry.rows, coarsening.system, coarsening.mapping)
     if not tables and any(given):
         raise ValueError(

@@ -109,3 +109,16 @@ def test_types_of_files_of_beads(cgml, chains, tmp_path):
     result = cgml("prepare", chains, "--output", tmp_path, "--topology", chains)
     assert result.exit_code == 1
     assert "all files given hold beads" in text_of(result)
+
+
+def test_types_of_atoms_that_are_left_out(cgml, tmp_path, monkeypatch):
+    """A table of all atoms serves a selection of them, too."""
+    monkeypatch.chdir(tmp_path)
+    line = "HETATM{0:5d} {1:4s} {2:3s} A{3:4d}    {0:8.3f}   0.000   0.000  1.00  0.00"
+    names = [("A", "PEO", 1), ("B", "PEO", 1), ("W", "WAT", 2)]
+    rows = [line.format(i, *name) for i, name in enumerate(names, 1)]
+    (tmp_path / "a.pdb").write_text("\n".join([*rows, "CONECT    1    2", "END\n"]))
+    (tmp_path / "t.csv").write_text("A,A,12\nB,B,16\nW,W,18\n")
+    result = cgml("inspect", "a.pdb", "--types", "t.csv", "--select", "resname PEO")
+    assert result.exit_code == 0, result.output
+    assert "W 18" not in text_of(result)
