@@ -155,9 +155,8 @@ def check_used(
         ValueError: one is not; the text says what names there are.
     """
     rest = [name for name in chemistry.rows if name not in used]
-    there = [
-        key for atoms in tables for row in _rows(atoms) for key in row.keys if rest
-    ]
+    asked = tables if rest else ()
+    there = [key for atoms in asked for row in _rows(atoms) for key in row.keys]
     unknown = sorted(set(rest) - set(there))
     if unknown:
         raise ValueError(
@@ -275,7 +274,7 @@ def _doubt(atom: _Atom) -> str:
 
 
 def _masses(chemistry: Chemistry) -> dict[str, float]:
-    """Masses that the user gives to types by their names alone."""
+    """Masses that the user gives to types by name alone."""
     return {
         name: row.mass
         for name, row in chemistry.rows.items()
