@@ -17,7 +17,7 @@ from cgml.observables.transport import mean_squared_displacement, remove_drift
 N_SIDE, BOND, MASS, CUTOFF = 4, 0.34, 40.0, 0.8  # molecules along an edge; nm; Da; nm
 N_MOLECULES = N_SIDE**3
 EVERY, N_FRAMES = 50, 300  # steps of 5 fs
-TEMPERATURE = 160.0 * unit.kelvin
+TEMPERATURE = 200.0 * unit.kelvin
 
 
 def trimers() -> tuple[openmm.System, app.Topology, np.ndarray, float]:
@@ -39,13 +39,14 @@ def trimers() -> tuple[openmm.System, app.Topology, np.ndarray, float]:
         for k in range(2):
             springs.addBond(3 * molecule + k, 3 * molecule + k + 1, BOND, 20_000.0)
             topology.addBond(atoms[k], atoms[k + 1])
-    pairs = [(3 * m + k, 3 * m + k + 1) for m in range(N_MOLECULES) for k in range(2)]
-    nonbonded.createExceptionsFromBonds(pairs, 0.0, 0.0)
+    for bond in range(springs.getNumBonds()):
+        first, second, *_ = springs.getBondParameters(bond)
+        nonbonded.addException(first, second, 0.0, 1.0, 0.0)
     system.addForce(nonbonded)
     system.addForce(springs)
-    edge = 0.52 * N_SIDE
+    edge = 0.7 * N_SIDE
     places = np.stack(np.meshgrid(*[np.arange(N_SIDE)] * 3, indexing="ij"), -1)
-    steps = np.array([[-BOND, 0, 0], [0, 0, 0], [0, BOND, 0]]) * 0.7
+    steps = np.array([[-BOND, 0, 0], [0, 0, 0], [0, BOND, 0]])
     positions = places.reshape(-1, 1, 3) * (edge / N_SIDE) + steps
     return system, topology, positions.reshape(-1, 3), edge
 
@@ -67,9 +68,8 @@ def simulate(path: Path, at: Trajectory | None = None) -> Path:
     platform = openmm.Platform.getPlatform("Reference")
     simulation = app.Simulation(topology, system, integrator, platform)
     simulation.context.setPositions(positions)
-    simulation.minimizeEnergy()
     simulation.context.setVelocitiesToTemperature(TEMPERATURE, 5)
-    simulation.step(5000)
+    simulation.step(5000 if at is None else 2000)
     simulation.reporters.append(
         app.XTCReporter(str(path), EVERY, enforcePeriodicBox=True)
     )
@@ -104,7 +104,7 @@ def test_npt_in_its_mean_box_is_nvt(tmp_path: Path) -> None:
     cutoff = 0.49 * float(npt.box[0, 0])
     first, second = (
         radial_distribution(
-            centres(item), item.box, cutoff=cutoff, n_bins=20, n_blocks=10
+            centres(item), item.box, cutoff=cutoff, n_bins=20, n_blocks=6
         )
         for item in (npt, nvt)
     )
