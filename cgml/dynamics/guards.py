@@ -176,7 +176,9 @@ class Guards:
                     trips[place] = self._trip(test, index, place, step, numbers[place])
         return trips
 
-    def cause(self, trip: Trip, place: int, view: View | None, *, n_known: int) -> str:
+    def cause(
+        self, trip: Trip, place: int, view: View | None, n_known: int, n_trips: int
+    ) -> str:
         """Say what is likely to be behind a trip.
 
         Args:
@@ -184,6 +186,7 @@ class Guards:
             place: of its replica.
             view: positions before the step, and the pairs to look at.
             n_known: true displacements before the step; 0: it is the first one.
+            n_trips: draws of the replica that were refused, this one among them.
         """
         what = "the start" if n_known == 0 else "the state before the step"
         if self._spec.limits is None or view is None:
@@ -194,9 +197,10 @@ class Guards:
         inside = f"{what} is within the training data"
         excess = max(trip.value / trip.limit, trip.limit / max(trip.value, 1e-9))
         if excess < KINDRED and trip.n == 1:  # no number compares so with nan
+            kind = "a rare draw" if n_trips == 1 else f"draw {n_trips} refused here"
             return (
-                f"a rare draw at the limit of the model, {inside}: guard policy "
-                "'redraw' draws such a step anew"
+                f"{kind}, at the limit of the model, {inside}: guard policy 'redraw' "
+                "draws such a step anew"
             )
         return (
             f"the model is at its limit, {inside}: kind of molecule, density or "

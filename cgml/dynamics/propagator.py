@@ -319,7 +319,8 @@ class Propagator:
         """Stop a replica in the state before a step; under "raise" say so at once."""
         view: View | None = self._stepper.view(before.positions)
         n_known = int(before.n_known[place])
-        cause = self._guards.cause(trip, place, view, n_known=n_known)
+        n_trips = sum(self.guard_trips[place].values())
+        cause = self._guards.cause(trip, place, view, n_known, n_trips)
         error = GuardError(replace(trip, cause=cause))
         if self.guard == "raise":
             raise error

@@ -532,7 +532,7 @@ def test_what_is_rare_is_drawn_anew(monkeypatch, n_steps, n_anew):
         ),
         ({"max_displacement": 1e-3}, 1.0, "the start has bonds of .* another kind"),
         ({}, 1.0, "the model is at its limit, the start is within"),
-        ({"bond_length_range": "just"}, 1.0, "a rare draw .* policy 'redraw'"),
+        ({"bond_length_range": "just"}, 1.0, "a rare draw, .* policy 'redraw'"),
     ],
 )
 def test_the_likely_cause_is_named(monkeypatch, spec, factor, cause):
