@@ -58,7 +58,7 @@ class Chemistry:
         for name, row in self.rows.items():
             if row.mass is not None and not 0.0 < row.mass < np.inf:
                 raise ValueError(
-                    f"masses must be positive, the mass of {name!r} is {row.mass:g} Da"
+                    f"the mass of {name!r} must be positive, got {row.mass:g} Da"
                 )
 
     @classmethod

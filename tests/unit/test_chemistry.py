@@ -108,7 +108,7 @@ def test_a_type_of_two_masses() -> None:
 
 @pytest.mark.parametrize("mass", [0.0, -1.0, np.nan, np.inf])
 def test_masses_are_positive(mass: float) -> None:
-    with pytest.raises(ValueError, match="the mass of 'A' is"):
+    with pytest.raises(ValueError, match="the mass of 'A' must be positive"):
         Chemistry.of_masses({"A": mass})
 
 
