@@ -167,7 +167,7 @@ def test_bundled_models(name):
     stream = np.random.default_rng(0)
     steps = 0.9 * stream.normal(size=(mapping.n_beads, 3))
     begin = np.cumsum(steps, axis=0)
-    options = {"box": box, "guard": "record"}
+    options = {"box": box, "guard": "record", "unseen": "allow"}
     movers = [
         by_the_equations(Propagator(model, mapping, **options)),
         Propagator(model, mapping, **options, execution=Execution(compiled=False)),

@@ -116,7 +116,9 @@ def steps_of(
     moves: np.ndarray | None = None,
 ) -> list[Any]:
     """Return arguments of some steps and what the propagator makes of them."""
-    propagator = Propagator(model, mapping, box=box, seed=2, guard="record")
+    propagator = Propagator(
+        model, mapping, box=box, seed=2, guard="record", unseen="allow"
+    )
     state = propagator.start(start, displacements=moves)
     steps = []
     is_published = model.spec.kind == "graphwm"
