@@ -171,8 +171,8 @@ def test_train_export_and_run(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        ("friction =", "fricton =", "fricton: Extra inputs are not permitted"),
-        ("n_node = 8", "n_nodes = 8", "network.n_nodes: Extra inputs"),
+        ("friction =", "fricton =", "fricton: unknown key; did you mean friction?"),
+        ("n_node = 8", "n_nodes = 8", "network.n_nodes: unknown key"),
         ("time_step = 20.0", "time_step = -1.0", "time_step: Input should be greater"),
         ("temperature = 120.272", "", "temperature: Field required"),
         ("[data]", "[data", "is not valid TOML"),
