@@ -28,6 +28,7 @@ def check_options(
         "--topology": topology,
         "--system": coarsening.system,
         "--types, --mass or --type-name": coarsening.chemistry.rows,
+        "--mapping": coarsening.mapping,
     }
     given = [name for name, value in of_atoms.items() if value]
     if given and all(row.beads is not None for row in rows.values()):

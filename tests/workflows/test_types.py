@@ -106,9 +106,10 @@ def test_types_of_files_of_beads(cgml, chains, tmp_path):
     result = cgml("prepare", chains, "--output", tmp_path, "--mass", "A=1")
     assert result.exit_code == 1
     assert "all files given hold beads" in text_of(result)
-    result = cgml("prepare", chains, "--output", tmp_path, "--topology", chains)
-    assert result.exit_code == 1
-    assert "all files given hold beads" in text_of(result)
+    for option in ("--topology", "--mapping", "--system"):
+        result = cgml("prepare", chains, "--output", tmp_path, option, chains)
+        assert result.exit_code == 1
+        assert f"{option} is of files of atoms, all" in text_of(result)
 
 
 def test_types_of_atoms_that_are_left_out(cgml, tmp_path, monkeypatch):
