@@ -51,6 +51,8 @@ def copy(target: Path) -> list[Path]:
         FileExistsError: a file is there that differs.
     """
     source = folder()
+    if target.resolve() == source.resolve():
+        raise FileExistsError(f"the examples lie in {target} already")
     names = [
         item.relative_to(source)
         for pattern in ("*.py", "data/*")

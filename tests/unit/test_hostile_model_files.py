@@ -188,7 +188,7 @@ def specs(text: str) -> Iterator[bytes]:
     changed = [good | {"kind": kind} for kind in ([], {}, None, 1, "other", "x" * 9999)]
     changed += [good | {"format": value} for value in ("1", 2, 1.5, None, [], -(10**9))]
     optional = {"single_bead_limit", "remove_drift", "keep_hydrogens", "keep_groups"}
-    needed = good.keys() - optional
+    needed = good.keys() - optional - {"seen"}
     changed += [{k: v for k, v in good.items() if k != key} for key in sorted(needed)]
     changed += [good | {name: value} for name in sections for value in (None, [], 1)]
     changed += [

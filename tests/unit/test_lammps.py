@@ -472,7 +472,7 @@ def test_no_times(tmp_path: Path) -> None:
     [
         ({"units": "lj"}, "units must be one of real, metal, got 'lj'"),
         ({"md_step": 0.0}, "md_step must be positive, got 0"),
-        ({"md_step": float("nan")}, "md_step must be positive, got nan"),
+        ({"md_step": float("nan")}, "md_step must be positive and finite, got nan"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], match: str) -> None:

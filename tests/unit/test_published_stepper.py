@@ -237,7 +237,10 @@ def test_what_the_checkpoint_says_reaches_the_spec(tmp_path):
     [
         ({"frame_spacing": 0.0}, "the frame spacing must be positive, got 0 ps"),
         ({"temperature": -3.0}, "the temperature must be positive, got -3 K"),
-        ({"length_unit": float("inf")}, "the length unit must be positive, got inf nm"),
+        (
+            {"length_unit": float("inf")},
+            "length unit must be positive and finite, got inf",
+        ),
         ({"single_bead_limit": -1}, "single-bead limit must be 0 or more, got -1"),
     ],
 )

@@ -19,6 +19,7 @@ PRINTED_BY = {  # module or package -> commands that can print its texts
     "molecules": READERS,
     "molecules/seen.py": ("run", "evaluate"),
     "training/preparation.py": READERS,
+    "training/sources.py": READERS,
     "training": ("train", "export"),
     "runs": ("run",),
     "dynamics": ("run",),

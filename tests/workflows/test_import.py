@@ -7,7 +7,7 @@ import openmm
 import pytest
 from ase import Atoms
 from graphwm_files import CHAIN, MELT, hyper_parameters, random_weights, write
-from lammps_files import data_text
+from lammps_files import BRICK, data_text
 from openmm import app, unit
 
 from ase_cgml import CGMLDynamics, bead_atoms
@@ -34,7 +34,7 @@ def checkpoint(path, parameters, weights=None):
 def start(tmp_path_factory):
     """A LAMMPS data file of two alcohols and two ions."""
     path = tmp_path_factory.mktemp("lammps") / "melt.data"
-    path.write_text(data_text())
+    path.write_text(data_text(2.0 * BRICK))  # bonds of beads are below half of it
     return path
 
 
