@@ -83,9 +83,7 @@ def test_mdtraj_reads_positions_and_bonds(tmp_path: Path, suffix: str) -> None:
 def test_own_reader_gets_times_back(tmp_path: Path, suffix: str) -> None:
     path, times = tmp_path / f"a{suffix}", 35.0 + 5.0 * np.arange(9)
     expected = write(path, times)
-    alone = np.zeros(
-        (0, 2), dtype=np.int64
-    )  # beads that jump
+    alone = np.zeros((0, 2), dtype=np.int64)  # beads that jump
     graph = MolecularGraph.create(["X"] * 8, np.ones(8), alone)
     trajectory = read(path, graph)
     assert trajectory.times.tolist() == times.tolist()

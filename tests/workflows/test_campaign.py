@@ -205,8 +205,8 @@ def test_workers_that_see_other_files(model, systems, tmp_path):
     campaign.write_starts(job)
     assert campaign.open_here(model, tmp_path, options()).plan == job.plan
     other = tmp_path / "other.pt"
-    save_model(other, load_model(model).spec, idle_model(load_model(model).spec))
-    other.write_bytes(other.read_bytes() + b"x")
+    spec = load_model(model).spec
+    save_model(other, spec.model_copy(update={"name": "other"}), idle_model(spec))
     with pytest.raises(ValueError, match="holds a run with model"):
         campaign.open_here(other, tmp_path, options())
 
