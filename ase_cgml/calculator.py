@@ -22,13 +22,13 @@ from ase_cgml.convert import (
     check_order,
     check_types,
     graph_from_atoms,
+    graph_from_mdtraj,
 )
 from ase_cgml.dynamics import LearnedCGMD
 from ase_cgml.record import KEY, unpack_mapping
 from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.passengers import resolve_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
-from cgml.formats.topology import from_mdtraj
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -201,7 +201,7 @@ class CGMLDynamics(Calculator):
                 guess=self.bonds is not None,
             )
         elif not isinstance(topology, MolecularGraph | Mapping):
-            topology = from_mdtraj(topology, spec.particle_types)
+            topology = graph_from_mdtraj(topology, atoms, spec)
         mapping = resolve_mapping(topology, spec)
         if self.type_names is not None:
             check_types(atoms, mapping.graph, self.type_names)

@@ -6,15 +6,23 @@ import re
 from collections.abc import Mapping as Dictionary
 from typing import Any
 
+import mdtraj
 import numpy as np
 from ase import Atoms, units
 from ase.data import chemical_symbols
 from ase.neighborlist import build_neighbor_list, natural_cutoffs
 from numpy.typing import NDArray
 
+from cgml.formats.topology import from_mdtraj
 from cgml.molecules.graph import BOND, Labels, MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.masses import MASS_TOLERANCE, differing, elements, type_of
+from cgml.molecules.masses import (
+    MASS_TOLERANCE,
+    differing,
+    elements,
+    type_of,
+    united_hint,
+)
 from cgml.spec import BaseSpec
 
 NM: float = units.nm
@@ -72,6 +80,23 @@ def graph_from_atoms(
     bonds = guessed_bonds(atoms)
     names = [BOND] * len(bonds)
     return MolecularGraph.create(types, masses, bonds, names, _labels(atoms))
+
+
+def graph_from_mdtraj(
+    topology: mdtraj.Topology, atoms: Atoms, spec: BaseSpec
+) -> MolecularGraph:
+    """Read the molecular graph off an mdtraj topology.
+
+    Args:
+        topology: with bonds.
+        atoms: whose masses, if they were set, tell the united atoms of the model.
+        spec: what the model knows.
+    """
+    known = spec.particle_types
+    is_united = any(united_hint(symbol, known) for symbol in set(atoms.symbols))
+    if is_united and atoms.has("masses") and len(atoms) == topology.n_atoms:
+        return from_mdtraj(topology, known, atoms.get_masses())
+    return from_mdtraj(topology, known)
 
 
 def _labels(atoms: Atoms) -> Labels:

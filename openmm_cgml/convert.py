@@ -205,12 +205,12 @@ def check_system(system: openmm.System) -> None:
         ValueError: a barostat or thermostat, virtual sites, or particles fixed by a
             mass of zero.
     """
-    for force in system.getForces():
+    for number, force in enumerate(system.getForces()):
         if isinstance(force, _IGNORED_BY_A_PROPAGATOR):
             raise ValueError(
                 f"the System has the force {type(force).__name__}, which a learned "
                 "propagator cannot honour, as the model keeps its own ensemble: remove "
-                "it"
+                f"it with system.removeForce({number})"
             )
     for i in range(system.getNumParticles()):
         if system.isVirtualSite(i):
@@ -256,7 +256,9 @@ def check_constraints(system: openmm.System, mapping: Mapping | None) -> None:
             raise ValueError(
                 "constraints inside beads are required, that of particles "
                 f"{i} and {j} joins beads {bead_of[i]} and {bead_of[j]}: build the "
-                "System with constraints=None and rigidWater=False"
+                "System with constraints=None and rigidWater=False, or take them "
+                "out, for i in reversed(range(system.getNumConstraints())): "
+                "system.removeConstraint(i)"
             )
 
 

@@ -12,9 +12,9 @@ from openmm import app, unit
 from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
-from cgml.molecules.chemistry import UnknownMassesError
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.masses import UnknownMassesError
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
@@ -52,7 +52,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         topology: atoms and bonds (openmm.app.Topology or MolecularGraph), or the
             Mapping itself; None: read from the System's bonded forces and masses,
             where they determine the particle types. United atoms of a Topology, which
-            are called CH2 and are carbon by their element, have the System's masses.
+            are carbon by their element, have the System's masses.
         seed: seed of all noise, 0 to 2^53 - 1.
         device: torch device of the model.
         guard: when a step leaves the range of the training data: "raise" (the Context
@@ -265,15 +265,13 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         convert.check_system(system)
         spec = self._model.spec
         mapping = self._mapping
+        known = spec.particle_types
+        if mapping is None and self._topology is not None:
+            graph = convert.graph_from_topology(self._topology, known, system)
+            mapping = convert.resolve_mapping(graph, spec)
         convert.check_constraints(system, mapping)
         if mapping is None:
-            graph = (
-                convert.graph_from_system(system, spec.particle_types)
-                if self._topology is None
-                else convert.graph_from_topology(
-                    self._topology, spec.particle_types, system
-                )
-            )
+            graph = convert.graph_from_system(system, known)
             mapping = convert.resolve_mapping(graph, spec)
         self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
         spec.check_boundaries(is_periodic=self._is_periodic)

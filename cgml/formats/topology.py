@@ -35,7 +35,9 @@ _WITH_ELEMENTS = (*HDF5, ".cif", ".pdbx")
 
 
 def from_mdtraj(
-    topology: mdtraj.Topology, masses: Table[str, float] | None = None
+    topology: mdtraj.Topology,
+    masses: Table[str, float] | None = None,
+    of_atoms: NDArray[np.float64] | None = None,
 ) -> MolecularGraph:
     """Read a molecular graph off an mdtraj topology.
 
@@ -48,14 +50,14 @@ def from_mdtraj(
             which are therefore read by `cgml.formats.trajectory.read_topology`.
         masses: mass of particle types, Da, for instance those of a model; what is
             not named takes the mass of its element.
+        of_atoms: mass of each atom, Da, (n_atoms,); None: those above.
 
     Raises:
         ValueError: an atom has no element and no mass is given for its name.
     """
     symbols = [_symbol(atom) for atom in topology.atoms]
-    return describe(
-        _table("the topology", topology, symbols), Chemistry(known=masses or {})
-    )
+    table = replace(_table("the topology", topology, symbols), masses=of_atoms)
+    return describe(table, Chemistry(known=masses or {}))
 
 
 def _groups(topology: mdtraj.Topology) -> list[str]:

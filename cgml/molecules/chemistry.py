@@ -18,6 +18,7 @@ from cgml.molecules.atoms import AtomTable
 from cgml.molecules.graph import Labels, MolecularGraph
 from cgml.molecules.masses import (
     MASS_TOLERANCE,
+    UnknownMassesError,
     elements,
     names_of,
     of_elements,
@@ -65,10 +66,6 @@ class Chemistry:
     def of_masses(cls, masses: Table[str, float] | None) -> "Chemistry":
         """Return what masses given by name say, particle type -> Da."""
         return cls({name: Row(mass=mass) for name, mass in (masses or {}).items()})
-
-
-class UnknownMassesError(ValueError):
-    """Of some atoms no mass is known, though a force field would tell it."""
 
 
 class _Atom(NamedTuple):

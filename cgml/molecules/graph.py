@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cgml.molecules.masses import UnknownMassesError, united_hint
+
 BOND = "bond"
 """Bond type of a bond about which nothing more is known."""
 
@@ -288,9 +290,11 @@ def _lookup(
     place = {name: i for i, name in enumerate(known)}
     for i, name in enumerate(names):
         if name not in place:
-            raise ValueError(
+            hint = united_hint(name, known)
+            error = UnknownMassesError if hint else ValueError
+            raise error(
                 f"unknown {kind} type {name!r} ({what} {i}): the model knows "
-                f"{_listed(known)}"
+                f"{_listed(known)}{hint}"
             )
     return np.array([place[name] for name in names], dtype=np.int64)
 

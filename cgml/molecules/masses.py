@@ -1,6 +1,7 @@
 """When two masses are one, and which names a mass may have."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,10 @@ carbon and "1" hydrogen, but the 14.027 of a CH2 is no nitrogen."""
 
 _N_ELEMENTS = 92
 _MOST_HYDROGENS = 4  # of a united atom
+
+
+class UnknownMassesError(ValueError):
+    """Atoms whose masses, and so whose types, only a force field knows."""
 
 
 @cache
@@ -121,3 +126,21 @@ def of_elements(
     groups = np.bincount(owner, is_moved, minlength=len(masses)) > 0
     groups &= abs(surplus) <= MASS_TOLERANCE * count
     return np.where(groups[owner], usual, masses)
+
+
+def united_hint(name: str, known: Iterable[str]) -> str:
+    """Say what to do about an element where a model knows united atoms of it.
+
+    Args:
+        name: particle type that the model does not know.
+        known: types that it knows.
+
+    Returns:
+        The end of a message; empty where it would not help.
+    """
+    if not any(re.fullmatch(f"{re.escape(name)}H[1-4]?", other) for other in known):
+        return ""
+    return (
+        "; united atoms are told by their masses: give those of the force field "
+        "(--system, --types or --mass; in ASE atoms.set_masses)"
+    )

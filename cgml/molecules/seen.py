@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from cgml.molecules.box import Box
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.masses import united_hint
 from cgml.spec import BaseSpec, Seen
 
 Unseen = Literal["refuse", "warn", "allow"]
@@ -105,8 +106,7 @@ def check_seen(
         if new is not None and unseen == "refuse":
             raise ValueError(
                 f"model {spec.name!r} has never seen {new}: use a model trained on "
-                "such molecules, or go on at your own risk with unseen='warn' "
-                "(--allow-unseen)"
+                f"such molecules{_way_on(mapping, spec)}"
             )
         said |= dict.fromkeys(_composition(beads, seen) if new is None else [])
         said |= dict.fromkeys([] if new is None else [f"allowed: {new}"])
@@ -116,6 +116,15 @@ def check_seen(
             f"model {spec.name!r} is used beyond what it has seen: {'; '.join(said)}",
             stacklevel=3,
         )
+
+
+def _way_on(mapping: Mapping, spec: BaseSpec) -> str:
+    """Say how to go on nevertheless; a type without weights cannot be moved at all."""
+    known = spec.particle_types
+    unknown = [name for name in mapping.graph.types if name not in known]
+    if unknown:
+        return united_hint(unknown[0], known)
+    return ", or go on at your own risk with unseen='warn' (--allow-unseen)"
 
 
 def _look(mapping: Mapping, box: Box | None) -> _Beads:

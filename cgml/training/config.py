@@ -68,7 +68,8 @@ class OptimiserConfig(Section):
         n_windows: windows of each molecule per batch.
         clip: largest norm of the gradient.
         average_decay: decay of the moving average of the weights.
-        validate_every: steps between validations; a checkpoint each.
+        validate_every: steps between validations; a checkpoint each. At most n_steps
+            are taken.
         patience: validations without improvement before training stops.
         rollout_steps: length of the validation rollout, model steps.
         accelerator: where: "auto" takes CUDA where it is.

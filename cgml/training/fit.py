@@ -62,7 +62,7 @@ class WindowModule(lightning.LightningDataModule):
             config.augmentation,
             n_molecules=sizes.n_molecules,
             n_windows=sizes.n_windows,
-            n_batches=sizes.validate_every,
+            n_batches=min(sizes.validate_every, sizes.n_steps),
             seed=sizes.seed,
         )
         self._validation = WindowDataset(
