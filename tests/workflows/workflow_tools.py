@@ -45,10 +45,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def in_process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+def in_process(
+    *arguments: object, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, in a folder or in this one."""
     return subprocess.run(
         command(*arguments),
+        cwd=folder,
         env=environment(),
         capture_output=True,
         text=True,
