@@ -13,11 +13,12 @@ _MOST_KINDS = 12
 _MOST_ITEMS = 8
 
 
-def show(summaries: Sequence[Summary]) -> None:
+def show(summaries: Sequence[Summary], frames: str = "") -> None:
     """Print what was read: some systems in full, the others by number.
 
     Args:
         summaries: of the systems.
+        frames: what stands in the row of frames in place of their times.
     """
     for item in summaries[:_MOST_SYSTEMS]:
         table = Table(
@@ -26,7 +27,8 @@ def show(summaries: Sequence[Summary]) -> None:
             show_header=False,
         )
         for name, text in _rows(item):
-            table.add_row(name, Text(console.visible(text)))
+            row = frames if frames and name == "frames" else text
+            table.add_row(name, Text(console.visible(row)))
         console.out.print(table)
     rest = summaries[_MOST_SYSTEMS:]
     if rest:
@@ -55,7 +57,7 @@ def _rows(item: Summary) -> Iterable[tuple[str, str]]:
         f"{name} {_span(row.masses, 'Da')} ({row.count})"
         for name, row in item.types.items()
     ]
-    yield "types", ", ".join(types)
+    yield "types", ", ".join(types) + _doubt(item)
     bonds = [
         f"{pair} ({row.count}"
         + (
@@ -86,6 +88,16 @@ def _kind(kind: Kind) -> str:
     )
 
 
+def _doubt(item: Summary) -> str:
+    """Ask whether carbons without any hydrogen are what the user has."""
+    if "C" not in item.types or any("H" in name for name in item.types):
+        return ""
+    return (
+        "; no hydrogens: if carbons are united atoms (CH2, CH3), give their masses "
+        "(--system, --types or --mass)"
+    )
+
+
 def _frames(item: Summary) -> str:
     """Describe the times."""
     if item.times is None:
@@ -111,7 +123,7 @@ def _box(item: Summary) -> str:
     tilts += f"{item.box[2][1]:.4g}"
     text = f"{edges} nm{tilts if is_tilted else ''}; density {item.density:.4g} g/cm^3"
     if item.scaling:
-        text += f"; the mean or given one, frames scaled by up to {item.scaling:.2%}"
+        text += f"; the mean one or --box, frames scaled by up to {item.scaling:.2%}"
     return text
 
 

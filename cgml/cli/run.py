@@ -91,7 +91,8 @@ def run(
     coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
     coarsening = reader.complete(coarsening)
     systems = list(read_systems(starts, reader.topology, coarsening, n_frames=1))
-    overview.show([of_frames(system) for system in systems])
+    frames = f"1, number {coarsening.frames.start}"  # its time is not read
+    overview.show([of_frames(system) for system in systems], frames)
     unseen.check(spec, systems, is_allowed=allow_unseen)
     chosen = RunOptions(
         n_steps=simulation.count_steps(spec, time),

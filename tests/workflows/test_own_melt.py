@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
 import pytest
 from ase.io import Trajectory
 from workflow_tools import ROOT, environment, in_process
@@ -100,9 +99,16 @@ def test_chemistry_is_that_of_the_system(walked):
     for text in (said["inspect"], said["prepare"], said["run"], said["evaluate"]):
         assert "CH2 14.026 Da (108), CH3 15.034 Da (36), O 15.999 Da (72)" in text
         assert "18 x CH2(6)CH3(2)O4: 12 atoms" in text
-    with h5py.File(folder / "beads" / "melt.h5md") as file:
-        assert "particles" in file
     assert (folder / "beads" / "molecules.png").stat().st_size > 0
+
+
+def test_elements_alone_are_doubted(walked):
+    """Without the System, the first look says that united atoms have other masses."""
+    folder, said = walked
+    start = ("melt.pdb", "--topology", "melt.pdb")
+    text = " ".join(in_process("inspect", *start, folder=folder).stdout.split())
+    assert "if carbons are united atoms" in text
+    assert "if carbons are united atoms" not in said["inspect"]
 
 
 def test_constant_pressure_is_shown(walked):
@@ -121,7 +127,8 @@ def test_model_claims_no_transfer(walked):
 
 
 def test_run_and_judgement_are_there(walked):
-    folder, _ = walked
+    folder, said = walked
+    assert "1, number -1" in said["run"]  # the frame that it starts from
     with (folder / "long" / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 1
     assert json.loads((folder / "judged" / "figures.json").read_text())

@@ -219,3 +219,11 @@ def test_one_kind_of_molecules_is_split_in_time(cgml, tmp_path):
     assert claim in " ".join(done.stderr.split())
     assert claim in load_model(tmp_path / "run" / "model.pt").spec.provenance["split"]
     assert claim in (tmp_path / "run" / "model.md").read_text()
+
+
+def test_a_run_shorter_than_the_time_to_its_validation(tmp_path):
+    """It is validated at its end, and so leaves a model."""
+    done = in_process("train", write_config(tmp_path, n_steps=4, interval=1000))
+    assert done.returncode == 0, done.stderr
+    model = load_model(tmp_path / "run" / "model.pt")
+    assert model.spec.provenance["steps"] == "4"
