@@ -20,7 +20,7 @@ def test_hint_only_where_it_helps(name, is_said):
 
 def test_unknown_element_of_a_united_atom_names_the_way():
     graph = MolecularGraph.create(["C", "C"], [12.011, 12.011], [(0, 1)])
-    with pytest.raises(UnknownMassesError, match="masses: give .*--system"):
+    with pytest.raises(UnknownMassesError, match=r"masses: give .*--system"):
         type_index(graph, list(UNITED))
 
 
