@@ -42,7 +42,8 @@ from cgml.spec import (
     RousePrior,
     Statistics,
 )
-from cgml.training.preparation import Coarsening, read_systems
+from cgml.training.coarsening import Coarsening
+from cgml.training.preparation import read_systems
 
 PUBLISHED_GRAPH, PUBLISHED_NETWORK = 1.37, 0.22  # s of one evaluation, one thread
 PUBLISHED_STEP = 318.0  # s

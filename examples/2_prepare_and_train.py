@@ -15,9 +15,10 @@ import numpy as np
 from cgml import load_model
 from cgml.molecules.recipe import Recipe
 from cgml.spec import NetworkConfig
+from cgml.training.coarsening import Coarsening
 from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit
-from cgml.training.preparation import Coarsening, prepare
+from cgml.training.preparation import prepare
 from openmm_cgml import testsystems
 from openmm_cgml.testsystems import chain_runs
 

@@ -18,9 +18,10 @@ from openmm import app, unit
 from cgml import Propagator, load_model
 from cgml.formats.trajectory import TrajectoryWriter, read_beads, write_topology
 from cgml.molecules.recipe import Recipe
+from cgml.training.coarsening import Coarsening
 from cgml.training.config import TrainingConfig
 from cgml.training.fit import fit
-from cgml.training.preparation import Coarsening, prepare
+from cgml.training.preparation import prepare
 
 FOLDER = Path("oligomer")
 CONFIG = """

@@ -68,7 +68,8 @@ def evaluate(
     from cgml.models.file import load_model
     from cgml.molecules.summary import of_frames
     from cgml.progress import progress
-    from cgml.training.preparation import Coarsening, read_systems
+    from cgml.training.coarsening import Coarsening
+    from cgml.training.preparation import read_systems
 
     learned = load_model(model, device)
     coarsening = reader.complete(Coarsening.from_spec(learned.spec))

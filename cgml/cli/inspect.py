@@ -38,7 +38,7 @@ def inspect(
     from cgml.molecules import sketch
     from cgml.molecules.recipe import Recipe
     from cgml.training import inspection
-    from cgml.training.preparation import Coarsening
+    from cgml.training.coarsening import Coarsening
 
     coarsening = Coarsening(
         recipe=Recipe(

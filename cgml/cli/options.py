@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from cgml.training.preparation import Coarsening
+    from cgml.training.coarsening import Coarsening
 
 
 def path(text: str) -> Path:

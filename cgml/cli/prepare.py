@@ -50,8 +50,9 @@ def prepare(
     from cgml.molecules import sketch
     from cgml.molecules.recipe import Recipe
     from cgml.training import inspection, preparation
+    from cgml.training.coarsening import Coarsening
 
-    coarsening = preparation.Coarsening(
+    coarsening = Coarsening(
         recipe=Recipe(
             atoms_per_bead, method, single_bead_limit, keep_hydrogens, keep_groups
         ),

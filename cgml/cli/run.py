@@ -84,7 +84,8 @@ def run(
     from cgml.runs import campaign, simulation
     from cgml.runs.plan import RunOptions
     from cgml.spec import Execution
-    from cgml.training.preparation import Coarsening, read_systems
+    from cgml.training.coarsening import Coarsening
+    from cgml.training.preparation import read_systems
 
     spec = read_spec(find_model(model))
     # of the starts one frame counts: any time between frames will do

@@ -7,7 +7,8 @@ from cgml.formats import table
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.sketch import MOST_PANELS, Picture
 from cgml.molecules.summary import Summary, describe, follow
-from cgml.training.preparation import Coarsening, read_graphs, read_pieces
+from cgml.training.coarsening import Coarsening
+from cgml.training.preparation import read_graphs, read_pieces
 
 
 def inspect(

@@ -1,68 +1,24 @@
 """From trajectory files to bead frames on disk: the first stage of training."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Self
 
 from cgml.files import make_folder
 from cgml.formats import table, trajectory
-from cgml.formats.format import LammpsOptions
 from cgml.formats.h5md import write_pieces
 from cgml.formats.selection import FrameOptions, selected
 from cgml.molecules.checks import check_topology
-from cgml.molecules.chemistry import Chemistry, check_used, describe
+from cgml.molecules.chemistry import check_used, describe
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
-from cgml.molecules.graph import BOND, MolecularGraph
-from cgml.molecules.hand import read_mapping
+from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
-from cgml.spec import BaseSpec
+from cgml.training.coarsening import Coarsening
 from cgml.training.sources import check_options, topology_of
 
 BEADS = ".h5md"
-
-
-@dataclass(frozen=True)
-class Coarsening:
-    """How files of atoms become beads.
-
-    Attributes:
-        recipe: how molecules are cut; None: the default one, or that of arrays which
-            hold beads.
-        mapping: file of an assignment to use instead (hand.py, `Mapping.save`).
-        chemistry: what is known of types and masses besides the files.
-        system: XML file of an OpenMM System, with the masses of the atoms.
-        time_step: time between frames, ps, for formats that do not tell; None: the
-            file's.
-        lammps: what LAMMPS files do not say of themselves.
-        frames: which frames and atoms, and in which box.
-    """
-
-    recipe: Recipe | None = None
-    mapping: Path | None = None
-    chemistry: Chemistry = field(default_factory=Chemistry)
-    system: Path | None = None
-    time_step: float | None = None
-    lammps: LammpsOptions = field(default_factory=LammpsOptions)
-    frames: FrameOptions = field(default_factory=FrameOptions)
-
-    @classmethod
-    def from_spec(cls, spec: BaseSpec) -> Self:
-        """Return what a model was trained with."""
-        return cls(
-            recipe=Recipe.from_spec(spec),
-            chemistry=Chemistry(known=spec.particle_types),
-            lammps=LammpsOptions(keep_bond_types=spec.bond_types != [BOND]),
-        )
-
-    def map(self, graph: MolecularGraph) -> Mapping:
-        """Return the mapping of a system's atoms."""
-        if self.mapping is not None:
-            return read_mapping(self.mapping, graph)
-        recipe = self.recipe or Recipe(keep_hydrogens=True)
-        return Mapping.from_recipe(graph, recipe)
 
 
 def read_systems(

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping as Table
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cgml.formats import table
 from cgml.formats.format import Format
-
-if TYPE_CHECKING:
-    from cgml.training.preparation import Coarsening
+from cgml.training.coarsening import Coarsening
 
 
 def check_options(
-    rows: Table[Path, Format], topology: Path | None, coarsening: "Coarsening"
+    rows: Table[Path, Format], topology: Path | None, coarsening: Coarsening
 ) -> None:
     """Refuse what the user says and none of the files would use.
 

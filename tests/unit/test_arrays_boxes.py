@@ -8,7 +8,8 @@ import pytest
 from cgml.formats.arrays import read_reference
 from cgml.formats.trajectory import read_beads
 from cgml.molecules.recipe import Recipe
-from cgml.training.preparation import Coarsening, prepare, read_systems
+from cgml.training.coarsening import Coarsening
+from cgml.training.preparation import prepare, read_systems
 
 N_CHAINS, SEQUENCE, IONS, EDGE = 3, "EXXEEXEEEX", "++--", 6.5
 

@@ -23,7 +23,7 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
 from cgml.training import preparation
-from cgml.training.preparation import Coarsening
+from cgml.training.coarsening import Coarsening
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 HDF5 = Path(__file__).parents[1] / "data" / "mdtraj.h5"

@@ -15,7 +15,8 @@ from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model, read_spec
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.training.preparation import Coarsening, read_systems
+from cgml.training.coarsening import Coarsening
+from cgml.training.preparation import read_systems
 from openmm_cgml import LearnedCGIntegrator
 from openmm_cgml.beads import bead_system, bead_topology
 

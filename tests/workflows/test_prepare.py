@@ -12,7 +12,7 @@ from cgml.cli.values import parse_type_names, parse_values
 from cgml.formats.trajectory import read_beads, read_reference
 from cgml.models.file import read_spec
 from cgml.molecules.mapping import Mapping
-from cgml.training.preparation import Coarsening
+from cgml.training.coarsening import Coarsening
 
 N_ATOMS = 20
 
