@@ -149,13 +149,6 @@ def _read_graphs(
     ]
     chosen = [selected(atoms, coarsening.frames) for atoms in tables]
     graphs = [describe(atoms, coarsening.chemistry, used) for atoms, _ in chosen]
-    given = (coarsening.chemistry.rows, coarsening.system, coarsening.mapping)
-    if not tables and any(given):
-        raise ValueError(
-            "types, masses and mappings (--types, --mass, --type-name, --system, "
-            "--mapping) are of files of atoms, and all files given hold beads: leave "
-            "them out"
-        )
     check_used(coarsening.chemistry, used, tables)
     for source, graph in zip(sources, graphs, strict=True):
         check_topology(graph, str(source))
