@@ -11,7 +11,7 @@ from openmm import app, unit
 
 from cgml.dynamics import passengers
 from cgml.molecules.atoms import AtomTable
-from cgml.molecules.chemistry import Chemistry, describe
+from cgml.molecules.chemistry import Chemistry, check_carbons, describe
 from cgml.molecules.graph import Labels, MolecularGraph, components
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import names_of
@@ -87,7 +87,9 @@ def graph_from_topology(
         residues=[atom.residue.name for atom in atoms],
         groups=_groups(topology),
     )
-    return describe(table, Chemistry(known=masses))
+    graph = describe(table, Chemistry(known=masses))
+    check_carbons(table, Chemistry())
+    return graph
 
 
 def _groups(topology: app.Topology) -> list[str]:

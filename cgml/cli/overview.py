@@ -57,7 +57,7 @@ def _rows(item: Summary) -> Iterable[tuple[str, str]]:
         f"{name} {_span(row.masses, 'Da')} ({row.count})"
         for name, row in item.types.items()
     ]
-    yield "types", ", ".join(types) + _doubt(item)
+    yield "types", ", ".join(types)
     bonds = [
         f"{pair} ({row.count}"
         + (
@@ -85,16 +85,6 @@ def _kind(kind: Kind) -> str:
     return (
         f"{kind.count} x {kind.formula}{variants}: {kind.n_atoms} atoms, "
         f"{kind.mass:.5g} Da, {kind.n_beads} bead{plural} ({text})"
-    )
-
-
-def _doubt(item: Summary) -> str:
-    """Ask whether carbons without any hydrogen are what the user has."""
-    if "C" not in item.types or any("H" in name for name in item.types):
-        return ""
-    return (
-        "; no hydrogens: if carbons are united atoms (CH2, CH3), give their masses "
-        "(--system, --types or --mass)"
     )
 
 

@@ -1,5 +1,6 @@
 """Reading frames of atoms and their topologies, whatever the format."""
 
+import logging
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
 from dataclasses import replace
@@ -16,9 +17,12 @@ from cgml.formats.selection import FrameOptions, selected
 from cgml.formats.writer import TrajectoryWriter
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.checks import check_topology
-from cgml.molecules.chemistry import Chemistry, describe
+from cgml.molecules.chemistry import Chemistry, check_carbons, describe
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.masses import UnknownMassesError
+
+LOGGER = logging.getLogger(__name__)
 
 PIECE = 1 << 19
 """Positions in a piece of a file, about: atoms times frames."""
@@ -118,8 +122,7 @@ def read_pieces(
     else:
         atoms = read_atoms(topology, lammps=lammps)
         atoms, chosen = selected(atoms, chosen)
-        graph = describe(atoms, Chemistry.of_masses(masses))
-        check_topology(graph, str(topology))
+        graph = _graph(atoms, Chemistry.of_masses(masses), str(topology))
     row = table.of_frames(path)
     if row.pieces is None:
         raise ValueError(
@@ -156,8 +159,17 @@ def read_topology(
             not known; a mass that nothing used.
     """
     given = Chemistry.of_masses(masses) if chemistry is None else chemistry
-    graph = describe(read_atoms(path, lammps=lammps, system=system), given)
-    check_topology(graph, str(path))
+    return _graph(read_atoms(path, lammps=lammps, system=system), given, str(path))
+
+
+def _graph(atoms: AtomTable, chemistry: Chemistry, source: str) -> MolecularGraph:
+    """Describe and check atoms; what a command would refuse of carbons is said here."""
+    graph = describe(atoms, chemistry)
+    check_topology(graph, source)
+    try:
+        check_carbons(atoms, chemistry)
+    except UnknownMassesError as error:
+        LOGGER.warning("taken as they are: %s", error)
     return graph
 
 

@@ -24,6 +24,7 @@ from cgml.molecules.masses import (
     of_elements,
     type_of,
 )
+from cgml.molecules.valence import lack_hydrogens
 
 _MOST_LISTED = 12  # names in an error text
 _LABEL = re.compile(r"[A-Za-z][\w+*'-]*")
@@ -129,7 +130,9 @@ def describe(
         else:
             found[row] = answer
     if nameless:
-        raise UnknownMassesError(_nameless(nameless, atoms.source))
+        doubtful = next((atom for atom in nameless if atom.element), None)
+        reason = "" if doubtful is None else _doubt(doubtful)
+        raise UnknownMassesError(_nameless(nameless, atoms.source, reason))
     if used is None:
         check_used(chemistry, served, [atoms])
     else:
@@ -161,6 +164,30 @@ def check_used(
             f"{', '.join(atoms.source for atoms in tables)} there are "
             f"{_listed(there)}: correct the name, or leave it out"
         )
+
+
+def check_carbons(atoms: AtomTable, chemistry: Chemistry) -> None:
+    """Refuse carbons, known by their element alone, that lack bonds and hydrogens.
+
+    Raises:
+        UnknownMassesError: there are some, and the user says nothing of them.
+    """
+    if not atoms.elements or "C" in chemistry.rows:
+        return
+    lacking = lack_hydrogens(atoms.elements, atoms.bonds)
+    if atoms.masses is not None:
+        lacking &= np.isnan(atoms.masses)
+    if not lacking.any():
+        return
+    rows = _rows(atoms.take(np.flatnonzero(lacking)))
+    found = [row for row in rows if chemistry.rows.keys().isdisjoint(row.keys)]
+    if found:
+        reason = (
+            "with too few bonds and no hydrogen on any carbon of its molecule, as a "
+            "united atom or one whose hydrogens are missing"
+        )
+        text = _nameless(found, atoms.source, reason)
+        raise UnknownMassesError(f"{text}; of a bare carbon --mass C=12.011")
 
 
 def _rows(atoms: AtomTable) -> list[_Atom]:
@@ -283,14 +310,14 @@ def _or_none(mass: float) -> float | None:
     return None if math.isnan(mass) else mass
 
 
-def _nameless(atoms: Sequence[_Atom], source: str) -> str:
-    """Explain that names are no chemistry."""
+def _nameless(atoms: Sequence[_Atom], source: str, doubt: str) -> str:
+    """Explain that names are no chemistry, nor is an element that is in doubt."""
     doubtful = next((atom for atom in atoms if atom.element), None)
     texts = list(dict.fromkeys(str(atom) for atom in atoms))
     example = (doubtful or atoms[0]).name or texts[0]
     reason = "of which the names alone are known"
     if doubtful is not None:
-        reason = f"{doubtful} is {doubtful.element} by its element, {_doubt(doubtful)}"
+        reason = f"{doubtful} is {doubtful.element} by its element, {doubt}"
     return (
         f"types and masses are required of {_listed(texts)} in {source}, {reason}: "
         "give the file of the force field (--system SYSTEM.xml of OpenMM, or a "

@@ -10,7 +10,7 @@ from cgml.formats import table, trajectory
 from cgml.formats.h5md import write_pieces
 from cgml.formats.selection import FrameOptions, selected
 from cgml.molecules.checks import check_topology
-from cgml.molecules.chemistry import check_used, describe
+from cgml.molecules.chemistry import check_carbons, check_used, describe
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -150,8 +150,9 @@ def _read_graphs(
     chosen = [selected(atoms, coarsening.frames) for atoms in tables]
     graphs = [describe(atoms, coarsening.chemistry, used) for atoms, _ in chosen]
     check_used(coarsening.chemistry, used, tables)
-    for source, graph in zip(sources, graphs, strict=True):
+    for source, graph, (atoms, _) in zip(sources, graphs, chosen, strict=True):
         check_topology(graph, str(source))
+        check_carbons(atoms, coarsening.chemistry)
     frames = [options for _, options in chosen]
     return (
         dict(zip(sources, graphs, strict=True)),

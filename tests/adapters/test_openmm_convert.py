@@ -13,7 +13,7 @@ MASSES = {"C": 12.011, "H": 1.008, "X": 40.0}
 
 
 def ethane_like() -> app.Topology:
-    """H-C-X and a second molecule, C-C."""
+    """H-C-X and a second molecule, C-H."""
     topology = app.Topology()
     carbon, hydrogen = (app.Element.getBySymbol(s) for s in "CH")
     residue = topology.addResidue("ONE", topology.addChain())
@@ -23,7 +23,8 @@ def ethane_like() -> app.Topology:
         topology.addAtom("X", None, residue),
     ]
     residue = topology.addResidue("TWO", topology.addChain())
-    atoms += [topology.addAtom(name, carbon, residue) for name in ("C1", "C2")]
+    atoms.append(topology.addAtom("C1", carbon, residue))
+    atoms.append(topology.addAtom("H2", hydrogen, residue))
     for i, j in [(2, 1), (0, 1), (4, 3)]:
         topology.addBond(atoms[i], atoms[j])
     return topology
@@ -47,14 +48,14 @@ def system_of(masses, bonds) -> openmm.System:
 
 def test_graph_from_topology():
     graph = convert.graph_from_topology(ethane_like(), MASSES)
-    assert graph.types == ("H", "C", "X", "C", "C")
-    np.testing.assert_allclose(graph.masses, [1.008, 12.011, 40.0, 12.011, 12.011])
+    assert graph.types == ("H", "C", "X", "C", "H")
+    np.testing.assert_allclose(graph.masses, [1.008, 12.011, 40.0, 12.011, 1.008])
     assert graph.bonds.tolist() == [[0, 1], [1, 2], [3, 4]]
     assert graph.n_molecules == 2
 
 
 def test_graph_from_system_is_the_same():
-    system = system_of([1.00794, 12.0107, 40.0, 12.01, 12.0], [(2, 1), (0, 1), (4, 3)])
+    system = system_of([1.00794, 12.0107, 40.0, 12.01, 1.0], [(2, 1), (0, 1), (4, 3)])
     graph = convert.graph_from_system(system, MASSES)
     expected = convert.graph_from_topology(ethane_like(), MASSES)
     assert graph.types == expected.types

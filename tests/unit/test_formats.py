@@ -36,7 +36,7 @@ def topology() -> mdtraj.Topology:
     for _ in range(N_CHAINS):
         place = top.add_residue("POL", top.add_chain())
         atoms = [
-            top.add_atom(f"C{i}", mdtraj.element.carbon, place) for i in range(LENGTH)
+            top.add_atom(f"C{i}", mdtraj.element.sulfur, place) for i in range(LENGTH)
         ]
         for one, other in pairwise(atoms):
             top.add_bond(one, other)

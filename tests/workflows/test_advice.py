@@ -99,7 +99,7 @@ N = 12
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of a chain of carbon: right ones, and such as users have."""
+    """Files of a chain of sulfur: right ones, and such as users have."""
     path = tmp_path_factory.mktemp("files")
     line = np.cumsum(np.full((N, 3), [0.12, 0.05, 0.0]), axis=0)
     noise = 0.001 * np.random.default_rng(0).normal(size=(30, N, 3))
@@ -107,8 +107,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (path / "a.pdb").open("w") as file:
         for i, place in enumerate(10.0 * line, 1):
             x, y, z = place
-            file.write(f"HETATM{i:5d}  C{i:<2d} PEO A   1    ")
-            file.write(f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C\n")
+            file.write(f"HETATM{i:5d}  S{i:<2d} PSF A   1    ")
+            file.write(f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           S\n")
         for i in range(1, N):
             file.write(f"CONECT{i:5d}{i + 1:5d}\n")
     times = np.arange(30, dtype=np.float32)

@@ -10,13 +10,13 @@ import pytest
 
 @pytest.fixture
 def melt(tmp_path):
-    """Two chains of twelve carbons and three waters: XTC and PDB files."""
+    """Two chains of twelve sulfurs and three waters: XTC and PDB files."""
     topology = mdtraj.Topology()
     chain = topology.add_chain()
     element = mdtraj.element
     for _ in range(2):
         residue = topology.add_residue("PEO", chain)
-        atoms = [topology.add_atom(f"C{i}", element.carbon, residue) for i in range(12)]
+        atoms = [topology.add_atom(f"S{i}", element.sulfur, residue) for i in range(12)]
         for one, other in pairwise(atoms):
             topology.add_bond(one, other)
     for _ in range(3):
@@ -45,12 +45,12 @@ def test_the_table(cgml, melt):
     for part in (
         "md: 33 atoms, 5 molecules, 7 beads",
         "3 x H2O: 3 atoms, 18.015 Da, 1 bead (1 H2O)",
-        "2 x C12: 12 atoms, 144.13 Da, 2 beads (2 C6)",
-        "C 12.011 Da (24)",
-        "C-C (22, 0.150 nm)",
+        "2 x S12: 12 atoms, 384.79 Da, 2 beads (2 S6)",
+        "S 32.066 Da (24)",
+        "S-S (22, 0.150 nm)",
         "atoms in a bead: 3 to 6, mean 4.71",
         "5, 0 to 8 ps, every 2 ps",
-        "4 x 4 x 4 nm; density 0.008881 g/cm^3",
+        "4 x 4 x 4 nm; density 0.02137 g/cm^3",
     ):
         assert part in text, text
     assert sorted(path.name for path in melt.iterdir()) == ["md.pdb", "md.xtc"]
@@ -65,7 +65,7 @@ def test_as_json(cgml, melt):
     assert result.exit_code == 0, result.output
     (found,) = json.loads(result.stdout)
     assert found["n_beads"] == 9
-    assert found["kinds"][1]["beads"] == {"C4": 3}
+    assert found["kinds"][1]["beads"] == {"S4": 3}
     assert found["times"] == [0.0, 8.0]
     assert drawing.read_bytes().startswith(b"\x89PNG")
 
@@ -76,11 +76,11 @@ def test_all_commands_show_it(cgml, melt):
         *("prepare", melt / "md.xtc", "--topology", melt / "md.pdb", "--output", out)
     )
     assert result.exit_code == 0, result.output
-    assert "2 x C12: 12 atoms" in " ".join(result.output.split())
+    assert "2 x S12: 12 atoms" in " ".join(result.output.split())
     assert (out / "molecules.png").read_bytes().startswith(b"\x89PNG")
     again = cgml("inspect", out / "md.h5md", "--json")
     (found,) = json.loads(again.stdout)
-    assert found["bonds"]["C-C"]["count"] == 22
+    assert found["bonds"]["S-S"]["count"] == 22
     assert found["n_frames"] == 5
 
 

@@ -24,8 +24,8 @@ def atoms(chains, tmp_path) -> tuple[mdtraj.Trajectory, str, str]:
         positions = arrays["x"][0]
     topology = mdtraj.Topology()
     residue = topology.add_residue("POL", topology.add_chain())
-    carbon = mdtraj.element.carbon
-    beads = [topology.add_atom(f"C{i}", carbon, residue) for i in range(N_ATOMS)]
+    sulfur = mdtraj.element.sulfur
+    beads = [topology.add_atom(f"S{i}", sulfur, residue) for i in range(N_ATOMS)]
     for first, second in pairwise(beads):
         topology.add_bond(first, second)
     frames = mdtraj.Trajectory(positions, topology, time=10.0 * np.arange(12))
@@ -83,8 +83,8 @@ def test_reference_arrays(cgml, chains, tmp_path):
 def test_an_element_that_the_model_does_not_know(cgml, atoms, tiny_model, tmp_path):
     _, _, pdb = atoms
     for line in (text := pdb.read_text()).splitlines():
-        assert not line.startswith("ATOM") or line[77] == "C"
-    pdb.write_text(text.replace("           C  \n", "           N  \n"))
+        assert not line.startswith("ATOM") or line[77] == "S"
+    pdb.write_text(text.replace("           S  \n", "           N  \n"))
     output = tmp_path / "run"
     result = cgml("run", tiny_model, pdb, "--time", 20.0, "--output", output)
     assert result.exit_code == 1

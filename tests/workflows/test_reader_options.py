@@ -13,13 +13,13 @@ N = 20
 
 @pytest.fixture
 def files(chains, tmp_path):
-    """A chain of carbons and a water in a box that breathes: XTC and PDB."""
+    """A chain of sulfur and a water in a box that breathes: XTC and PDB."""
     with np.load(chains) as arrays:
         chain = arrays["x"][0][:12]
     topology = mdtraj.Topology()
     residue = topology.add_residue("POL", topology.add_chain())
     element = mdtraj.element
-    atoms = [topology.add_atom(f"C{i}", element.carbon, residue) for i in range(N)]
+    atoms = [topology.add_atom(f"C{i}", element.sulfur, residue) for i in range(N)]
     for first, second in pairwise(atoms):
         topology.add_bond(first, second)
     water = topology.add_residue("HOH", topology.add_chain())
