@@ -5,19 +5,15 @@ long ones are written in lines, like text: their longest path runs to and fro, a
 hangs on it stands beside it.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import networkx as nx
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import shortest_path
 
 from cgml.files import replacing
 from cgml.molecules.mapping import Mapping
@@ -29,11 +25,28 @@ MOST_ATOMS = 1500
 
 _SMALL = 60  # atoms of a molecule that is laid out by distances
 _PER_LINE = 36  # atoms of the longest path
-_N_COLOURS = 10
-_WIDTH = 10.0  # inch
-_GREY = "#9a9a9a"
+_WIDTH = 1100  # pixels
+_HEIGHTS = (90, 2640)  # of a panel, pixels
+_TITLE = 34  # pixels above a panel
+_FINE = 2  # drawn so many times larger, against jagged edges
+_GREY = (154, 154, 154)
+_COLOURS = np.array(
+    [
+        *(
+            (31, 119, 180),
+            (255, 127, 14),
+            (44, 160, 44),
+            (214, 39, 40),
+            (148, 103, 189),
+        ),
+        *((140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34)),
+        (23, 190, 207),
+    ]
+)
+_PALE = (0.35 * _COLOURS + 0.65 * 255).astype(int)
 
 Floats = NDArray[np.float64]
+Neighbours = list[list[int]]
 
 
 class Picture(NamedTuple):
@@ -50,106 +63,97 @@ def draw(pictures: Sequence[Picture], path: Path) -> None:
         pictures: the kinds; the first `MOST_PANELS` are drawn.
         path: of the PNG file.
     """
-    shown = [(picture, _Molecule(picture)) for picture in pictures[:MOST_PANELS]]
-    heights = [molecule.height + 0.5 for _, molecule in shown]  # inch
-    total = sum(heights)
-    figure = Figure(figsize=(_WIDTH, total))
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(
-        *(len(shown), 1),
-        height_ratios=heights,
-        hspace=0.5 * len(shown) / total,
-        left=0.01,
-        right=0.99,
-        bottom=0.01,
-        top=1.0 - 0.3 / total,
+    panels = [_panel(picture) for picture in pictures[:MOST_PANELS]]
+    whole = Image.new("RGB", (_WIDTH, sum(item.height for item in panels)), "white")
+    top = 0
+    for panel in panels:
+        whole.paste(panel, (0, top))
+        top += panel.height
+    with replacing(path) as temporary:
+        whole.save(temporary, format="PNG")
+
+
+def _panel(picture: Picture) -> Image.Image:
+    """Draw one molecule, its atoms numbered from 0."""
+    graph, kind = picture.mapping.graph, picture.kind
+    atoms, bonds = graph.molecules[kind.example], graph.molecule_bonds[kind.example]
+    plural = "s" if kind.n_beads > 1 else ""
+    title = (
+        f"{kind.count} x {kind.formula}: {kind.n_atoms} atoms, {kind.n_beads} "
+        f"bead{plural}"
     )
-    for row, (_, molecule) in enumerate(shown):
-        molecule.draw(figure.add_subplot(grid[row]))
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        figure.savefig(stream, format="png", dpi=110)
+    if len(atoms) > MOST_ATOMS:
+        title += f", the first {MOST_ATOMS} atoms"
+        near = neighbours(len(atoms), bonds)
+        first = sorted(list(_outwards(near, longest_path(near)[:1]))[:MOST_ATOMS])
+        kept = graph.select(atoms[first])
+        atoms, bonds = atoms[first], kept.bonds
+    beads = picture.mapping.bead_index[atoms]
+    places = layout(len(atoms), bonds)
+    names = [graph.types[atom] for atom in atoms]
+    return _drawn(places, bonds, names, (beads - beads.min()) % len(_COLOURS), title)
 
 
-class _Molecule:
-    """One molecule, its atoms numbered from 0."""
-
-    def __init__(self, picture: Picture) -> None:
-        graph, kind = picture.mapping.graph, picture.kind
-        atoms = graph.molecules[kind.example]
-        bonds = graph.molecule_bonds[kind.example]
-        self._graph = nx.Graph()
-        self._graph.add_nodes_from(range(len(atoms)))
-        self._graph.add_edges_from(bonds.tolist())
-        self._is_small = len(atoms) <= _SMALL
-        self._title = (
-            f"{kind.count} x {kind.formula}: {kind.n_atoms} atoms, {kind.n_beads} "
-            f"bead{'s' if kind.n_beads > 1 else ''}"
-        )
-        if len(atoms) > MOST_ATOMS:
-            self._title += f", the first {MOST_ATOMS} atoms"
-            end = longest_path(self._graph)[:1]
-            order = list(_outwards(self._graph, end))[:MOST_ATOMS]
-            self._graph = self._graph.subgraph(order).copy()
-        places = layout(self._graph)
-        self._nodes = sorted(self._graph)
-        self._places = np.array([places[node] for node in self._nodes])
-        self._types = [graph.types[atoms[node]] for node in self._nodes]
-        self._beads = picture.mapping.bead_index[atoms[self._nodes]]
-        self._beads = self._beads - self._beads.min()
-        span = np.ptp(self._places, axis=0) + 2.0
-        width = max(span[0], 14.0)
-        self.height = float(np.clip(_WIDTH * span[1] / width, 0.8, 24.0))
-
-    def draw(self, axes: Axes) -> None:
-        """Draw bonds, and atoms in the colours of their beads."""
-        colours = colormaps["tab10"](np.arange(_N_COLOURS))
-        row = {node: i for i, node in enumerate(self._nodes)}
-        ends = np.array(
-            [[row[i], row[j]] for i, j in self._graph.edges], dtype=int
-        ).reshape(-1, 2)
-        own = self._beads[ends[:, 0]] == self._beads[ends[:, 1]]
-        lines = self._places[ends]
-        inside = colours[self._beads[ends[own, 0]] % _N_COLOURS]
-        wide = LineCollection(lines[own], colors=inside, linewidths=13, alpha=0.35)
-        wide.set_capstyle("round")
-        axes.add_collection(wide)
-        axes.add_collection(LineCollection(lines[~own], colors=_GREY, linestyles=":"))
-        axes.add_collection(LineCollection(lines[own], colors=_GREY, linewidths=1.0))
-        axes.scatter(
-            self._places[:, 0],
-            self._places[:, 1],
-            s=130 if self._is_small else 75,
-            facecolors="white",
-            edgecolors=[tuple(colours[bead % _N_COLOURS]) for bead in self._beads],
-            linewidths=1.6,
-            zorder=3,
-        )
-        size = 8 if self._is_small else 6
-        for (x, y), name in zip(self._places, self._types, strict=True):
-            text = axes.text(x, y, name, ha="center", va="center", fontsize=size)
-            text.set_parse_math(False)
-        axes.set_title(self._title, fontsize=9, loc="left", parse_math=False)
-        low, high = self._places.min(axis=0), self._places.max(axis=0)
-        width = max(high[0] - low[0] + 2.0, 14.0)
-        axes.set_xlim(low[0] - 1.0, low[0] - 1.0 + width)
-        axes.set_ylim(low[1] - 1.0, high[1] + 1.0)
-        axes.set_aspect("equal")
-        axes.axis("off")
+def _drawn(
+    places: Floats,
+    bonds: NDArray[np.int64],
+    names: Sequence[str],
+    colours: NDArray[np.int64],
+    title: str,
+) -> Image.Image:
+    """Draw bonds, and atoms in the colours of their beads."""
+    span = np.ptp(places, axis=0) + 2.0
+    unit = _WIDTH / max(span[0], 14.0)  # pixels
+    height = int(np.clip(span[1] * unit, *_HEIGHTS)) + _TITLE
+    unit = min(unit, (height - _TITLE) / span[1])
+    image = Image.new("RGB", (_FINE * _WIDTH, _FINE * height), "white")
+    pen = ImageDraw.Draw(image)
+    points = (places - places.min(axis=0) + 1.0) * [1, -1] * unit
+    points = _FINE * (points + np.array([0, height]))  # upwards is up
+    is_small = len(places) <= _SMALL
+    size, radius = (24, 17) if is_small else (18, 13)
+    for i, j in bonds.tolist():
+        if colours[i] == colours[j]:
+            line = [tuple(points[i]), tuple(points[j])]
+            pen.line(line, tuple(_PALE[colours[i]]), 2 * radius)
+    for i, j in bonds.tolist():
+        if colours[i] == colours[j]:
+            pen.line([tuple(points[i]), tuple(points[j])], _GREY, 3)
+        else:
+            n_dots = max(2, int(np.linalg.norm(points[i] - points[j]) / 10))
+            for x, y in np.linspace(points[i], points[j], n_dots):
+                pen.ellipse((x - 2, y - 2, x + 2, y + 2), _GREY)
+    font = ImageFont.load_default(size)
+    for (x, y), name, colour in zip(points, names, colours, strict=True):
+        disc = (x - radius, y - radius, x + radius, y + radius)
+        pen.ellipse(disc, "white", tuple(_COLOURS[colour]), 5)
+        pen.text((x, y), name, "black", font, "mm")
+    pen.text((20, 14), title, "black", ImageFont.load_default(28))
+    return image.reduce(_FINE)
 
 
-def layout(graph: "nx.Graph[int]") -> dict[int, Floats]:
-    """Place the atoms of a molecule, (2,) each, neighbours about 1 apart."""
-    if len(graph) <= _SMALL:
-        return _by_distance(graph)
-    return _lines(graph, longest_path(graph))
+def neighbours(n_atoms: int, bonds: NDArray[np.int64]) -> Neighbours:
+    """List what each atom is bonded to, ascending."""
+    near: Neighbours = [[] for _ in range(n_atoms)]
+    for i, j in bonds.tolist():
+        near[i].append(j)
+        near[j].append(i)
+    return [sorted(others) for others in near]
 
 
-def longest_path(graph: "nx.Graph[int]") -> list[int]:
+def layout(n_atoms: int, bonds: NDArray[np.int64]) -> Floats:
+    """Place the atoms of a molecule, (n_atoms, 2), neighbours about 1 apart."""
+    if n_atoms <= _SMALL:
+        return _by_distance(n_atoms, bonds)
+    near = neighbours(n_atoms, bonds)
+    return _lines(near, longest_path(near))
+
+
+def longest_path(near: Neighbours) -> list[int]:
     """Find a path between atoms that are far apart: of a tree, the longest one."""
-    end = min(graph)
-    path: list[int] = []
+    end, path = 0, list[int]()
     for _ in range(2):
-        before = _outwards(graph, [end])
+        before = _outwards(near, [end])
         node: int | None = list(before)[-1]
         path = []
         while node is not None:
@@ -159,51 +163,56 @@ def longest_path(graph: "nx.Graph[int]") -> list[int]:
     return path
 
 
-def _outwards(graph: "nx.Graph[int]", starts: Sequence[int]) -> dict[int, int | None]:
-    """Walk breadth first; returns the node before each, in order of distance."""
+def _outwards(near: Neighbours, starts: Sequence[int]) -> dict[int, int | None]:
+    """Walk breadth first; returns the atom before each, in order of distance."""
     before: dict[int, int | None] = dict.fromkeys(starts)
-    queue = deque(starts)
-    while queue:
-        node = queue.popleft()
-        for other in sorted(graph[node]):
+    order = list(starts)
+    for atom in order:
+        for other in near[atom]:
             if other not in before:
-                before[other] = node
-                queue.append(other)
+                before[other] = atom
+                order.append(other)
     return before
 
 
-def _by_distance(graph: "nx.Graph[int]") -> dict[int, Floats]:
-    """Lay out a small molecule, bonds of length 1 about."""
-    if len(graph) == 1:
-        return {node: np.zeros(2) for node in graph}
-    raw = nx.kamada_kawai_layout(graph)
-    places = np.array([raw[node] for node in graph])
-    places -= places.mean(axis=0)
-    _, _, axes = np.linalg.svd(places, full_matrices=False)
-    places = places @ axes.T  # the longest side along x
-    ends = np.array(
-        [[list(graph).index(i), list(graph).index(j)] for i, j in graph.edges]
+def _by_distance(n: int, bonds: NDArray[np.int64]) -> Floats:
+    """Lay out a small molecule: distances on paper as those along bonds (SMACOF)."""
+    if n == 1:
+        return np.zeros((1, 2))
+    ends = (np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1]))
+    hops = shortest_path(coo_array(ends, shape=(n, n)), directed=False)
+    weights = 1.0 / (hops + np.eye(n)) ** 2 - np.eye(n)
+    inverse = np.linalg.pinv(np.diag(weights.sum(axis=1)) - weights)
+    centred = hops**2 - (hops**2).mean(axis=0)
+    _, axes = np.linalg.eigh(centred.mean(axis=1)[:, None] - centred)
+    angles = 2.4 * np.arange(n)  # alike atoms do not start in one place
+    places = np.sqrt(n) * axes[:, -2:] + 0.3 * np.stack(
+        [np.cos(angles), np.sin(angles)], axis=1
     )
-    bonds = places[ends[:, 0]] - places[ends[:, 1]]
-    places /= np.linalg.norm(bonds, axis=1).mean()
-    return dict(zip(graph, 1.3 * places, strict=True))
+    for _ in range(200):
+        apart = np.linalg.norm(places[:, None] - places, axis=2) + np.eye(n)
+        pulls = weights * hops / np.maximum(apart, 1e-3)
+        places = inverse @ (np.diag(pulls.sum(axis=1)) - pulls) @ places
+    places -= places.mean(axis=0)
+    places = places @ np.linalg.svd(places, full_matrices=False)[2].T  # long side: x
+    lengths = np.linalg.norm(places[bonds[:, 0]] - places[bonds[:, 1]], axis=1)
+    return np.asarray(1.3 * places / lengths.mean())
 
 
-def _lines(graph: "nx.Graph[int]", path: Sequence[int]) -> dict[int, Floats]:
+def _lines(near: Neighbours, path: Sequence[int]) -> Floats:
     """Lay the path to and fro in lines, and what hangs on it above and below."""
-    before = _outwards(graph, path)
+    before = _outwards(near, path)
     depth: dict[int, int] = {}
     root: dict[int, int] = {}
     for node, parent in before.items():
-        is_on_path = parent is None
         depth[node] = 0 if parent is None else depth[parent] + 1
-        root[node] = node if is_on_path or parent is None else root[parent]
+        root[node] = node if parent is None else root[parent]
     apart = 2.0 * max(depth.values()) + 2.0
-    places: dict[int, Floats] = {}
+    places = np.zeros((len(near), 2))
     for i, node in enumerate(path):
         line, column = divmod(i, _PER_LINE)
         x = column if line % 2 == 0 else _PER_LINE - 1 - column
-        places[node] = np.array([1.3 * x, -apart * line + 0.3 * (-1) ** i])
+        places[node] = 1.3 * x, -apart * line + 0.3 * (-1) ** i
     side: dict[int, int] = {}
     taken: dict[tuple[int, int, int], int] = {}
     for node, parent in before.items():

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import h5py
-import networkx as nx
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -120,9 +119,8 @@ def test_a_summary_is_bounded() -> None:
 
 
 def test_longest_path_of_a_tree() -> None:
-    comb = nx.path_graph(7)
-    comb.add_edges_from([(3, 10), (10, 11), (2, 12)])
-    path = sketch.longest_path(comb)
+    bonds = [*((i, i + 1) for i in range(6)), (3, 7), (7, 8), (2, 9)]
+    path = sketch.longest_path(sketch.neighbours(10, np.array(bonds)))
     assert sorted(path) == list(range(7))
     assert abs(np.diff(path)).tolist() == [1] * 6
 
@@ -130,13 +128,9 @@ def test_longest_path_of_a_tree() -> None:
 @pytest.mark.parametrize("n_units", [1, 8, 60])
 def test_atoms_are_drawn_apart(n_units: int) -> None:
     """Units of a carbon with two hydrogens, as one chain."""
-    chain = nx.Graph()
-    chain.add_nodes_from(range(3))
-    for unit in range(n_units):
-        chain.add_edges_from([(3 * unit, 3 * unit + 1), (3 * unit, 3 * unit + 2)])
-        if unit:
-            chain.add_edge(3 * unit, 3 * unit - 3)
-    places = np.array(list(sketch.layout(chain).values()))
+    bonds = [(3 * k, 3 * k + m) for k in range(n_units) for m in (1, 2)]
+    bonds += [(3 * k - 3, 3 * k) for k in range(1, n_units)]
+    places = sketch.layout(3 * n_units, np.array(bonds))
     gaps = np.linalg.norm(places[:, None] - places, axis=2)
     assert len(places) == 3 * n_units
     assert gaps[np.triu_indices(len(places), 1)].min() > 0.4
