@@ -94,7 +94,7 @@ def run(
     systems = list(read_systems(starts, reader.topology, coarsening, n_frames=1))
     frames = f"1, number {coarsening.frames.start}"  # its time is not read
     overview.show([of_frames(system) for system in systems], frames)
-    unseen.check(spec, systems, is_allowed=allow_unseen)
+    allowed = unseen.check(spec, systems, is_allowed=allow_unseen)
     chosen = RunOptions(
         n_steps=simulation.count_steps(spec, time),
         n_replicas=replicas,
@@ -106,6 +106,7 @@ def run(
         device=device,
         execution=Execution(compiled=compiled, capture=capture, precision=precision),
         unseen="allow",  # or else refused above
+        allowed=tuple(allowed),
     )
     n_paths = len(systems) * replicas
     n_frames, frame = n_paths * chosen.n_frames, stride * spec.time_step  # ps

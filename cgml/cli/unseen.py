@@ -22,7 +22,7 @@ Allow = Annotated[
 
 def check(
     spec: "BaseSpec", systems: Sequence["BeadTrajectory"], *, is_allowed: bool
-) -> None:
+) -> list[str]:
     """Print what is beyond what a model has seen.
 
     Args:
@@ -30,10 +30,13 @@ def check(
         systems: to be moved.
         is_allowed: whether kinds of beads that it has not seen are not refused.
 
+    Returns:
+        What was printed and would have been refused.
+
     Raises:
         ValueError: they are.
     """
-    from cgml.molecules.seen import check_seen
+    from cgml.molecules.seen import ALLOWED, check_seen
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -44,5 +47,7 @@ def check(
                 system.box,
                 "warn" if is_allowed else "refuse",
             )
-    for text in dict.fromkeys(str(item.message) for item in said):
+    texts = list(dict.fromkeys(str(item.message) for item in said))
+    for text in texts:
         console.tell(f"warning: {text}")
+    return [text for text in texts if ALLOWED in text]

@@ -31,6 +31,9 @@ Unseen = Literal["refuse", "warn", "allow"]
 """What happens to systems the like of which a model has not seen: warn of all that is
 refused otherwise, or say nothing at all."""
 
+ALLOWED = "allowed: "
+"""Before what a user lets pass, in the text of the warning."""
+
 DENSITY_MARGIN = 0.05
 """Part of a density by which it may leave the range without a word."""
 
@@ -109,7 +112,7 @@ def check_seen(
                 f"such molecules{_way_on(mapping, spec)}"
             )
         said |= dict.fromkeys(_composition(beads, seen) if new is None else [])
-        said |= dict.fromkeys([] if new is None else [f"allowed: {new}"])
+        said |= dict.fromkeys([] if new is None else [f"{ALLOWED}{new}"])
         said |= dict.fromkeys(_outside(beads, seen))
     if said:
         warnings.warn(

@@ -52,6 +52,7 @@ class RunOptions:
         device: of the networks, "cpu" or "cuda".
         execution: how the networks are evaluated.
         unseen: what happens to molecules that are new to the model (Propagator).
+        allowed: what is new to it and was allowed all the same, for the record.
 
     Raises:
         ValueError: a count is below 1, stride does not divide n_steps, or the format
@@ -68,6 +69,7 @@ class RunOptions:
     device: str = "cpu"
     execution: Execution = FAST
     unseen: Unseen = "refuse"
+    allowed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the counts."""
@@ -145,6 +147,7 @@ def describe(
         "stride": options.stride,
         "file_format": options.file_format,
         "execution": options.execution.model_dump(),
+        **({"unseen": list(options.allowed)} if options.allowed else {}),
     }
 
 

@@ -25,7 +25,7 @@ class DataConfig(Section):
             transfer. "time": both have the same molecules (a melt, a single kind of
             molecule), and the model claims to interpolate, no more.
         gap: ps between training and validation frames of a split in time; None: 5
-            relaxation times of Rg^2.
+            relaxation times, of Rg^2 or of the first mode.
         validation_fraction: of the frames, the last ones, of a split in time.
     """
 

@@ -201,7 +201,8 @@ def make_spec(
         has_property=has_property,
         provenance={
             "training data": ", ".join(Path(item).name for item in config.data.train),
-            "molecules": str(len(train)),
+            "systems": str(len(train)),
+            "molecules": str(sum(item.mapping.graph.n_molecules for item in train)),
             "frames": str(sum(len(item.positions) for item in train)),
             "steps": str(config.optimiser.n_steps),
             "seed": str(config.optimiser.seed),

@@ -7,7 +7,7 @@ later frames of the molecules it has: that interpolates, and says nothing of oth
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 from cgml.molecules.centres import group_means, group_shares
 from cgml.molecules.frames import BeadTrajectory, centred
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.ideal_chain import laplacian_modes
 from cgml.observables.statistics import integrated_time
 
 N_TIMES = 5
@@ -102,17 +103,18 @@ def _kind(types: Sequence[str], bonds: Sequence[tuple[int, int]]) -> str:
 
 
 def relaxation(systems: Sequence[BeadTrajectory]) -> float:
-    """Return the slowest integrated time of Rg^2 of the beads, ps.
+    """Return the slowest integrated time, of Rg^2 or of the first mode, ps.
 
-    Molecules of one kind are averaged; of a short run it is a lower bound.
+    The first mode of a chain is about its end-to-end vector. Molecules of one kind are
+    averaged; of a short run it is a lower bound.
 
     Raises:
         ValueError: no molecule has two beads.
     """
     times = [
-        float(integrated_time(series).value) * item.time_step
+        float(integrated_time(series, mean=mean).value) * item.time_step
         for item in systems
-        for series in _sizes(item)
+        for series, mean in _series(item)
     ]
     if not times:
         raise ValueError(
@@ -122,19 +124,32 @@ def relaxation(systems: Sequence[BeadTrajectory]) -> float:
     return max(times)
 
 
-def _sizes(item: BeadTrajectory) -> list[np.ndarray]:
-    """Rg^2 of each kind of molecules of several beads, (n_molecules, n_frames)."""
-    mapping = item.mapping
+def _series(item: BeadTrajectory) -> Iterator[tuple[np.ndarray, float | None]]:
+    """Rg^2, and the first mode, of each kind of molecules of several beads.
+
+    Yields:
+        (n_molecules, n_frames) or (3 n_molecules, n_frames), and their mean if it is
+        known.
+    """
+    mapping, positions = item.mapping, centred(item)
     shares = group_shares(mapping.molecule_index, mapping.bead_masses)
-    squares = group_means(shares, centred(item) ** 2).sum(axis=-1)
-    masses = np.bincount(mapping.molecule_index, weights=mapping.bead_masses).round(2)
-    counts = np.bincount(mapping.molecule_index)
-    kind = np.unique(np.stack([masses, counts]), axis=1, return_inverse=True)[1].ravel()
-    return [
-        squares[:, members].T
-        for number in range(kind.max(initial=-1) + 1)
-        if counts[members := np.flatnonzero(kind == number)][0] > 1
-    ]
+    squares = group_means(shares, positions**2).sum(axis=-1)
+    molecules, bonds = mapping.bead_graph.molecules, mapping.bead_graph.molecule_bonds
+    alike: dict[tuple[bytes, bytes], list[int]] = {}
+    for number, members in enumerate(molecules):
+        masses = mapping.bead_masses[members].round(2)
+        key = (masses.tobytes(), bonds[number].tobytes())
+        alike.setdefault(key, []).append(number)
+    for own in alike.values():
+        members = molecules[own[0]]
+        if len(members) == 1:
+            continue
+        masses = mapping.bead_masses[members]
+        weights = laplacian_modes(masses, bonds[own[0]])[1][:, 1] * np.sqrt(masses)
+        beads = positions[:, [molecules[number] for number in own]]
+        mode = np.einsum("fmbx,b->mxf", beads, weights)
+        yield squares[:, own].T, None
+        yield mode.reshape(-1, len(positions)), 0.0
 
 
 def split_in_time(

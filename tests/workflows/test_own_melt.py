@@ -124,7 +124,9 @@ def test_model_claims_no_transfer(walked):
     folder, said = walked
     claim = "same molecules: interpolates, no claim of transfer"
     assert claim in said["train"]
-    assert claim in (folder / "runs" / "melt" / "model.md").read_text()
+    card = (folder / "runs" / "melt" / "model.md").read_text()
+    assert claim in card
+    assert "| systems | 1 |\n| molecules | 18 |" in card
     assert claim in (folder / "judged" / "report.html").read_text()
 
 

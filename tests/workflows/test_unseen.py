@@ -1,5 +1,7 @@
 """Molecules that a model has not seen, on the command line and in the engines."""
 
+import json
+
 import numpy as np
 import openmm
 import pytest
@@ -45,6 +47,10 @@ def test_commands_refuse_and_go_on_where_told(cgml, model, tmp_path, command):
         "warning: model 'tiny' is used beyond what it has seen: allowed: bead" in text
     )
     assert "molecules of 4 beads, of 2 to 3" in text
+    if command == "run":  # the folder remembers it, and goes on
+        plan = json.loads((tmp_path / "out" / "run.json").read_text())["plan"]
+        assert "allowed: bead 0" in plan["unseen"][0]
+        assert cgml(*line, "--allow-unseen").exit_code == 0
 
 
 def test_engines_refuse_and_go_on_where_told(model):
