@@ -185,6 +185,26 @@ def test_a_guard_in_a_worker_is_one_line(
     assert contents(tmp_path) == contents(alone)
 
 
+def test_a_stopped_path_costs_no_other_one(cgml, model, chains, scheduler, tmp_path):
+    """Shared by workers as in one process: exit code 3, and all files alike."""
+    common = ("run", model, chains, "--time", 60 * 20.0, "--part", 7, "--replicas", 3)
+    ends = []
+    for name, shared in (("alone", ()), ("shared", ("--scheduler", scheduler))):
+        out = tmp_path / name
+        result = cgml(*common, *shared, "--output", out)
+        assert result.exit_code == 3, result.output
+        ends.append(result.output.splitlines()[-4:])
+        again = cgml(*common, *shared, "--output", out)  # and the same when repeated
+        assert (again.exit_code, again.output.splitlines()[-3:]) == (3, ends[-1][-3:])
+    assert ends[0][-3:] == ends[1][-3:]
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+    with (tmp_path / "shared" / "results.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["status"] for row in rows} == {"stopped", "finished"}
+    finished = [row for row in rows if row["status"] == "finished"]
+    assert {row["frames"] for row in finished} == {"60"}
+
+
 def test_guard_errors_travel():
     trip = Trip("bond", 1, 3, 60.0, 4.0, 3.3, "beads 0 and 1", "bonds up to 2.5 nm")
     error = GuardError(trip)
