@@ -43,7 +43,7 @@ class DataFile:
         molecules: molecule id of each atom, (n_atoms,); 0 is none.
         positions: unwrapped by the image flags, if there are any, (n_atoms, 3), nm.
         type_masses: number of an atom type -> mass, Da.
-        type_names: number of an atom type -> the comment behind its mass.
+        type_names: number of an atom type -> its label, or the comment behind its mass.
         bonds: atom indices, (n_bonds, 2).
         bond_types: number of the type of each bond, (n_bonds,).
         box: row vectors, (3, 3), nm.
@@ -71,6 +71,17 @@ class _Content(NamedTuple):
         """Return a number of the header, 0 where it is not named."""
         return int(self.header.get(what, ["0"])[0])
 
+    def labels(self, kind: str) -> dict[str, str]:
+        """Return label -> number, as text, of the types of atoms or bonds."""
+        _, body = self.sections.get(f"{kind} Type Labels", ("", ""))
+        rows = [line.partition("#")[0].split() for line in body.splitlines()]
+        if any(len(row) not in {0, 2} for row in rows):
+            raise ValueError(
+                f"a number and a label are required in each line of section {kind} "
+                f"Type Labels of {self.path}"
+            )
+        return {row[1]: row[0] for row in rows if row}
+
 
 def read_data(path: Path) -> DataFile:
     """Read a data file, sections and atoms in any order, perhaps compressed (.gz).
@@ -96,7 +107,8 @@ def read_data(path: Path) -> DataFile:
         positions = positions + images @ box
     molecules = columns.get("molecule", np.zeros(len(ids)))[order].astype(np.int64)
     bonds, bond_types = _bonds(content, ids[order])
-    masses = _table(content, "Masses", content.count("atom types"))
+    n_types = content.count("atom types")
+    masses = _table(content, "Masses", n_types, content.labels("Atom"))
     return DataFile(
         path=path,
         types=columns["type"][order].astype(np.int64),
@@ -113,7 +125,7 @@ def read_data(path: Path) -> DataFile:
 def read_atoms(path: Path, options: LammpsOptions) -> AtomTable:
     """Read the atoms and bonds of a data file.
 
-    Types have their numbers, masses, and the names in the comments behind these.
+    Types have their numbers, masses, and names: labels, or comments behind the masses.
     """
     data = read_data(path)
     missing = sorted(set(data.types.tolist()) - set(data.type_masses))
@@ -188,8 +200,13 @@ def _check_promises(content: _Content) -> None:
             )
 
 
-def _table(content: _Content, name: str, n_rows: int) -> NDArray[np.float64]:
-    """Read the numbers of a section, (n_rows, n_columns)."""
+def _table(
+    content: _Content, name: str, n_rows: int, labels: dict[str, str], place: int = 0
+) -> NDArray[np.float64]:
+    """Read the numbers of a section, (n_rows, n_columns).
+
+    Labels of types stand for their numbers in the column of this place.
+    """
     path = content.path
     if name not in content.sections:
         raise ValueError(
@@ -198,23 +215,31 @@ def _table(content: _Content, name: str, n_rows: int) -> NDArray[np.float64]:
             "write_data, or add the section"
         )
     body = content.sections[name][1].splitlines()
-    lines = [line for line in body if line.partition("#")[0].strip()]
+    lines = [text for line in body if (text := line.partition("#")[0].strip())]
     if len(lines) != n_rows:
         raise ValueError(
             f"section {name} of {path} must have {n_rows} lines as its header says, "
             f"got {len(lines)}: the file is cut short or damaged, write it again"
         )
+    if labels:
+        rows = [line.split() for line in lines]
+        for row in rows:
+            row[place] = labels.get(row[place], row[place])
+        lines = [" ".join(row) for row in rows]
     try:
         return np.loadtxt(lines, dtype=np.float64, ndmin=2)
     except ValueError as error:
         raise ValueError(
             f"section {name} of {path} is cut short, or holds other things than "
-            f"numbers (type labels are not read): {error}"
+            f"numbers and type labels: {error}"
         ) from error
 
 
 def _type_names(content: _Content) -> dict[int, str]:
-    """Read the comments behind the masses that are names: one word, of one mass."""
+    """Read labels of types, or comments behind masses that are names: one word each."""
+    labels = content.labels("Atom")
+    if labels:
+        return {int(number): label for label, number in labels.items()}
     parts = [line.partition("#") for line in content.sections["Masses"][1].splitlines()]
     found = [
         (values.split(), comment.strip())
@@ -236,8 +261,9 @@ def _atom_columns(content: _Content) -> dict[str, NDArray[np.float64]]:
             f"atom styles {', '.join(_STYLES)} are read, {content.path} has {hint!r}: "
             "write the file with one of these"
         )
-    table = _table(content, "Atoms", content.count("atoms"))
     names = [*_STYLES[style].split(), "ix", "iy", "iz"]
+    labels, place = content.labels("Atom"), names.index("type")
+    table = _table(content, "Atoms", content.count("atoms"), labels, place)
     n, n_all = table.shape[1], len(names)
     if n not in {n_all - 3, n_all}:
         raise ValueError(
@@ -283,7 +309,8 @@ def _bonds(
     n_bonds = content.count("bonds")
     if not n_bonds and not content.sections.get("Bonds", ("", ""))[1].strip():
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64)
-    table = _table(content, "Bonds", n_bonds).astype(np.int64)
+    labels = content.labels("Bond")
+    table = _table(content, "Bonds", n_bonds, labels, 1).astype(np.int64)
     if table.shape[1] != 4:
         raise ValueError(
             f"section Bonds of {content.path} must have 4 columns (id, type, two "

@@ -13,6 +13,7 @@ from cgml.formats import (
     h5md,
     lammps_data,
     lammps_dump,
+    sdf,
     topology,
 )
 from cgml.formats.format import (
@@ -89,6 +90,15 @@ FORMATS: list[Format] = [
         suffixes=(".mol2", ".cif", ".pdbx"),
         tells=frozenset({"types", "bonds"}),
         topology=topology.read_atoms,
+    ),
+    Format(
+        name="SDF",
+        suffixes=(".sdf", ".mol"),
+        tells=frozenset({"types", "bonds"}),
+        pieces=sdf.pieces,
+        topology=sdf.read_atoms,
+        recognise=sdf.is_sdf,
+        may_be_compressed=True,
     ),
     Format(
         name="names of atoms",

@@ -116,7 +116,9 @@ def from_mdtraj_topology(molecule: Molecule, folder: Path) -> MolecularGraph:
     return from_mdtraj(topology, UNITED if molecule.is_united else None)
 
 
-def from_lammps(molecule: Molecule, folder: Path) -> MolecularGraph:
+def from_lammps(
+    molecule: Molecule, folder: Path, *, has_labels: bool = False
+) -> MolecularGraph:
     kinds = list(dict.fromkeys(molecule.types))
     n = len(molecule.one)
     masses = "\n".join(f"{i} {MASSES[k]} # {k}" for i, k in enumerate(kinds, 1))
@@ -129,13 +131,46 @@ def from_lammps(molecule: Molecule, folder: Path) -> MolecularGraph:
     bonds = "\n".join(
         f"{k} 1 {i + 1} {j + 1}" for k, (i, j) in enumerate(molecule.bonds, 1)
     )
+    more = ""
+    if has_labels:  # in place of numbers and comments, as write_data has them
+        masses = "\n".join(f"{k} {MASSES[k]}" for k in kinds)
+        rows = "\n".join(
+            " ".join([*words[:2], kinds[int(words[2]) - 1], *words[3:]])
+            for words in (row.split() for row in rows.splitlines())
+        )
+        bonds = bonds.replace(" 1 ", " X-Y ", 1)
+        labels = "\n".join(f"{i} {k}" for i, k in enumerate(kinds, 1))
+        more = f"Atom Type Labels\n\n{labels}\n\nBond Type Labels\n\n1 X-Y\n\n"
     box = "\n".join(f"0 99 {a}lo {a}hi" for a in "xyz")
     (folder / "a.data").write_text(
         f"title\n\n{2 * n} atoms\n{len(molecule.bonds)} bonds\n"
-        f"{len(kinds)} atom types\n{box}\n\nMasses\n\n{masses}\n\n"
+        f"{len(kinds)} atom types\n{box}\n\n{more}Masses\n\n{masses}\n\n"
         f"Atoms # bond\n\n{rows}\n\nBonds\n\n{bonds}\n"
     )
     return read_topology(folder / "a.data")
+
+
+def from_lammps_labels(molecule: Molecule, folder: Path) -> MolecularGraph:
+    return from_lammps(molecule, folder, has_labels=True)
+
+
+def from_sdf(molecule: Molecule, folder: Path) -> MolecularGraph:
+    """Two molecules in one file; united atoms take masses from the System."""
+    n, text = len(molecule.one), ""
+    for places in np.split(10.0 * molecule.positions, 2):
+        text += f"two words\n  made by hand\n\n{n:3d}{len(molecule.own_bonds):3d}"
+        text += "  0  0  0  0            999 V2000\n"
+        for symbol, (x, y, z) in zip(molecule.symbols, places, strict=False):
+            text += f"{x:10.4f}{y:10.4f}{z:10.4f} {symbol:3s} 0  0  0  0\n"
+        for i, j in molecule.own_bonds:
+            text += f"{i + 1:3d}{j + 1:3d}  1  0\n"
+        text += "M  END\n> <note>\nnothing\n\n$$$$\n"
+    (folder / "a.sdf").write_text(text)
+    (folder / "s.xml").write_text(
+        openmm.XmlSerializer.serialize(openmm_system(molecule))
+    )
+    system = folder / "s.xml" if molecule.is_united else None
+    return read_topology(folder / "a.sdf", system=system)
 
 
 def from_gromacs(molecule: Molecule, folder: Path) -> MolecularGraph:
@@ -185,7 +220,7 @@ def from_psf(molecule: Molecule, folder: Path) -> MolecularGraph:
 
 SOURCES = [
     *(from_openmm, from_openmm_files, from_ase, from_mdtraj_topology),
-    *(from_lammps, from_gromacs, from_psf),
+    *(from_lammps, from_lammps_labels, from_gromacs, from_psf, from_sdf),
 ]
 
 

@@ -249,7 +249,7 @@ def test_a_molecule_id_that_falls_apart(tmp_path: Path) -> None:
         ("1 7 2 3\n", "1 7 2\n", "section Bonds .* is cut short, or holds other"),
         ("3 15.9994", "6 15.9994", "Masses of .* has no mass of type 3"),
         (" 0.25 ", " nan ", "coordinates must be finite, charge of atom"),
-        (" 0.25 ", " ca ", "type labels are not read"),
+        (" 0.25 ", " ca ", "other things than numbers and type labels"),
         ("\n20 3 1 ", "\n21 3 1 ", "each atom id must occur once in section Atoms"),
     ],
 )
