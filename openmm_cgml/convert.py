@@ -96,9 +96,11 @@ def _groups(topology: app.Topology) -> list[str]:
     """Name residues by atom; two residues of one name and id are told apart."""
     titles, seen = list[str](), set[str]()
     for residue in topology.residues():
-        title = f"residue {residue.name} {residue.id} of chain {residue.chain.id}"
+        place = f"chain {residue.chain.id}"
+        title = f"residue {residue.name} {residue.id} ({place})"
         if title in seen:
-            title = f"{title} (number {residue.index} of all)"
+            place = f"{place}, number {residue.index} of all"
+            title = f"residue {residue.name} {residue.id} ({place})"
         seen.add(title)
         titles += [title] * len(residue)
     return titles

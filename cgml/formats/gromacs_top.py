@@ -280,7 +280,7 @@ def _assemble(topology: _Topology) -> AtomTable:
         bonds.append((pairs[None] + first + n * shifts[..., None]).reshape(-1, 2))
         n_before = sum(copies for _, copies in counts[:place])
         groups += [
-            f"residue {atom.residue} {atom.residue_number} of molecule {n_before + k}"
+            f"residue {atom.residue} {atom.residue_number} (molecule {n_before + k})"
             for k in range(1, count + 1)
             for atom in kind.atoms
         ]

@@ -130,10 +130,13 @@ def _as_written(
     if len(places) != atoms.n_atoms:  # alternate places of an atom are left out
         by_serial = {text: i for i, text in enumerate(found.serials)}
         places = [by_serial[str(atom.serial)] for atom in topology.atoms]
+    residues = [found.residues[i] for i in places]
+    titles = zip(atoms.residues, residues, atoms.groups, strict=True)
     return replace(
         atoms,
         names=[found.names[i] for i in places],
-        residues=[found.residues[i] for i in places],
+        residues=residues,
+        groups=[text.replace(f" {old} ", f" {new} ", 1) for old, new, text in titles],
         elements=[found.elements[i] for i in places] if found.elements else (),
         kinds=[found.kinds[i] for i in places] if found.kinds else (),
         masses=None if found.masses is None else found.masses[places],

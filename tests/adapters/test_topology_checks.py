@@ -9,6 +9,7 @@ from openmm import app
 from ase_cgml import graph_from_atoms
 from cgml.dynamics import passengers
 from cgml.models.file import load_model
+from cgml.molecules import hand
 from openmm_cgml import convert
 
 BONDS = [(0, 1), (2, 3)]  # none from 1 to 2
@@ -52,10 +53,18 @@ def system(angles: list) -> openmm.System:
 
 
 def test_openmm_topology(spec) -> None:
-    match = r"connect the atoms of residue PEO 1 of chain 1, its 4 atoms are 2 separate"
+    match = (
+        r"connect the atoms of residue PEO 1 \(chain 1\), its 4 atoms are 2 separate"
+    )
     with pytest.raises(ValueError, match=match):
         convert.resolve_mapping(topology("1111"), spec)
     assert convert.resolve_mapping(topology("1122"), spec).graph.n_molecules == 2
+
+
+def test_beads_by_hand_know_residues_of_openmm(spec) -> None:
+    graph = convert.graph_from_topology(topology("1122"), spec.particle_types)
+    bead = hand.Bead(name="X", residue="PEO", atoms=["*"])
+    assert hand.assign(graph, [bead], "beads.toml").n_beads == 2
 
 
 def test_openmm_system(spec) -> None:

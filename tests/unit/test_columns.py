@@ -7,6 +7,7 @@ import pytest
 from cgml.formats import columns
 from cgml.formats.trajectory import read_topology
 from cgml.molecules.chemistry import Chemistry, Row
+from cgml.molecules.hand import Bead, assign
 
 
 def pdb_text(rows: list[tuple[str, str, str]], bonds: list[tuple[int, int]]) -> str:
@@ -42,6 +43,16 @@ def test_pdb_with_elements(tmp_path: Path) -> None:
     rows = [("HG2", "LIG", "H"), ("CL", "CL", "CL"), ("NB1", "LIG", "N")]
     path.write_text(pdb_text(rows, [(1, 3)]))
     assert read_topology(path).types == ("H", "Cl", "N")
+
+
+def test_residues_keep_their_names(tmp_path: Path) -> None:
+    """mdtraj calls all water HOH."""
+    path = tmp_path / "a.pdb"
+    rows = [("OW", "SOL", "O"), ("HW1", "SOL", "H"), ("HW2", "SOL", "H")]
+    lines = pdb_text(rows, [(1, 2), (1, 3)]).replace("A   2", "A   1")
+    path.write_text(lines.replace("A   3", "A   1"))
+    water = Bead(name="W", residue="SOL", atoms=["OW"])
+    assert assign(read_topology(path), [water], "water.toml").n_beads == 1
 
 
 def test_pdb_with_alternate_places(tmp_path: Path) -> None:

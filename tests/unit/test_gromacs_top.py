@@ -7,6 +7,7 @@ import pytest
 from cgml.formats.format import LammpsOptions
 from cgml.formats.gromacs_top import read_atoms
 from cgml.formats.trajectory import read_topology
+from cgml.molecules.hand import Bead, assign
 
 WATER = """[ moleculetype ]
 SOL 2
@@ -35,6 +36,12 @@ def test_rigid_water(tmp_path: Path, name: str) -> None:
 def test_residues_are_told_apart(tmp_path: Path) -> None:
     atoms = read_atoms(write(tmp_path / "a.top", ALL), LammpsOptions())
     assert len(set(atoms.groups)) == 3
+
+
+def test_beads_by_hand_know_its_residues(tmp_path: Path) -> None:
+    graph = read_topology(write(tmp_path / "a.top", ALL))
+    water = Bead(name="W", residue="SOL", atoms=["OW"])
+    assert assign(graph, [water], "water.toml").n_beads == 3
 
 
 def test_types_have_many_columns(tmp_path: Path) -> None:
