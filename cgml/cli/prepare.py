@@ -30,9 +30,9 @@ def prepare(
 ) -> None:
     """Map TRAJECTORIES of atoms to beads: one H5MD file per system.
 
-    Reads DCD, XTC, TRR, HDF5 and PDB files and LAMMPS dumps (.lammpstrj, perhaps .gz)
-    with a topology, and .npz arrays in the reference layout without. Positions in the
-    files written are in nm, times in ps.
+    Reads DCD, XTC, TRR, GRO, AMBER NetCDF, HDF5, PDB and mmCIF files and LAMMPS dumps
+    (.lammpstrj, perhaps .gz) with a topology, and .npz arrays in the reference layout.
+    Positions in the files written are in nm, times in ps.
 
     Frames of constant pressure are put into their mean box (or --box): the centres of
     molecules are scaled, their shapes stay. METIS makes the beads, hydrogens go with

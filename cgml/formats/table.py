@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cgml.formats import (
+    amber,
     arrays,
     dcd,
     gromacs,
@@ -57,6 +58,20 @@ FORMATS: list[Format] = [
         recognise=gromacs.is_trr,
     ),
     Format(
+        name="AMBER trajectory",
+        suffixes=(".nc", ".ncdf"),
+        tells=frozenset({"times", "box"}),
+        pieces=amber.pieces,
+        boxes=amber.boxes,
+        recognise=amber.is_netcdf,
+    ),
+    Format(
+        name="AMBER restart",
+        suffixes=(".rst7", ".ncrst", ".inpcrd"),
+        tells=frozenset({"times", "box"}),
+        pieces=amber.restart_pieces,
+    ),
+    Format(
         name="H5MD",
         suffixes=(".h5md",),
         tells=frozenset({"types", "masses", "bonds", "times", "box"}),
@@ -75,7 +90,7 @@ FORMATS: list[Format] = [
         name="PDB",
         suffixes=(".pdb",),
         tells=frozenset({"types", "bonds", "box"}),
-        pieces=topology.pdb_pieces,
+        pieces=topology.structure_pieces,
         topology=topology.read_atoms,
         may_be_compressed=True,
     ),
@@ -88,7 +103,15 @@ FORMATS: list[Format] = [
     Format(
         name="molecules",
         suffixes=(".mol2", ".cif", ".pdbx"),
-        tells=frozenset({"types", "bonds"}),
+        tells=frozenset({"types", "bonds", "box"}),
+        pieces=topology.structure_pieces,
+        topology=topology.read_atoms,
+    ),
+    Format(
+        name="GRO",
+        suffixes=(".gro",),
+        tells=frozenset({"bonds", "times", "box"}),
+        pieces=topology.structure_pieces,
         topology=topology.read_atoms,
     ),
     Format(
@@ -102,7 +125,7 @@ FORMATS: list[Format] = [
     ),
     Format(
         name="names of atoms",
-        suffixes=(".gro", ".hoomdxml", ".gsd", ".arc", ".lh5"),
+        suffixes=(".hoomdxml", ".gsd", ".arc", ".lh5"),
         tells=frozenset({"bonds"}),
         topology=topology.read_atoms,
     ),

@@ -1,7 +1,7 @@
 """Atoms and bonds from the files that mdtraj reads (PDB, mmCIF, PRMTOP, PSF, GRO ...).
 
-Also the frames of those that have some: PDB files, and HDF5 files in mdtraj's layout,
-which are read without PyTables.
+Also the frames of those that have some, among them HDF5 files in mdtraj's layout, which
+are read without PyTables.
 """
 
 import json
@@ -163,12 +163,16 @@ def _without_constraints(atoms: AtomTable) -> AtomTable:
     return replace(atoms, bonds=atoms.bonds[kept])
 
 
-def pdb_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
-    """Read the models of a PDB file, all at once."""
+def structure_pieces(
+    path: Path, n_frames: int, options: LammpsOptions
+) -> Iterator[Frames]:
+    """Read the models of a PDB, mmCIF, MOL2 or GRO file, all at once."""
     del n_frames, options
-    with foreign(path, "a PDB trajectory"):
-        loaded = mdtraj.load_pdb(str(path))
+    with foreign(path, "a file of atoms and their positions"):
+        loaded = mdtraj.load(str(path))
         times = np.zeros(1) if loaded.n_frames == 1 else None
+        if suffix_of(path) == ".gro" and times is None:
+            times = loaded.time.astype("f8")
         yield Frames(loaded.xyz, times, real_boxes(loaded.unitcell_vectors))
 
 

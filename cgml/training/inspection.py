@@ -28,6 +28,11 @@ def inspect(
         ValueError: a file cannot be used.
     """
     moving = [path for path in paths if table.has_frames(path)]
+    if topology is not None and not moving:
+        raise ValueError(
+            f"--topology is of frames, {paths[0]} holds atoms and bonds alone: leave "
+            "one of the two out"
+        )
     for pieces in read_pieces(moving, topology, coarsening) if moving else ():
         yield follow(pieces)
     alone = [path for path in paths if path not in moving]

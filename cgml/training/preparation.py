@@ -32,7 +32,7 @@ def read_systems(
 
     Args:
         paths: frames of beads (.h5md), arrays in the reference layout (.npz), or
-            trajectories of atoms (DCD, XTC, TRR, HDF5, PDB, LAMMPS dump or data).
+            trajectories of atoms (formats/table.py).
         topology: file with the atoms and bonds of the trajectories of atoms; those
             that have them themselves (as PDB and LAMMPS data files) need none.
         coarsening: how those atoms become beads.

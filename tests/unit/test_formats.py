@@ -25,6 +25,8 @@ from cgml.molecules.recipe import Recipe
 from cgml.training import preparation
 from cgml.training.coarsening import Coarsening
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*netCDF4")  # to write, it warns
+
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 HDF5 = Path(__file__).parents[1] / "data" / "mdtraj.h5"
 CUBE = 4.0 * np.eye(3)
@@ -81,7 +83,7 @@ def save_dump(path: Path, n_frames: int = 23) -> Path:
 
 
 @pytest.mark.parametrize("n_frames", [1, 4, 22, 23, 99])
-@pytest.mark.parametrize("suffix", [".xtc", ".dcd", ".trr", ".lammpstrj"])
+@pytest.mark.parametrize("suffix", [".xtc", ".dcd", ".trr", ".nc", ".lammpstrj"])
 def test_pieces_are_the_whole(tmp_path: Path, suffix: str, n_frames: int) -> None:
     """Bit by bit, molecules whole over the seams; and so are the beads."""
     path = tmp_path / f"a{suffix}"
@@ -224,7 +226,7 @@ def test_a_box_that_changes_is_found_in_any_piece(
 # --- the table
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".lammpstrj"])
+@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".nc", ".lammpstrj"])
 def test_a_format_is_known_by_its_content(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     (save_dump if suffix == ".lammpstrj" else save)(path)
@@ -232,6 +234,20 @@ def test_a_format_is_known_by_its_content(tmp_path: Path, suffix: str) -> None:
     path.rename(tmp_path / "a.part2")
     found = read(tmp_path / "a.part2", GRAPH, time_step=5.0)
     assert found.positions.tobytes() == expected.positions.tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".gro", ".rst7", ".ncrst", ".cif"])
+def test_a_start_of_gromacs_amber_or_openmm(tmp_path: Path, suffix: str) -> None:
+    frame = mdtraj.Trajectory(wrapped(1).astype("f4"), topology())
+    frame.unitcell_vectors = BOX[None].astype("f4")
+    frame.save(str(tmp_path / f"a{suffix}"))
+    found = read(tmp_path / f"a{suffix}", GRAPH)
+    expected = read(save(tmp_path / "a.xtc", 1), GRAPH)
+    assert found.positions == pytest.approx(expected.positions, abs=2e-3)
+    assert found.box == pytest.approx(BOX, abs=1e-3)
+    (tmp_path / f"b{suffix}").write_bytes(b"CDF\1 AMBER")
+    with pytest.raises(ValueError, match=rf"b\{suffix} is not a .*cut short"):
+        read(tmp_path / f"b{suffix}", GRAPH)
 
 
 def test_a_lammps_data_file_of_another_name(tmp_path: Path) -> None:
@@ -254,7 +270,9 @@ def test_only_regular_files(tmp_path: Path) -> None:
             list(preparation.read_systems([path], path, Coarsening()))
 
 
-@pytest.mark.parametrize("suffix", [".xtc", ".trr", ".dcd", ".pdb", ".lammpstrj"])
+@pytest.mark.parametrize(
+    "suffix", [".xtc", ".trr", ".dcd", ".nc", ".gro", ".pdb", ".lammpstrj"]
+)
 def test_a_row_says_what_its_files_tell(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix == ".dcd":  # mdtraj writes no times there

@@ -18,6 +18,7 @@ PRINTED_BY = {  # module or package -> commands that can print its texts
     "formats": READERS,
     "molecules": READERS,
     "molecules/seen.py": ("run", "evaluate"),
+    "training/inspection.py": ("inspect",),
     "training/preparation.py": READERS,
     "training/sources.py": READERS,
     "training": ("train", "export"),

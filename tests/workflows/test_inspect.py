@@ -90,6 +90,15 @@ def test_a_topology_alone(cgml, melt):
     assert "1, at 0 ps" in result.output
 
 
+def test_a_topology_of_a_topology(cgml, melt):
+    (melt / "a.itp").write_text(
+        "[ moleculetype ]\nA 1\n[ atoms ]\n1 C 1 A C 1 0 12.0\n"
+    )
+    result = cgml("inspect", melt / "a.itp", "--topology", melt / "md.pdb")
+    assert "--topology is of frames" in result.output
+    assert result.exit_code == 1
+
+
 def test_missing_bonds_are_refused(cgml, melt):
     lines = (melt / "md.pdb").read_text().splitlines(keepends=True)
     (melt / "cut.pdb").write_text(
