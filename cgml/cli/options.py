@@ -161,6 +161,11 @@ class Reader:
         from cgml.formats.type_table import read_types
         from cgml.molecules.chemistry import Row
 
+        if self.time_step is not None and self.md_step is not None:
+            raise ValueError(
+                "--time-step is the time between frames, --md-step that between the "
+                "steps of LAMMPS that number them: give one of the two"
+            )
         rows = read_types(self.types) if self.types else {}
         for name, mass in parse_values(self.mass or [], "mass").items():
             rows[name] = rows.get(name, Row())._replace(mass=mass)

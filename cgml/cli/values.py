@@ -12,22 +12,27 @@ def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
         quantity: what the numbers are, for the error text.
 
     Raises:
-        ValueError: an item has another form.
+        ValueError: an item has another form, or two say different things.
 
     Example:
         >>> parse_values(["C=1", "D=-1"], "charge")
         {'C': 1.0, 'D': -1.0}
     """
-    values = {}
+    values: dict[str, float] = {}
     for item in items:
         name, _, text = item.partition("=")
         try:
-            values[name] = float(text)
+            value = float(text)
         except ValueError:
-            name = ""
-        if not name or not math.isfinite(values[name]):
+            value = math.nan
+        if not name or not math.isfinite(value):
             raise ValueError(
                 f"a {quantity} is given as NAME=NUMBER, for example A=1.5, got {item!r}"
+            )
+        if values.setdefault(name, value) != value:
+            raise ValueError(
+                f"one {quantity} of {name} is required, got {values[name]:g} and "
+                f"{value:g}"
             )
     return values
 
@@ -39,13 +44,13 @@ def parse_type_names(items: Iterable[str]) -> dict[int, str]:
         items: for example "1=C".
 
     Raises:
-        ValueError: an item has another form.
+        ValueError: an item has another form, or two say different things.
 
     Example:
         >>> parse_type_names(["1=C", "2=CH2"])
         {1: 'C', 2: 'CH2'}
     """
-    names = {}
+    names: dict[int, str] = {}
     for item in items:
         number, _, name = item.partition("=")
         if not (number.isdecimal() and name):
@@ -53,5 +58,9 @@ def parse_type_names(items: Iterable[str]) -> dict[int, str]:
                 "the name of an atom type is given as NUMBER=NAME, for example 1=C, "
                 f"got {item!r}"
             )
-        names[int(number)] = name
+        if names.setdefault(int(number), name) != name:
+            raise ValueError(
+                f"one name of atom type {number} is required, got "
+                f"{names[int(number)]} and {name}"
+            )
     return names

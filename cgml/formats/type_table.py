@@ -76,13 +76,13 @@ def _from_csv(text: str) -> dict[str, Row]:
     head = [heads.get(cell.lower(), cell.lower()) for cell in table[0]] if table else []
     if "name" in head and set(head) <= set(order):
         order, table = head, table[1:]
-    rows = {}
+    rows: dict[str, Row] = {}
     for cells in table:
         if not 1 < len(cells) <= len(order):
             raise ValueError(f"cells {', '.join(order)} are required, got {cells}")
         values = dict(zip(order, cells, strict=False))
-        mass = values.get("mass", "")
-        rows[values["name"]] = Row(
-            values.get("type") or None, float(mass) if mass else None
-        )
+        name, mass = values["name"], values.get("mass", "")
+        if name in rows:
+            raise ValueError(f"{name!r} has two lines")
+        rows[name] = Row(values.get("type") or None, float(mass) if mass else None)
     return rows

@@ -173,6 +173,7 @@ def test_tables(tmp_path: Path, name: str, text: str) -> None:
         ("a.toml", TOML.encode("utf-16"), "UTF-8"),
         ("a.csv", b"C1\n", "cells name, type, mass are required"),
         ("a.csv", b"C1,C,heavy\n", "could not convert"),
+        ("a.csv", b"C1,CH3,15.035\nC1,CH2,14.027\n", "'C1' has two lines"),
         ("a.xml", b"<System/>", "given with --system"),
     ],
 )

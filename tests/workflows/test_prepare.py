@@ -8,6 +8,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+from cgml.cli.options import FramesReader
 from cgml.cli.values import parse_type_names, parse_values
 from cgml.formats.trajectory import read_beads, read_reference
 from cgml.models.file import read_spec
@@ -132,6 +133,9 @@ def test_a_truncated_trajectory(cgml, atoms, tmp_path):
 
 def test_values():
     assert parse_values(["A=1", "Li=6.94"], "mass") == {"A": 1.0, "Li": 6.94}
+    assert parse_values(["A=1", "A=1.0"], "mass") == {"A": 1.0}
+    with pytest.raises(ValueError, match="one mass of A is required, got 1 and 2"):
+        parse_values(["A=1", "A=2"], "mass")
 
 
 # LAMMPS: two polymers of 12 atoms, two anions of 5, two lithium ions, in a box
@@ -244,6 +248,13 @@ def test_bad_lammps_options(cgml, tmp_path, options, text):
 
 def test_type_names():
     assert parse_type_names(["1=C", "22=CH2"]) == {1: "C", 22: "CH2"}
+    with pytest.raises(ValueError, match=r"one name of atom type 1 .* C and CH2"):
+        parse_type_names(["1=C", "1=CH2"])
+
+
+def test_one_clock():
+    with pytest.raises(ValueError, match="give one of the two"):
+        FramesReader(time_step=1.0, md_step=2.0).complete(Coarsening())
 
 
 def test_a_model_knows_how_its_molecules_were_cut(tiny_model):
