@@ -59,7 +59,7 @@ def multiply(product: Product, values: torch.Tensor) -> torch.Tensor:
     n, matrix, bias = values.size(0), product.matrix, product.bias
     rows = padded(values.to(matrix.dtype))
     output = torch.mm(rows, matrix) if bias is None else torch.addmm(bias, rows, matrix)
-    if n < rows.size(0) or product.width < matrix.size(1):
+    if n < rows.size(0) or product.width < matrix.size(1) or _is_compiled():
         output = output[:n, : product.width]
     return output
 
@@ -73,7 +73,15 @@ def multiply_onto(
     if product.width < matrix.size(1):
         matrix = matrix[:, : product.width]
     output = padded(output).addmm_(rows, matrix)
-    return output if n == rows.size(0) else output[:n]
+    return output[:n] if n < rows.size(0) or _is_compiled() else output
+
+
+def _is_compiled() -> bool:
+    """Whether the compiler is to see a cut after a product that needs none.
+
+    It keeps what follows out of the product: fused, SiLU and sums take longer.
+    """
+    return False if torch.jit.is_scripting() else torch.compiler.is_exporting()  # type: ignore[attr-defined]
 
 
 def padded(rows: torch.Tensor, least: int = LEAST_ROWS) -> torch.Tensor:
