@@ -6,8 +6,6 @@ names, one entry after the other without gaps: a bit that changed is found.
 """
 
 import io
-import os
-import stat
 import struct
 import zipfile
 import zlib
@@ -15,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from cgml.files import read_bytes
 
 LARGEST = 1 << 29
 """Bytes of a file, and of its entries together."""
@@ -62,7 +62,10 @@ def read_archive(path: Path | str, *, largest: int = LARGEST) -> Entries:
             not as it was written.
         FileNotFoundError: No such file.
     """
-    content = _read_file(path, largest)
+    try:
+        content = read_bytes(path, largest)
+    except ValueError as error:
+        raise ArchiveError(str(error)) from error
     with refusing(path):
         if content.count(b"PK\x01\x02") > MAX_ENTRIES:  # each stands for an entry
             raise ArchiveError(f"must have at most {MAX_ENTRIES:,} entries")
@@ -81,23 +84,6 @@ def read_archive(path: Path | str, *, largest: int = LARGEST) -> Entries:
         if end != directory or not _is_end(content, len(infos), directory):
             raise ArchiveError("is damaged: its end is not right; fetch it anew")
     return entries
-
-
-def _read_file(path: Path | str, largest: int) -> bytes:
-    """Content of a regular file; a pipe or device is refused, not waited for."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ArchiveError(f"{path} must be a regular file")
-        if status.st_size > largest:
-            raise ArchiveError(
-                f"{path} must have at most {largest:,} bytes, got {status.st_size:,}"
-            )
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            return stream.read(status.st_size)
-    finally:
-        os.close(handle)
 
 
 def _check_directory(infos: list[zipfile.ZipInfo], largest: int) -> None:

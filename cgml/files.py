@@ -3,9 +3,13 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LARGEST_TEXT = 1 << 28
+"""Bytes of a text file that is read."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _LEAST_FREE = 1 << 16  # bytes; with less, an error without a reason has this one
@@ -28,13 +32,59 @@ def make_folder(path: Path | str) -> Path:
     return path
 
 
+def read_bytes(path: Path | str, largest: int) -> bytes:
+    """Read a regular file; a folder, pipe or device is refused, not waited for.
+
+    Args:
+        path: of the file.
+        largest: bytes that it may have.
+
+    Raises:
+        ValueError: it is something else, or larger.
+    """
+    modes = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
+    handle = os.open(path, os.O_RDONLY | sum(modes))
+    try:
+        status = os.fstat(handle)
+        _require_regular(status.st_mode, path)
+        if status.st_size > largest:
+            raise ValueError(
+                f"{path} must have at most {largest:,} bytes, got {status.st_size:,}"
+            )
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read(status.st_size)
+    finally:
+        os.close(handle)
+
+
+def require_file(path: Path | str) -> None:
+    """Refuse what is there and is no regular file: reading it might never end.
+
+    Raises:
+        ValueError: a folder, pipe, socket or device.
+    """
+    with suppress(FileNotFoundError):
+        _require_regular(os.stat(path).st_mode, path)
+
+
+def _require_regular(mode: int, path: Path | str) -> None:
+    if not stat.S_ISREG(mode):
+        kinds = {
+            stat.S_IFDIR: "folder",
+            stat.S_IFIFO: "pipe",
+            stat.S_IFSOCK: "socket",
+        }
+        found = kinds.get(stat.S_IFMT(mode), "device")
+        raise ValueError(f"{path} must be a regular file, it is a {found}")
+
+
 def read_text(path: Path | str) -> str:
     """Read a text file in UTF-8, with or without a byte-order mark.
 
     Raises:
-        ValueError: it has another encoding.
+        ValueError: it has another encoding, is no regular file, or is too large.
     """
-    content = Path(path).read_bytes()
+    content = read_bytes(path, LARGEST_TEXT)
     try:
         if b"\0" not in content:  # as in UTF-16 and UTF-32
             return content.decode("utf-8-sig").replace("\r\n", "\n")

@@ -23,6 +23,7 @@ from cgml.cli.models import models
 from cgml.cli.prepare import prepare
 from cgml.cli.run import run
 from cgml.cli.train import train
+from cgml.interrupts import take_sigterm_as_interrupt
 from cgml.memory import keep_freed_memory
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -96,4 +97,5 @@ def start() -> None:
     """Run the command line of this process."""
     console.print_anywhere()
     logging.basicConfig(handlers=[console.Teller()])
+    take_sigterm_as_interrupt()
     app()

@@ -18,6 +18,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cgml.interrupts import Interrupted, Terminated
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -53,7 +55,7 @@ def visible(text: str) -> str:
 
 
 def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command: an error is one line and exit code 1, Ctrl-C is code 130."""
+    """Wrap a command: an error is one line and exit code 1, a signal is 128 + it."""
 
     @wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -61,14 +63,19 @@ def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
+        except Interrupted as error:
+            tell(str(error))
+            raise typer.Exit(128 + error.number) from error
         except (Exception, KeyboardInterrupt) as error:
             if show_traceback.get():
                 raise
-            is_stopped = isinstance(error, KeyboardInterrupt)
-            text = "interrupted" if is_stopped else describe(error)
+            text, code = describe(error), 1
+            if isinstance(error, KeyboardInterrupt):
+                is_term = isinstance(error, Terminated)
+                text, code = ("terminated", 143) if is_term else ("interrupted", 130)
             line = Text.assemble(("error: ", "bold red"), visible(text))
             err.print(line, soft_wrap=True)
-            raise typer.Exit(130 if is_stopped else 1) from error
+            raise typer.Exit(code) from error
 
     return call
 

@@ -12,8 +12,9 @@ from cgml.files import replacing
 from cgml.unpickling import load_pickle
 
 WEIGHTS = "state_dict"  # the averaged ones
-FINITE = (WEIGHTS, "current_model_state", "optimizer_states")
-"""Parts of a checkpoint that hold numbers to compute with; scores may be infinite."""
+BEST, SPEC, PLAN = "best", "spec", "plan"  # see keeper.py
+FINITE = (WEIGHTS, "current_model_state", "optimizer_states", BEST)
+"""Parts of a checkpoint whose tensors are to compute with; scores may be infinite."""
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:

@@ -68,8 +68,10 @@ class OptimiserConfig(Section):
         n_windows: windows of each molecule per batch.
         clip: largest norm of the gradient.
         average_decay: decay of the moving average of the weights.
-        validate_every: steps between validations; a checkpoint each. At most n_steps
-            are taken.
+        validate_every: steps between validations; a checkpoint each. The last step is
+            validated, too.
+        save_minutes: between two checkpoints, besides those at validation: what a
+            kill can cost.
         patience: validations without improvement before training stops.
         rollout_steps: length of the validation rollout, model steps.
         accelerator: where: "auto" takes CUDA where it is.
@@ -86,6 +88,7 @@ class OptimiserConfig(Section):
     clip: Positive = 1.0
     average_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     validate_every: Count = 1000
+    save_minutes: Positive = 5.0
     patience: Count = 20
     rollout_steps: Count = 100
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"

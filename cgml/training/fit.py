@@ -1,146 +1,50 @@
-"""A training run: data, checkpoints, logs, and the model file at its end."""
+"""A training run: from data to checkpoints, logs, and the model file at its end."""
 
+import json
 import logging
+import warnings
 from collections.abc import Callable, Sequence
-from glob import glob
 from pathlib import Path
 
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import (
-    EarlyStopping,
     EMAWeightAveraging,
     LearningRateMonitor,
-    ModelCheckpoint,
     RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from torch.utils.data import DataLoader
 
 from cgml.files import make_folder
 from cgml.formats.trajectory import BeadTrajectory
+from cgml.interrupts import noted
 from cgml.models.file import save_model
-from cgml.molecules.recipe import Recipe
 from cgml.molecules.seen import survey
+from cgml.network.model import Model
+from cgml.plans import write_plan
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
 from cgml.training.card import write_card
-from cgml.training.checkpoint import WEIGHTS, WholeFileCheckpoints, read_checkpoint
+from cgml.training.checkpoint import (
+    BEST,
+    WEIGHTS,
+    WholeFileCheckpoints,
+    read_checkpoint,
+)
 from cgml.training.config import TrainingConfig
+from cgml.training.data import WindowModule, find_files, load_splits
+from cgml.training.keeper import BEST_SO_FAR, LAST, PREVIOUS, Keeper
 from cgml.training.learner import Learner
-from cgml.training.preparation import read_prepared
+from cgml.training.plan import (
+    CHECKPOINTS,
+    FILE,
+    check_settings,
+    describe,
+    find_start,
+    spec_of,
+)
 from cgml.training.scales import fit_prior, measure
-from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
-from cgml.training.windows import Batch, WindowDataset
-
-N_VALIDATION_BATCHES = 20
-
-
-class WindowModule(lightning.LightningDataModule):
-    """Batches of a run; a resumed run goes on with the next batch of the stream.
-
-    Args:
-        train: training molecules.
-        validation: other molecules.
-        spec: of the model.
-        config: of the run.
-    """
-
-    def __init__(
-        self,
-        train: Sequence[BeadTrajectory],
-        validation: Sequence[BeadTrajectory],
-        spec: ModelSpec,
-        config: TrainingConfig,
-    ) -> None:
-        super().__init__()
-        sizes = config.optimiser
-        self._train = WindowDataset(
-            train,
-            spec,
-            config.augmentation,
-            n_molecules=sizes.n_molecules,
-            n_windows=sizes.n_windows,
-            n_batches=min(sizes.validate_every, sizes.n_steps),
-            seed=sizes.seed,
-        )
-        self._validation = WindowDataset(
-            validation,
-            spec,
-            None,
-            n_molecules=sizes.n_molecules,
-            n_windows=sizes.n_windows,
-            n_batches=N_VALIDATION_BATCHES,
-            seed=sizes.seed,
-        )
-        n_systems = min(self._train.n_systems, self._validation.n_systems)
-        if n_systems < sizes.n_devices:
-            raise ValueError(
-                "each device needs a window of every batch: n_molecules x n_windows, "
-                f"with the molecules that there are, is {n_systems}, for n_devices = "
-                f"{sizes.n_devices}"
-            )
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches from the present step on; called anew after each validation."""
-        if self.trainer is not None:
-            self._train.first = self.trainer.global_step
-        return self._loader(self._train)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The same batches every time."""
-        return self._loader(self._validation)
-
-    def _loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
-        if self.trainer is not None:
-            dataset.rank = self.trainer.global_rank
-            dataset.n_ranks = self.trainer.world_size
-        return DataLoader(dataset, batch_size=None, shuffle=False)
-
-
-def load_frames(
-    patterns: Sequence[str], recipe: Recipe | None = None
-) -> list[BeadTrajectory]:
-    """Read bead frames from files or glob patterns.
-
-    Args:
-        patterns: `.h5md` files, or `.npz` files of the reference layout.
-        recipe: how atoms in arrays become beads; None: see `read_reference`.
-
-    Raises:
-        FileNotFoundError: A pattern matches nothing.
-    """
-    paths: list[Path] = []
-    for pattern in patterns:
-        found = sorted(Path(name) for name in glob(pattern))
-        if not found:
-            raise FileNotFoundError(f"no bead frames match {pattern!r}")
-        paths.extend(found)
-    return read_prepared(paths, recipe)
-
-
-def load_splits(config: TrainingConfig) -> Splits:
-    """Read what a run trains on and what it is validated with.
-
-    Raises:
-        FileNotFoundError: A pattern matches nothing.
-        ValueError: The two share a molecule (split = "molecule") or a file, a run is
-            too short to be split in time, or beads are others than each other's or
-            than the config says.
-    """
-    data = config.data
-    recipe = Recipe(**config.recipe) if "atoms_per_bead" in config.recipe else None
-    train, validation = (
-        load_frames(patterns, recipe) for patterns in (data.train, data.validation)
-    )
-    shared_recipe([*train, *validation], config.recipe)
-    if data.split == "molecule":
-        check_disjoint(train, validation)
-        return Splits(train, validation)
-    if not validation:
-        return split_in_time(train, data.gap, data.validation_fraction)
-    return Splits(train, validation, f"runs of their own for validation; {CLAIM}")
 
 
 def make_spec(
@@ -221,61 +125,73 @@ def fit(
 ) -> Path:
     """Train a model and write its file.
 
-    The run folder holds checkpoints/, logs of TensorBoard and CSV, and at the end
-    model.pt. The same call after a kill goes on from the last checkpoint.
+    The run folder holds train.json, which says what is trained on what, checkpoints/,
+    logs of TensorBoard and CSV, and at the end model.pt. The same call after a kill
+    goes on from the last checkpoint; it may ask for more steps, also of a run that is
+    finished, and change what plan.FREE names. Other changes are refused.
 
     For several devices the program is started again, as it was started, once for each
     further one; such a process helps, writes nothing, and ends here.
 
     Args:
         config: of the run.
-        resume: go on from a checkpoint in the run folder if there is one.
-        on_note: told how the frames were split, where that claims less than transfer.
+        resume: go on from a checkpoint in the run folder if there is one; else those
+            there are deleted.
+        on_note: told in one line each how the frames were split, where that claims
+            less than transfer, where the run goes on, and what was changed.
 
     Returns:
         Path of the model file.
 
     Raises:
-        ValueError: The splits share what they must not, or the data do not fit the
-            config.
+        ValueError: The splits share what they must not, the data do not fit the
+            config, or the folder holds another run.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint is saved.
     """
+    note = on_note or (lambda _: None)
     if config.optimiser.n_threads is not None:
         torch.set_num_threads(config.optimiser.n_threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    files = [find_files(each) for each in (config.data.train, config.data.validation)]
+    plan = describe(config, *files)
     make_folder(config.output)
-    train, validation, note = load_splits(config)
-    if note and on_note is not None:
-        on_note(f"split {note}")
-    spec = make_spec(config, train, note)
+    folder = config.output / CHECKPOINTS
+    if not resume:
+        for name in (LAST, PREVIOUS, BEST_SO_FAR):
+            (folder / name).unlink(missing_ok=True)
+    start = find_start(config, plan, note)
+    if start is not None and start.is_finished(config):
+        return _write_model(config, start.spec, start.content[BEST]["weights"])
+    torch.set_num_threads(plan["threads"])
+    train, validation, split = load_splits(config)
+    if split:
+        note(f"split {split}")
+    spec = start.spec if start else make_spec(config, train, split)
+    steps = {"steps": str(config.optimiser.n_steps)}
+    spec = spec.model_copy(update={"provenance": spec.provenance | steps})
     lightning.seed_everything(config.optimiser.seed, verbose=False)
-    learner = Learner(spec, config, validation)
-    folder = config.output / "checkpoints"
-    best, newest = (
-        ModelCheckpoint(
-            dirpath=folder,
-            filename=name,
-            monitor=monitor,
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
+    data = WindowModule(train, validation, spec, config)
+    write_plan(config.output / FILE, {"plan": plan})
+    with noted() as flag, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # about its own ways
+        keeper = Keeper(folder, spec, json.dumps(plan), config.optimiser, flag, note)
+        trainer = _trainer(config, spec, keeper)
+        trainer.fit(
+            Learner(spec, config, validation),
+            datamodule=data,
+            ckpt_path=str(start.path) if start else None,
+            weights_only=True,
         )
-        for name, monitor in (("best", "validation/total"), ("last", None))
-    )
-    trainer = _trainer(config, spec, [best, newest])
-    last = folder / "last.ckpt"
-    trainer.fit(
-        learner,
-        datamodule=WindowModule(train, validation, spec, config),
-        ckpt_path=str(last) if resume and last.is_file() else None,
-        weights_only=True,
-    )
     if not trainer.is_global_zero:
         raise SystemExit(0)
-    return _write_model(config, spec, Path(best.best_model_path))
+    return _write_model(config, spec, keeper.best)
 
 
 def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) -> Path:
     """Write the model file of a run, also of one that still goes on.
+
+    What the file says of the weights is what they were trained with.
 
     Args:
         config: of the run.
@@ -286,27 +202,35 @@ def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) ->
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
+        ValueError: It is damaged, or of another run than the config describes.
     """
-    source = checkpoint or config.output / "checkpoints" / "best.ckpt"
-    if not source.is_file():
+    source = checkpoint or config.output / CHECKPOINTS / BEST_SO_FAR
+    if not source.exists():
         raise FileNotFoundError(f"no checkpoint at {source}: train first")
-    splits = load_splits(config)
-    spec = make_spec(config, splits.train, splits.note)
-    return _write_model(config, spec, source)
+    content = read_checkpoint(source)
+    check_settings(config, content, source)
+    return _write_model(config, spec_of(content, source), content[WEIGHTS])
 
 
-def _write_model(config: TrainingConfig, spec: ModelSpec, checkpoint: Path) -> Path:
-    weights = read_checkpoint(checkpoint)[WEIGHTS]
-    learner = Learner(spec, config, [])
-    learner.load_state_dict(weights)
+def _write_model(
+    config: TrainingConfig, spec: ModelSpec, weights: dict[str, torch.Tensor] | None
+) -> Path:
+    if weights is None:
+        raise ValueError(
+            f"no model is written: no validation gave a finite loss, see the logs in "
+            f"{config.output}"
+        )
+    model = Model(spec)
+    own = {name.removeprefix("model."): values for name, values in weights.items()}
+    model.load_state_dict(own)
     path = config.output / "model.pt"
-    save_model(path, spec, learner.model)
+    save_model(path, spec, model)
     write_card(path.with_suffix(".md"), spec)
     return path
 
 
 def _trainer(
-    config: TrainingConfig, spec: ModelSpec, checkpoints: Sequence[ModelCheckpoint]
+    config: TrainingConfig, spec: ModelSpec, keeper: Keeper
 ) -> lightning.Trainer:
     sizes = config.optimiser
     shared = DDPStrategy(find_unused_parameters=not spec.has_property)
@@ -322,16 +246,12 @@ def _trainer(
             TensorBoardLogger(config.output, name="logs"),
         ],
         callbacks=[
-            *checkpoints,
             EMAWeightAveraging(decay=sizes.average_decay),
-            EarlyStopping(
-                "validation/total",
-                patience=sizes.patience,
-                check_on_train_epoch_end=False,  # else a resumed run has no value yet
-            ),
+            keeper,
             LearningRateMonitor("step"),
             RichProgressBar(),
         ],
+        enable_checkpointing=False,  # the keeper does it
         gradient_clip_val=sizes.clip,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

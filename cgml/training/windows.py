@@ -122,8 +122,7 @@ class WindowDataset(Dataset[Batch]):
         augmentation: symmetries and noise; None: plain windows with full history.
         n_molecules: molecules per batch.
         n_windows: windows of each.
-        n_batches: length of the dataset.
-        first: number of the first batch.
+        n_batches: length of the dataset; may be changed.
         seed: of the stream of batches.
     """
 
@@ -142,18 +141,18 @@ class WindowDataset(Dataset[Batch]):
         self._augmentation = augmentation
         self._n_molecules = min(n_molecules, len(trajectories))
         self._n_windows = n_windows
-        self._n_batches = n_batches
+        self.n_batches = n_batches
         self._seed = seed
         self.first = 0
         self.rank, self.n_ranks = 0, 1
         self._sources = [_source(item, spec, augmentation) for item in trajectories]
 
     def __len__(self) -> int:
-        return self._n_batches
+        return self.n_batches
 
     def __getitem__(self, index: int) -> Batch:
         """Batch number `first + index`, this rank's share of it."""
-        if not 0 <= index < self._n_batches:
+        if not 0 <= index < self.n_batches:
             raise IndexError(index)
         drawn = self._draw(self.first + index)
         start, stop = (

@@ -11,9 +11,8 @@ from cgml.molecules.mapping import Mapping
 from cgml.spec import ModelSpec
 from cgml.training.checkpoint import WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
+from cgml.training.data import WindowModule, load_frames
 from cgml.training.fit import (
-    WindowModule,
-    load_frames,
     make_spec,
 )
 from cgml.training.learner import Learner

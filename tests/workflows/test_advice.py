@@ -21,6 +21,7 @@ PRINTED_BY = {  # module or package -> commands that can print its texts
     "training/inspection.py": ("inspect",),
     "training/preparation.py": READERS,
     "training/sources.py": READERS,
+    "training/plan.py": ("train",),
     "training": ("train", "export"),
     "runs": ("run",),
     "dynamics": ("run",),
@@ -38,9 +39,11 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 def options_of(command: str) -> set[str]:
     """Return the options of a command, as its parser has them."""
     group = typer.main.get_command(app)
-    return {name for item in group.commands[command].params for name in item.opts} | {
-        "--help"
-    }
+    return {
+        name
+        for item in group.commands[command].params
+        for name in [*item.opts, *item.secondary_opts]
+    } | {"--help"}
 
 
 def unknown(text: str, command: str) -> set[str]:

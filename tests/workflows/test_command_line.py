@@ -74,7 +74,7 @@ def test_names_are_printed_as_they_are(cgml, chains, tmp_path, name):
 def test_a_project_folder_may_look_like_a_pattern(tmp_path):
     """Only what the user wrote in the file is a pattern, not where it lies."""
     from cgml.training.config import TrainingConfig
-    from cgml.training.fit import load_frames
+    from cgml.training.data import load_frames
 
     folder = tmp_path / "run[1]"
     (folder / "more[2]").mkdir(parents=True)

@@ -1,0 +1,142 @@
+"""The data of a training run: its files, frames, and batches."""
+
+from collections.abc import Sequence
+from glob import glob
+from pathlib import Path
+
+import lightning.pytorch as lightning
+from torch.utils.data import DataLoader
+
+from cgml.formats.trajectory import BeadTrajectory
+from cgml.molecules.recipe import Recipe
+from cgml.spec import ModelSpec
+from cgml.training.agreement import shared_recipe
+from cgml.training.config import TrainingConfig
+from cgml.training.preparation import read_prepared
+from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
+from cgml.training.windows import Batch, WindowDataset
+
+N_VALIDATION_BATCHES = 20
+
+
+class WindowModule(lightning.LightningDataModule):
+    """Batches of a run; a resumed run goes on with the next batch of the stream.
+
+    Args:
+        train: training molecules.
+        validation: other molecules.
+        spec: of the model.
+        config: of the run.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[BeadTrajectory],
+        validation: Sequence[BeadTrajectory],
+        spec: ModelSpec,
+        config: TrainingConfig,
+    ) -> None:
+        super().__init__()
+        self._sizes = sizes = config.optimiser
+        self._train = WindowDataset(
+            train,
+            spec,
+            config.augmentation,
+            n_molecules=sizes.n_molecules,
+            n_windows=sizes.n_windows,
+            n_batches=min(sizes.validate_every, sizes.n_steps),
+            seed=sizes.seed,
+        )
+        self._validation = WindowDataset(
+            validation,
+            spec,
+            None,
+            n_molecules=sizes.n_molecules,
+            n_windows=sizes.n_windows,
+            n_batches=N_VALIDATION_BATCHES,
+            seed=sizes.seed,
+        )
+        n_systems = min(self._train.n_systems, self._validation.n_systems)
+        if n_systems < sizes.n_devices:
+            raise ValueError(
+                "each device needs a window of every batch: n_molecules x n_windows, "
+                f"with the molecules that there are, is {n_systems}, for n_devices = "
+                f"{sizes.n_devices}"
+            )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches from the present step to the next validation, or to the end.
+
+        Validation comes at multiples of `validate_every` and at the end, wherever a
+        run was interrupted; this is called anew after each.
+        """
+        if self.trainer is not None:
+            first, every = self.trainer.global_step, self._sizes.validate_every
+            self._train.first = first
+            self._train.n_batches = max(
+                min(every - first % every, self._sizes.n_steps - first), 1
+            )
+        return self._loader(self._train)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The same batches every time."""
+        return self._loader(self._validation)
+
+    def _loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
+        if self.trainer is not None:
+            dataset.rank = self.trainer.global_rank
+            dataset.n_ranks = self.trainer.world_size
+        return DataLoader(dataset, batch_size=None, shuffle=False)
+
+
+def find_files(patterns: Sequence[str]) -> list[Path]:
+    """Find the files of glob patterns, in order.
+
+    Raises:
+        FileNotFoundError: A pattern matches nothing.
+    """
+    paths: list[Path] = []
+    for pattern in patterns:
+        found = sorted(Path(name) for name in glob(pattern))
+        if not found:
+            raise FileNotFoundError(f"no bead frames match {pattern!r}")
+        paths.extend(found)
+    return paths
+
+
+def load_frames(
+    patterns: Sequence[str], recipe: Recipe | None = None
+) -> list[BeadTrajectory]:
+    """Read bead frames from files or glob patterns.
+
+    Args:
+        patterns: `.h5md` files, or `.npz` files of the reference layout.
+        recipe: how atoms in arrays become beads; None: see `read_reference`.
+
+    Raises:
+        FileNotFoundError: A pattern matches nothing.
+    """
+    return read_prepared(find_files(patterns), recipe)
+
+
+def load_splits(config: TrainingConfig) -> Splits:
+    """Read what a run trains on and what it is validated with.
+
+    Raises:
+        FileNotFoundError: A pattern matches nothing.
+        ValueError: The two share a molecule (split = "molecule") or a file, a run is
+            too short to be split in time, or beads are others than each other's or
+            than the config says.
+    """
+    data = config.data
+    recipe = Recipe(**config.recipe) if "atoms_per_bead" in config.recipe else None
+    train, validation = (
+        load_frames(patterns, recipe) for patterns in (data.train, data.validation)
+    )
+    shared_recipe([*train, *validation], config.recipe)
+    if data.split == "molecule":
+        check_disjoint(train, validation)
+        return Splits(train, validation)
+    if not validation:
+        return split_in_time(train, data.gap, data.validation_fraction)
+    return Splits(train, validation, f"runs of their own for validation; {CLAIM}")
