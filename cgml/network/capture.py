@@ -1,10 +1,11 @@
 """A whole model step as one CUDA graph: nothing is launched kernel by kernel.
 
 A graph replays the same kernels on the same memory, so everything in it has a fixed
-size. Pairs are padded to a capacity: a ghost, one bead more than the systems have,
-takes the padding as pairs with itself, and no other bead hears of it. If a frame has
-more pairs than there is room for, the room grows and the step is recorded anew;
-nothing is left out.
+size. Pairs are padded to a capacity: ghosts, some beads more than the systems have,
+take the padding as pairs with themselves, and no other bead hears of it. They are as
+many as it takes for none to have many more pairs than a bead: the sum over one long
+row would hold up the card. If a frame has more pairs than there is room for, the room
+grows and the step is recorded anew; nothing is left out.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from cgml.network.pairs import Layout, Pairs, PairSearch, lay_out
 from cgml.network.predictor import History
 from cgml.spec import Refinement
 
-ROOM = 1.25  # capacity over the pairs of the frame that asked for it
+ROOM = 1.125  # capacity over the pairs of the frame that asked for it
+GHOSTS = 8  # beads to a ghost
 _BLOCK = 128  # pairs by which the capacity grows, whole registers
 
 Work = Callable[[], torch.Tensor]
@@ -68,8 +70,10 @@ class CapturedStep:
     ) -> None:
         self.n_captures = 0
         self._n = len(beads.masses)
-        self._beads = join_beads([beads, _ghost(beads)])
-        rows = torch.cat((embedding, torch.zeros_like(embedding[:1])))
+        self._n_ghosts = -(-self._n // GHOSTS)
+        self._beads = join_beads([beads, _ghosts(beads, self._n_ghosts)])
+        rows = torch.nn.functional.pad(embedding, (0, 0, 0, self._n_ghosts))
+        self._room = 1.0 if search.is_fixed else ROOM
         self._networks = BoundNetworks(module, self._beads, rows, search)
         self._refinement = refinement
         self._recorded: _Recorded | None = None
@@ -86,7 +90,7 @@ class CapturedStep:
         """
         recorded, n = self._recorded, len(pairs.sender)
         if recorded is None or n > len(recorded.layout.sender):
-            capacity = int(ROOM * n) + _BLOCK
+            capacity = int(self._room * n) + _BLOCK
             capacity -= capacity % _BLOCK
             recorded = self._record(self._padded(pairs, capacity), history, draws)
             self._recorded = recorded
@@ -98,9 +102,10 @@ class CapturedStep:
         return recorded.replay()[: self._n].clone()
 
     def _padded(self, pairs: Pairs, capacity: int) -> Layout:
-        """Layout of the pairs and of those of the ghost with itself."""
+        """Layout of the pairs and of those of the ghosts with themselves."""
         missing = capacity - len(pairs.sender)
-        ghosts = pairs.sender.new_full((missing,), self._n)
+        places = torch.arange(missing, device=pairs.sender.device)
+        ghosts = self._n + places * self._n_ghosts // max(missing, 1)
         more = Pairs(
             sender=torch.cat((pairs.sender, ghosts)),
             receiver=torch.cat((pairs.receiver, ghosts)),
@@ -108,14 +113,14 @@ class CapturedStep:
             shift=_padding(pairs.shift, missing),
         )
         is_periodic = self._networks.search.is_periodic
-        return lay_out(more, self._n + 1, is_periodic=is_periodic)
+        return lay_out(more, len(self._beads.masses), is_periodic=is_periodic)
 
     def _record(
         self, layout: Layout, history: History, draws: torch.Tensor
     ) -> _Recorded:
         """Record the step of a frame."""
-        known = History(*(_longer(part, self._n + 1) for part in history))
-        noise = _longer(draws, self._n + 1)
+        known = History(*(_longer(part, len(self._beads.masses)) for part in history))
+        noise = _longer(draws, len(self._beads.masses))
 
         def step() -> torch.Tensor:
             near = self._networks.neighbourhood(layout)
@@ -165,17 +170,18 @@ def _padding(rows: torch.Tensor, n: int) -> torch.Tensor:
     return torch.nn.functional.pad(rows, (0, 0, 0, n))
 
 
-def _ghost(beads: Beads) -> Beads:
-    """One lone bead that diffuses freely, on the device of `beads`."""
-    first, column = beads.molecules.new_zeros(1), beads.masses.new_ones(1, 1)
-    one = torch.ones((1, 1, 1), dtype=torch.float64, device=first.device)
-    nothing = first[:0]
+def _ghosts(beads: Beads, n: int) -> Beads:
+    """Lone beads that diffuse freely, n of them, on the device of `beads`."""
+    device = beads.molecules.device
+    numbers, column = torch.arange(n, device=device), beads.masses.new_ones(n, 1)
+    one = torch.ones((1, 1, 1), dtype=torch.float64, device=device)
+    nothing = numbers[:0]
     return Beads(
         masses=column,
-        molecules=first,
+        molecules=numbers,
         molecule_masses=column,
         kinds=Kinds(
-            members=[first[:, None]],
+            members=[numbers[:, None]],
             mean=[one],
             root=[one],
             inverse=[one],

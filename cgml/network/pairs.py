@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from vesin_torch import NeighborList
 
-from cgml.network.inputs import Beads, starts
+from cgml.network.inputs import Beads
 from cgml.network.kinds import Kinds
+from cgml.network.neighbours import nearest_images, pairs_within
 
 try:  # the extra "cluster"
     from torch_cluster import radius_graph
@@ -48,8 +48,8 @@ class PairSearch:
     With a cutoff: pairs of a system within it, and all bonds. In a box narrower than
     twice the cutoff a pair is there once for each of its images within reach, and
     another image of a bead is another molecule. Without a cutoff: all pairs of a
-    molecule; molecules do not see each other. Many small systems with open boundaries
-    are searched all at once where torch-cluster is installed.
+    molecule; molecules do not see each other. Small systems are searched all at once:
+    on a GPU there, with open boundaries on the CPU where torch-cluster is installed.
 
     Args:
         beads: of all systems.
@@ -70,12 +70,16 @@ class PairSearch:
     ) -> None:
         self.is_periodic = boxes is not None
         self._device = beads.molecules.device
+        self._images = nearest_images(self._device, sizes, cutoff, boxes)
+        home = torch.device("cpu") if self._images is None else self._device
         self._n, self._sizes = len(beads.molecules), list(sizes)
         self._boxes = None if boxes is None else [box.double().cpu() for box in boxes]
-        self._cutoff, self._molecules = cutoff, beads.molecules.cpu()
-        self._features, self._row, self._column = _bond_table(beads.kinds, self._n)
+        self._cutoff, self._molecules = cutoff, beads.molecules.to(home)
+        self._features, self._row, self._column = (
+            part.to(home) for part in _bond_table(beads.kinds, self._n)
+        )
         keys = _molecule_keys(beads.kinds, self._n, only_bonds=True)
-        self._bonds = keys[self._is_half(keys)].sort().values
+        self._bonds = keys[self._is_half(keys)].sort().values.to(home)
         self._fixed: Pairs | None = None
         self._systems: torch.Tensor | None = None  # of each bead, to search all at once
         if cutoff is not None:
@@ -90,6 +94,11 @@ class PairSearch:
                 keys, torch.zeros_like(keys), torch.zeros(len(keys), 3)
             )
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the pairs are the same at all positions."""
+        return self._fixed is not None
+
     def __call__(self, positions: torch.Tensor) -> Pairs:
         """Find the pairs at (n_beads, 3) positions, nm, molecules whole.
 
@@ -99,7 +108,7 @@ class PairSearch:
         """
         if self._fixed is not None:
             return self._fixed
-        keys, image, shift = self._within(positions.double().cpu())
+        keys, image, shift = self._within(positions.double().to(self._bonds.device))
         span = 2 * int(image.abs().max()) + 2 if len(image) else 2
         codes, order = torch.sort(keys * span + image)
         lost = self._lost(codes, span)
@@ -122,6 +131,8 @@ class PairSearch:
         self, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Key (receiver * n + sender), image and shift of the pairs within reach."""
+        if self._images is not None:
+            return self._images(positions)
         if self._systems is not None:
             # no bead has more neighbours than its system has beads: none is left out
             ends = radius_graph(
@@ -153,49 +164,6 @@ class PairSearch:
         static = self._features.index_select(0, place)
         found = (sender, receiver, static, shift)
         return Pairs(*(part.to(self._device) for part in found))
-
-
-def pairs_within(
-    sizes: Sequence[int],
-    positions: torch.Tensor,
-    cutoff: float,
-    boxes: Sequence[torch.Tensor] | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pairs of beads within a cutoff, each image once, in no certain order.
-
-    Args:
-        sizes: number of beads of each system.
-        positions: (n_beads, 3) float64 nm, on the CPU.
-        cutoff: nm.
-        boxes: (3, 3) float64 nm of each system, or None for open boundaries.
-
-    Returns:
-        Receiver, sender (the higher number, or the same bead), number of the image (0:
-        the pair as it stands), each (n_pairs,), and what to add to receiver minus
-        sender, (n_pairs, 3) nm.
-    """
-    search = NeighborList(cutoff=cutoff, full_list=False)
-    rows = []
-    parts = torch.split(positions, list(sizes))
-    for number, (part, begin) in enumerate(zip(parts, starts(sizes), strict=True)):
-        box = torch.zeros(3, 3, dtype=torch.float64)
-        if boxes is not None:
-            box = boxes[number]
-        one, other, cells = search.compute(
-            part, box, periodic=boxes is not None, quantities="ijS"
-        )
-        a, b, c = cells.long().unbind(dim=1)
-        reach = 2 * int(cells.abs().max()) + 1 if len(cells) else 1
-        image = (a * reach + b) * reach + c
-        turn = (other > one) | ((other == one) & (image < 0))
-        sign = 1 - 2 * turn.long()
-        shift = (cells.double() @ box).float() * sign[:, None]
-        receiver, sender = torch.minimum(one, other), torch.maximum(one, other)
-        rows.append((receiver + begin, sender + begin, image * sign, shift))
-    receiver, sender, image, shift = (
-        torch.cat(column) for column in zip(*rows, strict=True)
-    )
-    return receiver, sender, image, shift
 
 
 def _bond_table(

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from cgml.molecules.frames import BeadTrajectory, centred, near_origin
 from cgml.molecules.ideal_chain import gained_variance, laplacian_modes, retention
 from cgml.molecules.mapping import Mapping
-from cgml.network.pairs import pairs_within
+from cgml.network.neighbours import pairs_within
 from cgml.spec import RousePrior, Statistics
 
 

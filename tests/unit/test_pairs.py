@@ -9,6 +9,7 @@ from reference_network import Edges, both_ways, naive_edges
 from cgml.molecules.mapping import Mapping
 from cgml.network.inputs import Beads, build_system, join_beads
 from cgml.network.leaves import add_shift
+from cgml.network.neighbours import NearestImages, nearest_images, width
 from cgml.network.pairs import LANES, Layout, Pairs, PairSearch, lay_out
 
 CUBE = np.diag([6.0, 6.0, 6.0])
@@ -131,3 +132,28 @@ def test_one_search_for_all_leaves_no_neighbour_out():
     edges = naive_edges(beads, sizes, positions, 2.0)
     assert torch.bincount(edges.receiver).max() > 32
     check(found, edges)
+
+
+@pytest.mark.parametrize("box", [None, CUBE, SKEWED], ids=["open", "cube", "skewed"])
+@pytest.mark.parametrize("cutoff", [0.4, 2.0])
+def test_what_a_gpu_finds(box, cutoff):
+    """All pairs in their nearest images, here on the CPU."""
+    beads = beads_of(SYSTEMS)
+    boxes = None if box is None else [torch.tensor(box)] * len(SYSTEMS)
+    search, other = (PairSearch(beads, SIZES, cutoff, boxes) for _ in range(2))
+    other._images = NearestImages(SIZES, cutoff, boxes, torch.device("cpu"))
+    positions = torch.tensor(np.concatenate([coil(item) for item in SYSTEMS]))
+    positions = positions + beads.molecules[:, None] % 3 * 7.0
+    for one, two in zip(search(positions), other(positions), strict=True):
+        torch.testing.assert_close(one, two, rtol=0.0, atol=1e-6)
+    assert len(other(positions).sender) > 0
+
+
+def test_a_gpu_leaves_to_others_what_it_cannot_do():
+    gpu = torch.device("cuda")
+    wide, narrow = [torch.tensor(CUBE)], [torch.tensor(NARROW)]
+    assert width(torch.tensor(NARROW)) == pytest.approx(2.5)
+    assert nearest_images(gpu, [4], None, None) is None
+    assert nearest_images(gpu, [4], 2.0, narrow) is None
+    assert nearest_images(gpu, [40_000], 2.0, wide) is None
+    assert nearest_images(torch.device("cpu"), [4], 2.0, wide) is None
