@@ -1,6 +1,7 @@
 """What a model says of itself, validated; nothing heavy is imported to read it."""
 
 import math
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -45,6 +46,8 @@ class NetworkConfig(Section):
         n_node: width of node features.
         n_edge: width of edge features.
         n_radial: functions of the distance that edges carry.
+        radial: where they are: "even" on a logarithmic axis, or more of them where
+            the distances of the training "data" have structure (bonds, first shells).
         atom_places: whether the networks see where in a bead the atoms of each type
             are expected (ideal_chain.py), not only how many there are.
         n_vectors: vectors of a bead, with which messages know angles, four, eight and
@@ -59,6 +62,7 @@ class NetworkConfig(Section):
     n_node: Width = 96
     n_edge: Width = 64
     n_radial: Annotated[Width, Field(ge=2)] = 10
+    radial: Literal["even", "data"] = "even"
     n_vectors: Annotated[int, Field(ge=0, le=65536, multiple_of=4)] = 0
     n_predictor_layers: Annotated[Rounds, Field(ge=1)] = 2
     n_refiner_layers: Annotated[Rounds, Field(ge=1)] = 3
@@ -292,6 +296,8 @@ class ModelSpec(BaseSpec):
         prior: Rouse relaxation fitted to the training data.
         refinement: default sampler.
         statistics: scales and guard limits.
+        radial_centres: of the functions of the distance, nm, n_radial of them,
+            ascending; empty: even on a logarithmic axis.
     """
 
     kind: Literal["cgml"] = Field(default="cgml", exclude=True)
@@ -299,6 +305,18 @@ class ModelSpec(BaseSpec):
     prior: RousePrior
     refinement: Refinement
     statistics: Statistics
+    radial_centres: tuple[NonNegative, ...] = ()
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        centres = self.radial_centres
+        wanted = self.network.n_radial if self.network.radial == "data" else 0
+        if len(centres) != wanted or any(a >= b for a, b in pairwise(centres)):
+            raise ValueError(
+                f"radial_centres must be {wanted} ascending distances, got "
+                f"{list(centres)}"
+            )
+        return self
 
     @property
     def limits(self) -> Statistics:

@@ -8,6 +8,7 @@ Every block says with `pack` what it needs of its weights, and takes that as an
 argument: who keeps it saves the packing, see bound.py. Edges stand as in pairs.Layout.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -128,6 +129,37 @@ class RadialBasis(nn.Module):
         """
         steps = torch.log1p(lengths).unsqueeze(-2) - self.centres.unsqueeze(1)
         return steps.square_().mul_(self.factor).exp_()
+
+
+class PlacedRadialBasis(nn.Module):
+    """Gaussians on a logarithmic distance axis, close together where told to.
+
+    Each is as wide as half the way from the centre before it to the one behind.
+
+    Args:
+        centres: ascending, in units of log(1 + r / length_scale), two or more.
+    """
+
+    centres: torch.Tensor
+    factors: torch.Tensor
+    n_functions: int
+
+    def __init__(self, centres: Sequence[float]) -> None:
+        super().__init__()
+        self.n_functions = len(centres)
+        places = torch.tensor(centres, dtype=torch.float64)
+        gaps = nn.functional.pad(places.diff()[None], (1, 1), mode="replicate")[0]
+        widths = 0.5 * (gaps[1:] + gaps[:-1])
+        self.register_buffer("centres", places.float())
+        self.register_buffer("factors", (-0.5 / widths.square()).float())
+
+    def forward(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Map distances to functions; see RadialBasis."""
+        steps = torch.log1p(lengths).unsqueeze(-2) - self.centres.unsqueeze(1)
+        return steps.square_().mul_(self.factors.unsqueeze(1)).exp_()
+
+
+Radial = RadialBasis | PlacedRadialBasis
 
 
 class MessageWeights(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.network.blocks import MLP, RadialBasis
+from cgml.network.blocks import MLP, Radial
 from cgml.network.gaussian import Prediction
 from cgml.network.leaves import (
     Product,
@@ -66,7 +66,7 @@ class Conditioner(nn.Module):
     length_scale: torch.Tensor
     displacement_scale: torch.Tensor
 
-    def __init__(self, n_edge: int, radial: RadialBasis) -> None:
+    def __init__(self, n_edge: int, radial: Radial) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("displacement_scale", torch.tensor(1.0))

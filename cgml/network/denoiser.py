@@ -18,7 +18,7 @@ from cgml.network.blocks import (
     MLP,
     Interaction,
     MessageWeights,
-    RadialBasis,
+    Radial,
     ReadoutWeights,
     VectorReadout,
 )
@@ -124,9 +124,7 @@ class Denoiser(nn.Module):
     mean_degree: torch.Tensor
     frequencies: torch.Tensor
 
-    def __init__(
-        self, sizes: NetworkConfig, n_centres: int, radial: RadialBasis
-    ) -> None:
+    def __init__(self, sizes: NetworkConfig, n_centres: int, radial: Radial) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("mean_degree", torch.tensor(1.0))

@@ -9,13 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from cgml.network.blocks import MLP, RadialBasis, ScalarReadout
+from cgml.network.blocks import (
+    MLP,
+    PlacedRadialBasis,
+    Radial,
+    RadialBasis,
+    ScalarReadout,
+)
 from cgml.network.conditioner import Conditioner
 from cgml.network.denoiser import Denoiser
 from cgml.network.inputs import Atoms, Beads
 from cgml.network.predictor import Predictor
 from cgml.spec import BaseSpec, ModelSpec
 
+REACH = 1.3  # cutoffs: a pair may move apart within a step
 OPEN_REACH = 2.7  # log(1 + r / length_scale) of the widest pairs without a cutoff
 
 
@@ -157,11 +164,14 @@ class Model(nn.Module):
                 buffer.fill_(value)
 
 
-def _radial(spec: ModelSpec) -> RadialBasis:
+def _radial(spec: ModelSpec) -> Radial:
     """Functions of the distance, as far as pairs can be apart."""
+    scale = spec.statistics.length_scale
+    if spec.radial_centres:
+        return PlacedRadialBasis([math.log1p(r / scale) for r in spec.radial_centres])
     largest = OPEN_REACH
-    if spec.cutoff is not None:  # a pair may move apart within a step
-        largest = math.log1p(1.3 * spec.cutoff / spec.statistics.length_scale)
+    if spec.cutoff is not None:
+        largest = math.log1p(REACH * spec.cutoff / scale)
     return RadialBasis(spec.network.n_radial, largest)
 
 

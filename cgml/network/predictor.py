@@ -10,7 +10,7 @@ from cgml.network.blocks import (
     Interaction,
     MessageWeights,
     MlpWeights,
-    RadialBasis,
+    Radial,
     ReadoutWeights,
     ScalarReadout,
     VectorReadout,
@@ -157,7 +157,7 @@ class Predictor(nn.Module):
         sizes: NetworkConfig,
         n_history: int,
         n_centres: int,
-        radial: RadialBasis,
+        radial: Radial,
     ) -> None:
         super().__init__()
         self.min_spread, self.n_static = 0.1, N_STATIC

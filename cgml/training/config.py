@@ -78,6 +78,8 @@ class OptimiserConfig(Section):
         n_devices: to share each batch among, with the result of one: GPUs of this
             machine, or processes on the CPU.
         n_threads: CPU threads of each process; None: those of `cgml --threads`.
+        n_workers: processes beside, that prepare batches; of use where the networks
+            are on a GPU, and faster than what prepares their batches.
         seed: seed of the weights and of the batches.
     """
 
@@ -94,6 +96,7 @@ class OptimiserConfig(Section):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     n_devices: Count = 1
     n_threads: Count | None = None
+    n_workers: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -86,7 +86,9 @@ class WindowModule(lightning.LightningDataModule):
         if self.trainer is not None:
             dataset.rank = self.trainer.global_rank
             dataset.n_ranks = self.trainer.world_size
-        return DataLoader(dataset, batch_size=None, shuffle=False)
+        return DataLoader(
+            dataset, batch_size=None, shuffle=False, num_workers=self._n_workers
+        )
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:

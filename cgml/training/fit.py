@@ -21,7 +21,7 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.interrupts import noted
 from cgml.models.file import save_model
 from cgml.molecules.seen import survey
-from cgml.network.model import Model
+from cgml.network.model import REACH, Model
 from cgml.plans import write_plan
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
@@ -44,6 +44,7 @@ from cgml.training.plan import (
     find_start,
     spec_of,
 )
+from cgml.training.radial import place_functions
 from cgml.training.scales import fit_prior, measure
 
 
@@ -82,6 +83,12 @@ def make_spec(
         for item in train
     )
     recipe = shared_recipe(train, config.recipe)
+    statistics = measure(train, config.time_step, config.cutoff)
+    centres: tuple[float, ...] = ()
+    if config.network.radial == "data":
+        reach = REACH * (config.cutoff or 0.0)
+        scale = statistics.length_scale
+        centres = place_functions(train, config.network.n_radial, scale, reach)
     return ModelSpec(
         name=config.name,
         time_step=config.time_step,
@@ -101,7 +108,8 @@ def make_spec(
         network=config.network,
         prior=fit_prior(train, config.time_step),
         refinement=config.refinement,
-        statistics=measure(train, config.time_step, config.cutoff),
+        statistics=statistics,
+        radial_centres=centres,
         has_property=has_property,
         provenance={
             "training data": ", ".join(Path(item).name for item in config.data.train),

@@ -181,7 +181,10 @@ class Learner(lightning.LightningModule):
         """Adam with warm-up and cosine decay to a thousandth of its peak."""
         sizes = self.config.optimiser
         optimiser = torch.optim.AdamW(
-            self.parameters(), lr=sizes.learning_rate, weight_decay=1e-4
+            self.parameters(),
+            lr=sizes.learning_rate,
+            weight_decay=1e-4,
+            fused=self.device.type == "cuda",
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
