@@ -47,6 +47,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("peo_litfsi"))
     parser.add_argument("--core", type=int, help="run on this processor core alone")
     parser.add_argument("--platform", default="CPU", help="of OpenMM")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU platform")
     parser.add_argument("--beads", type=Path, help="reduce to beads, into this folder")
     parser.add_argument("--stride", type=int, default=1, help="of frames of beads")
     return parser.parse_args()
@@ -68,10 +69,10 @@ def claimed(folder: Path) -> TextIO | None:
     return stream
 
 
-def simulate(box: PeoBox, folder: Path, platform: str) -> None:
+def simulate(box: PeoBox, folder: Path, platform: str, n_threads: int) -> None:
     times = TINY_TIMES if box == TINY else PeoTimes.of(box)
     log(f"{box.name}: {box.n_chains} chains, {box.n_salt} LiTFSI, into {folder}")
-    run = PeoRun(box, times, folder, platform)
+    run = PeoRun(box, times, folder, platform, n_threads)
     start, n_before = time.monotonic(), run.n_done
     while not run.is_finished:
         stage = run.advance()
@@ -103,7 +104,7 @@ def main(options: argparse.Namespace) -> None:
             log(f"{box.name}: another process has it")
             continue
         with claim:
-            simulate(box, folder, options.platform)
+            simulate(box, folder, options.platform, options.threads)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
+from cgml.molecules.atoms import AtomTable
+from cgml.molecules.chemistry import Chemistry, describe
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.mapping import Mapping
 from openmm_cgml.testsystems.force_field import CHARGE_SCALE, CUTOFF
 from openmm_cgml.testsystems.peo import PeoSystem
+from openmm_cgml.testsystems.peo_parameters import FORCE_FIELDS
 from openmm_cgml.testsystems.peo_protocol import FRICTION, density
 from openmm_cgml.testsystems.peo_runs import PRESSURE, PeoBox, PeoTimes
 
@@ -98,6 +103,63 @@ def write_beads(folder: Path, output: Path, *, stride: int = 1) -> Path:
             box=edges.astype(np.float32),
         )
     return output / f"{box.name}.xtc"
+
+
+def read_beads(path: Path | str, *, n_units: int = 1) -> BeadTrajectory:
+    """Read bead frames that `write_beads` wrote.
+
+    Args:
+        path: the trajectory, NAME.xtc; NAME.npz stands beside it.
+        n_units: ether oxygens of a bead; the last bead of a chain may have fewer.
+
+    Returns:
+        The frames, with types and masses of atoms as `graph_from_topology` finds them.
+        Atoms of the first frame are there, so that a run can carry them.
+
+    Raises:
+        FileNotFoundError: one of the two files is not there.
+        ValueError: n_units is below 1, or the two files do not belong together.
+    """
+    if n_units < 1:
+        raise ValueError(f"n_units must be 1 or more, got {n_units}")
+    path = Path(path)
+    with np.load(path.with_suffix(".npz")) as file:
+        content = {name: file[name] for name in file.files}
+    with mdtraj.formats.XTCTrajectoryFile(str(path)) as stream:
+        positions, times, _, _ = stream.read()
+    masses, chains = content["bead_masses"], content["bead_chains"]
+    if positions.shape[1] != len(masses):
+        raise ValueError(
+            f"{path} must have the {len(masses)} beads of {path.with_suffix('.npz')}, "
+            f"got {positions.shape[1]}"
+        )
+    meta = json.loads(str(content["meta"]))
+    table = FORCE_FIELDS[meta["force_field"]].atom_types
+    atoms = AtomTable(
+        source=str(path),
+        names=[""] * len(content["atom_types"]),
+        bonds=content["bonds"],
+        elements=[table[name].element for name in content["atom_types"]],
+        masses=content["atom_masses"],
+    )
+    # the place of a residue in its chain, and so the bead it belongs to
+    first = np.flatnonzero(np.diff(chains, prepend=-1))
+    place = np.arange(len(chains)) - np.repeat(first, np.diff([*first, len(chains)]))
+    begins = (place % n_units == 0).astype(np.int64)
+    labels = np.cumsum(begins) - 1
+    mapping = Mapping.from_labels(
+        describe(atoms, Chemistry()), labels[content["bead_index"]]
+    )
+    starts = np.flatnonzero(begins)
+    weighted = np.add.reduceat(masses[:, None] * positions, starts, axis=1)
+    return BeadTrajectory(
+        mapping=mapping,
+        positions=(weighted / mapping.bead_masses[:, None]).astype(np.float32),
+        times=times.astype(np.float64),
+        box=content["box"],
+        name=path.stem,
+        first_atoms=content["first_atoms"],
+    )
 
 
 def _frames(

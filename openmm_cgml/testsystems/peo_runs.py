@@ -149,7 +149,12 @@ class PeoRun:
     """
 
     def __init__(
-        self, box: PeoBox, times: PeoTimes, folder: Path, platform: str = "CPU"
+        self,
+        box: PeoBox,
+        times: PeoTimes,
+        folder: Path,
+        platform: str = "CPU",
+        n_threads: int = 1,
     ) -> None:
         """Go on with the folder, or start there: pack and compress.
 
@@ -158,13 +163,14 @@ class PeoRun:
             times: how long.
             folder: where to, made if need be.
             platform: OpenMM platform name.
+            n_threads: threads of the CPU platform.
 
         Raises:
             ValueError: the folder holds another box, or other times.
         """
         self.box, self.times, self.folder = box, times, folder
         self.system = box.build()
-        self._platform = platform
+        self._platform, self._n_threads = platform, n_threads
         self._simulation: app.Simulation | None = None
         self._simulated_stage = ""
         self.record = self._read() if self._state.exists() else self._begin()
@@ -254,6 +260,7 @@ class PeoRun:
             pressure=PRESSURE if is_pressed else None,
             seed=1000 * self.box.seed + self.n_done,
             platform=self._platform,
+            n_threads=self._n_threads,
         )
         context = simulation.context
         if self.record["edges"]:
