@@ -15,7 +15,14 @@ from cgml.training.config import TrainingConfig
 from cgml.training.keeper import LAST, PREVIOUS
 
 FILE = "train.json"
-FREE = ("n_steps", "validate_every", "save_minutes", "patience", "n_threads")
+FREE = (
+    "n_steps",
+    "validate_every",
+    "save_minutes",
+    "patience",
+    "n_threads",
+    "n_workers",
+)
 """Values under [optimiser] that a repeat may change; steps may become more only."""
 CHECKPOINTS = "checkpoints"
 
