@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 from openmm import app, unit
 
 from cgml.dynamics.propagator import GuardPolicy
+from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
-from openmm_cgml.convert import in_nanometers
+from openmm_cgml.convert import in_nanometers, resolve_mapping
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 
@@ -72,11 +73,12 @@ def bead_system(mapping: Mapping, box: ArrayLike | None = None) -> openmm.System
     return system
 
 
-def bead_simulation(
+def bead_simulation(  # noqa: PLR0913 (every option has a name and a default)
     model: str | Path | LearnedModel,
     topology: app.Topology | MolecularGraph | Mapping,
     positions: Any,
     *,
+    system: openmm.System | None = None,
     seed: int = 0,
     device: str = "cpu",
     guard: GuardPolicy = "raise",
@@ -88,6 +90,7 @@ def bead_simulation(
         model: path of a model file, name of a bundled model, or a loaded model.
         topology: atoms and bonds, or the mapping itself.
         positions: of the atoms, unwrapped, (n_atoms, 3), Quantity or nm.
+        system: of the atoms: it has the masses of united atoms.
         seed: seed of all noise.
         device: torch device of the model.
         guard: "raise" (or "stop"), "redraw" or "record".
@@ -96,10 +99,11 @@ def bead_simulation(
     Raises:
         ValueError: as LearnedCGIntegrator; or positions that do not fit.
     """
+    loaded = model if isinstance(model, LearnedModel) else load_model(model, device)
+    mapping = resolve_mapping(topology, loaded.spec, system)
     integrator = LearnedCGIntegrator(
-        model, topology=topology, seed=seed, device=device, guard=guard
+        loaded, topology=mapping, seed=seed, device=device, guard=guard
     )
-    mapping = integrator.getMapping()
     beads = mapping.positions(in_nanometers(positions))
     box = (
         topology.getPeriodicBoxVectors() if isinstance(topology, app.Topology) else None

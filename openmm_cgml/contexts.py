@@ -9,6 +9,8 @@ import openmm
 
 from openmm_cgml.history import ARMED
 
+_LEAST = 32  # bytes of a particle: positions and velocities, on all platforms
+
 
 class Driver(Protocol):
     """An integrator in Python that wants to know its Context."""
@@ -58,6 +60,7 @@ def _watched(original: Callable[..., None], kind: type[Any]) -> Callable[..., No
             original(self, *content, **named)
             return
         if original.__name__ == "loadCheckpoint":  # of a file that may be damaged
+            _check_size(self, content[0] if content else b"")
             integrator._reload()
         try:
             original(self, *content, **named)
@@ -65,6 +68,17 @@ def _watched(original: Callable[..., None], kind: type[Any]) -> Callable[..., No
             _accept_foreign(error)
 
     return fill
+
+
+def _check_size(context: openmm.Context, checkpoint: Any) -> None:
+    """Refuse a checkpoint that ends in the positions: some would be set, some not."""
+    n = context.getSystem().getNumParticles()
+    if isinstance(checkpoint, bytes) and 0 < len(checkpoint) < _LEAST * n:
+        raise openmm.OpenMMException(
+            f"a checkpoint of {n} particles has at least {_LEAST * n} bytes, this one "
+            f"has {len(checkpoint)}: it is cut short, or of another System; take an "
+            "earlier one"
+        )
 
 
 def _accept_foreign(error: openmm.OpenMMException) -> None:

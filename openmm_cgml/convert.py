@@ -14,7 +14,7 @@ from cgml.molecules.atoms import AtomTable
 from cgml.molecules.chemistry import Chemistry, check_carbons, describe
 from cgml.molecules.graph import Labels, MolecularGraph, components
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.masses import names_of
+from cgml.molecules.masses import differing, names_of
 from cgml.spec import BaseSpec
 
 _IGNORED_BY_A_PROPAGATOR = (
@@ -177,26 +177,60 @@ def particle_masses(system: openmm.System) -> NDArray[np.float64]:
 
 
 def resolve_mapping(
-    topology: app.Topology | MolecularGraph | Mapping, spec: BaseSpec
+    topology: app.Topology | MolecularGraph | Mapping,
+    spec: BaseSpec,
+    system: openmm.System | None = None,
 ) -> Mapping:
     """Turn any description of the atoms into the model's mapping.
 
     Args:
         topology: atoms and bonds, or the mapping itself.
         spec: of the model: particle types, and how atoms become beads.
+        system: with the masses of the atoms of a Topology; None: their elements'.
 
     Raises:
         TypeError: topology is something else.
         ValueError: no bonds, or a particle type that the model does not know.
     """
     if isinstance(topology, app.Topology):
-        topology = graph_from_topology(topology, spec.particle_types)
+        topology = graph_from_topology(topology, spec.particle_types, system)
     if not isinstance(topology, MolecularGraph | Mapping):
         raise TypeError(
             "topology must be an openmm.app.Topology, a cgml MolecularGraph or a cgml "
             f"Mapping, got {type(topology).__name__}"
         )
     return passengers.resolve_mapping(topology, spec)
+
+
+def tells_more(system: openmm.System, mapping: Mapping | None) -> bool:
+    """Whether a System has other masses than the elements of its topology.
+
+    Args:
+        system: the atoms, or their beads.
+        mapping: made of the topology alone; None: that has not been possible.
+    """
+    if mapping is None:
+        return True
+    masses = particle_masses(system)
+    if len(masses) != mapping.graph.n_atoms or len(masses) == mapping.n_beads:
+        return False
+    return len(differing(masses, mapping.graph.masses)) > 0
+
+
+def check_boundaries(spec: BaseSpec, *, is_periodic: bool) -> None:
+    """Refuse a box for an open-boundary model and the reverse, and say how to go on.
+
+    Raises:
+        ValueError: the model was trained under the other kind of boundaries.
+    """
+    try:
+        spec.check_boundaries(is_periodic=is_periodic)
+    except ValueError as error:
+        hint = "build the System with nonbondedMethod=NoCutoff, and the Topology by "
+        hint += "topology.setPeriodicBoxVectors(None)"
+        if spec.periodic:
+            hint = "topology.setPeriodicBoxVectors(vectors), and pass topology="
+        raise ValueError(f"{error} (in OpenMM: {hint})") from error
 
 
 def check_system(system: openmm.System) -> None:

@@ -266,15 +266,14 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         spec = self._model.spec
         mapping = self._mapping
         known = spec.particle_types
-        if mapping is None and self._topology is not None:
-            graph = convert.graph_from_topology(self._topology, known, system)
-            mapping = convert.resolve_mapping(graph, spec)
+        if self._topology is not None and convert.tells_more(system, mapping):
+            mapping = convert.resolve_mapping(self._topology, spec, system)
         convert.check_constraints(system, mapping)
         if mapping is None:
             graph = convert.graph_from_system(system, known)
             mapping = convert.resolve_mapping(graph, spec)
         self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
-        spec.check_boundaries(is_periodic=self._is_periodic)
+        convert.check_boundaries(spec, is_periodic=self._is_periodic)
         known_box = box if self._is_periodic else None
         propagator = Propagator(
             self._model,
@@ -289,6 +288,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         passengers = Passengers(propagator, system.getNumParticles(), known_box)
         self._passengers, self._made_for = passengers, _outline(system, known_box)
         self._box = known_box
+        if self._mapping is not None:
+            self._mapping = mapping
         self._history.forget()
         return passengers
 

@@ -132,15 +132,17 @@ def united_hint(name: str, known: Iterable[str]) -> str:
     """Say what to do about an element where a model knows united atoms of it.
 
     Args:
-        name: particle type that the model does not know.
+        name: particle type that the model does not know; readers that find elements by
+            mass call CH2 nitrogen and CH3 oxygen.
         known: types that it knows.
 
     Returns:
         The end of a message; empty where it would not help.
     """
-    if not any(re.fullmatch(f"{re.escape(name)}H[1-4]?", other) for other in known):
+    symbol = f"(?:{name}|C)" if name in {"N", "O"} else re.escape(name)  # by its mass
+    if not any(re.fullmatch(f"{symbol}H[1-4]?", other) for other in known):
         return ""
     return (
         "; united atoms are told by their masses: give those of the force field "
-        "(--system, --types or --mass; in ASE atoms.set_masses)"
+        "(--system, --types or --mass; in OpenMM a System, in ASE atoms.set_masses)"
     )

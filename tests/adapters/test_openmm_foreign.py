@@ -207,3 +207,10 @@ def test_checkpoints_with_a_flipped_bit(tiny_model, written):
         found.append(outcome(tiny_model, path, expected))
     assert "silent" not in found
     assert {"refused", "said"} & set(found)  # the others hit what is not used
+
+
+def test_a_checkpoint_that_ends_in_the_positions(tiny_model, written):
+    path, _ = written
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(openmm.OpenMMException, match="this one has 200: it is cut"):
+        simulate(tiny_model, start=False).loadCheckpoint(str(path))

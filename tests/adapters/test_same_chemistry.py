@@ -20,7 +20,7 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
 from cgml.network.model import LearnedModel
-from openmm_cgml import LearnedCGIntegrator, convert
+from openmm_cgml import LearnedCGIntegrator, bead_simulation, convert
 
 UNITED = {"CH3": 15.035, "CH2": 14.027}
 MASSES = {"C": 12.011, "H": 1.008, "O": 15.9994, **UNITED}
@@ -284,18 +284,41 @@ def test_repartitioned_hydrogens_are_hydrogens() -> None:
     assert graph.hash() == from_openmm(ETHANOL, Path()).hash()
 
 
-def test_integrator_takes_united_atoms_from_the_system(tiny_model: Path) -> None:
-    names = "CH3 O CH2 CH2 O CH3"
-    molecule = Molecule(names, GLYME.own_bonds, names)
-    spec = read_spec(tiny_model).model_copy(
-        update={"particle_types": {"CH3": 15.035, "CH2": 14.027, "O": 15.999}}
+def united_model(tiny_model: Path) -> LearnedModel:
+    masses = {"CH3": 15.035, "CH2": 14.027, "O": 15.999}
+    spec = read_spec(tiny_model).model_copy(update={"particle_types": masses})
+    return LearnedModel(spec, idle_model(spec))
+
+
+@pytest.mark.parametrize("names", ["CH3 O CH2 CH2 O CH3", "CH3 O CH3"])
+@pytest.mark.parametrize("is_by_mass", [False, True])
+def test_integrator_takes_united_atoms_from_the_system(
+    tiny_model: Path, names: str, is_by_mass: bool
+) -> None:
+    """OpenMM's readers of PSF files call CH2 nitrogen and CH3 oxygen."""
+    molecule = Molecule(
+        names, [(i, i + 1) for i in range(len(names.split()) - 1)], names
     )
+    if is_by_mass:
+        elements = [app.Element.getByMass(mass) for mass in molecule.masses]
+        molecule.symbols = [element.symbol for element in elements]
     topology, system = openmm_topology(molecule), openmm_system(molecule)
-    integrator = LearnedCGIntegrator(
-        LearnedModel(spec, idle_model(spec)), topology=topology
-    )
+    integrator = LearnedCGIntegrator(united_model(tiny_model), topology=topology)
     simulation = app.Simulation(
         topology, system, integrator, openmm.Platform.getPlatformByName("Reference")
     )
     simulation.context.setPositions(molecule.positions)
     assert list(integrator.getMapping().graph.types) == molecule.types
+
+
+def test_beads_of_united_atoms(tiny_model: Path) -> None:
+    model, topology = united_model(tiny_model), openmm_topology(GLYME)
+    with pytest.raises(ValueError, match="masses: .*in OpenMM a System"):
+        bead_simulation(model, topology, GLYME.positions)
+    system = openmm_system(GLYME)
+    beads = bead_simulation(model, topology, GLYME.positions, system=system)
+    total = sum(
+        beads.system.getParticleMass(i)._value
+        for i in range(beads.system.getNumParticles())
+    )
+    assert total == pytest.approx(sum(GLYME.masses), abs=0.01)
