@@ -1,5 +1,6 @@
 """Which frames and atoms of a file are read, and into which box they go."""
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from cgml.formats.format import Frames
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.box import Box
 from cgml.molecules.frames import BeadTrajectory
+
+LOGGER = logging.getLogger(__name__)
 
 MAX_SCALING = 0.05
 """Largest relative change of a box that is taken for a fluctuation."""
@@ -222,6 +225,11 @@ def select_atoms(atoms: AtomTable, selection: str) -> Selection:
     Raises:
         ValueError: no such language, no atom, or a bond with one end outside.
     """
+    if "chain" in selection and not atoms.chains:
+        raise ValueError(
+            f"select = {selection!r} names chains, {atoms.source} has none: select "
+            "residues (resname, resid), or give a PDB or mmCIF file as the topology"
+        )
     topology = _topology(atoms)
     try:
         found = np.sort(np.asarray(topology.select(selection), dtype=np.int64))
@@ -229,15 +237,24 @@ def select_atoms(atoms: AtomTable, selection: str) -> Selection:
         raise ValueError(
             f"select = {selection!r} is not in mdtraj's selection language: {error}"
         ) from error
-    if not len(found):
-        names = ", ".join(sorted({residue.name for residue in topology.residues})[:9])
+    names = ", ".join(
+        sorted({residue.name for residue in topology.residues} - {""})[:9]
+    )
+    if not len(found) or (len(found) == atoms.n_atoms and not names):
         raise ValueError(
-            f"select = {selection!r} names no atom of {atoms.source}, whose residues "
-            f"are {names or 'not named'}"
+            f"select = {selection!r} {'leaves out' if len(found) else 'names'} no atom "
+            f"of {atoms.source}, whose residues are {names or 'not named'}"
+        )
+    if len(found) == atoms.n_atoms:
+        LOGGER.warning(
+            "select = %r leaves out no atom of %s, whose residues are %s",
+            *(selection, atoms.source, names),
         )
     is_inside = np.zeros(atoms.n_atoms, dtype=np.bool_)
     is_inside[found] = True
     bonds = atoms.bonds.reshape(-1, 2)
+    if atoms.masses is not None:  # virtual sites may go
+        bonds = bonds[(atoms.masses[bonds] != 0.0).all(axis=1)]
     cut = np.flatnonzero(is_inside[bonds].sum(axis=1) == 1)
     if len(cut):
         i, j = sorted(bonds[cut[0]].tolist(), key=lambda atom: not is_inside[atom])
@@ -267,7 +284,8 @@ def selected(atoms: AtomTable, frames: FrameOptions) -> tuple[AtomTable, FrameOp
 def _topology(atoms: AtomTable) -> mdtraj.Topology:
     """Name atoms as mdtraj does; types stand for names where a file has none."""
     topology = mdtraj.Topology()
-    chain = topology.add_chain()
+    numbers = atoms.chains or [0] * atoms.n_atoms
+    chains = [topology.add_chain() for _ in range(max(numbers, default=0) + 1)]
     names = atoms.names if any(atoms.names) else atoms.kinds or atoms.names
     residue, last = None, None
     for i, name in enumerate(names):
@@ -276,7 +294,8 @@ def _topology(atoms: AtomTable) -> mdtraj.Topology:
             number = re.search(r"(\d+)( \(.*\))?$", group)
             title = atoms.residues[i] if atoms.residues else ""
             place = None if number is None else int(number[1])
-            residue, last = topology.add_residue(title, chain, place), group
+            residue = topology.add_residue(title, chains[numbers[i]], place)
+            last = group
         symbol = atoms.elements[i] if atoms.elements else ""
         element = mdtraj.element.virtual
         if symbol:

@@ -119,6 +119,7 @@ def _table(source: str, topology: mdtraj.Topology, symbols: list[str]) -> AtomTa
         elements=symbols,
         residues=[atom.residue.name for atom in topology.atoms],
         groups=_groups(topology),
+        chains=[atom.residue.chain.index for atom in topology.atoms],
     )
 
 

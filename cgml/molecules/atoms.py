@@ -25,6 +25,7 @@ class AtomTable:
         numbers: numbers of types in the force field (LAMMPS), 0 where there are none.
         residues: names of residues.
         groups: residues or molecule ids, as "residue PEO 1"; "" for none.
+        chains: numbers of chains.
     """
 
     source: str
@@ -37,6 +38,7 @@ class AtomTable:
     numbers: Sequence[int] = ()
     residues: Sequence[str] = ()
     groups: Sequence[str] = ()
+    chains: Sequence[int] = ()
 
     @property
     def n_atoms(self) -> int:
@@ -69,4 +71,5 @@ class AtomTable:
             numbers=some(self.numbers),
             residues=some(self.residues),
             groups=some(self.groups),
+            chains=some(self.chains),
         )

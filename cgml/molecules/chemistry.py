@@ -19,6 +19,8 @@ from cgml.molecules.graph import Labels, MolecularGraph
 from cgml.molecules.masses import (
     MASS_TOLERANCE,
     UnknownMassesError,
+    check_element,
+    check_mass,
     elements,
     names_of,
     of_elements,
@@ -129,6 +131,7 @@ def describe(
             nameless.append(row)
         else:
             found[row] = answer
+            check_mass(answer.mass, str(row), row.name or row.kind, atoms.source)
     if nameless:
         doubtful = next((atom for atom in nameless if atom.element), None)
         reason = "" if doubtful is None else _doubt(doubtful)
@@ -228,7 +231,12 @@ def _identify(
             used.add(said.type)
         given = [said.mass, known.get(said.type), _or_none(atom.mass)]
         mass = next((value for value in given if value is not None), None)
-        return None if mass is None else _Found(said.type, mass)
+        if mass is None:
+            raise ValueError(
+                f"a mass is required of type {said.type!r}, given to {atom} of "
+                f"{source}: --mass {said.type}=NUMBER, or in --types"
+            )
+        return _Found(said.type, mass)
     found = _by_itself(atom, chemistry, source)
     if found is None:
         return None
@@ -243,10 +251,15 @@ def _by_itself(atom: _Atom, chemistry: Chemistry, source: str) -> _Found | None:
     """Find type and mass of an atom of which the user says nothing."""
     named = {**chemistry.known, **_masses(chemistry)}
     mass = _or_none(atom.mass)
+    is_nameless = mass is not None and not (atom.element or atom.kind)
+    if is_nameless and re.fullmatch(r"C(H\d?)?", type_of("C", mass or 0.0)):
+        atom = atom._replace(element="C" if atom.name.startswith("C") else "")
     if mass is not None and not atom.element:
         return _of_mass(atom, mass, named, source)
     if mass is not None:
         kind = type_of(atom.element, mass, named)
+        if kind not in named:
+            check_element(atom.element, mass, str(atom), source)
         return _Found(kind, {**named, **elements()}.get(kind, mass))
     if atom.element:
         mass = elements()[atom.element]

@@ -91,6 +91,35 @@ def type_of(element: str, mass: float, known: Mapping[str, float] | None = None)
     return f"{element}({mass:g})"
 
 
+def check_mass(mass: float, atom: str, name: str, source: str) -> None:
+    """Require a mass, Da, of an atom of some name: virtual sites have none.
+
+    Raises:
+        ValueError: it is not positive; the text says how to go on.
+    """
+    if not mass > 0.0:
+        raise ValueError(
+            f"masses must be positive, {atom} of {source} has {mass:g} Da: leave "
+            f"virtual sites out (--select 'not name {name}'), give a particle that was "
+            f"fixed its mass (--mass {name}=NUMBER)"
+        )
+
+
+def check_element(element: str, mass: float, atom: str, source: str) -> None:
+    """Refuse an atom of one element with the mass, Da, of another.
+
+    Raises:
+        ValueError: they are two elements: masses of other atoms, or in another order.
+    """
+    found = names_of(mass, elements())
+    if found and element not in found:
+        raise ValueError(
+            f"elements and masses must agree, {atom} of {source} is {element} and has "
+            f"{mass:g} Da, the mass of {found[0]}: give masses of these atoms in this "
+            "order (--system), or say what it is (--types)"
+        )
+
+
 def of_elements(
     symbols: Sequence[str], masses: NDArray[np.float64], bonds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
@@ -139,8 +168,9 @@ def united_hint(name: str, known: Iterable[str]) -> str:
     Returns:
         The end of a message; empty where it would not help.
     """
-    symbol = f"(?:{name}|C)" if name in {"N", "O"} else re.escape(name)  # by its mass
-    if not any(re.fullmatch(f"{symbol}H[1-4]?", other) for other in known):
+    names = set(known)
+    symbol = f"[{name}C]" if name in {"N", "O"} - names else re.escape(name)
+    if not any(re.fullmatch(f"{symbol}H[1-4]?", other) for other in names):
         return ""
     return (
         "; united atoms are told by their masses: give those of the force field "

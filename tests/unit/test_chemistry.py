@@ -44,6 +44,18 @@ def test_the_mass_of_the_force_field_comes_before_the_element() -> None:
     }
 
 
+def test_united_atoms_of_names_and_masses() -> None:
+    """As of a PDB file without elements beside a System."""
+    table = atoms("C1 C2 A3", masses=np.array([15.035, 14.027, 14.027]))
+    assert found(table) == {"CH3": 15.035, "CH2": 14.027, "A3": 14.027}
+
+
+def test_a_type_needs_a_mass() -> None:
+    table = atoms("C1 O1", elements=["C", "O"])
+    with pytest.raises(ValueError, match=r"of type 'CH3', given to C1 .*--mass CH3="):
+        found(table, {"C1": Row("CH3")})
+
+
 def test_a_residue_tells_names_apart() -> None:
     table = atoms("C C", residues=["ONE", "TWO"])
     rows = {"ONE:C": Row("A", 1.5), "TWO:C": Row("B", 2.5)}
@@ -76,6 +88,14 @@ def test_a_model_s_own_particles_are_known_by_name_elements_are_not() -> None:
         (
             atoms(" ".join("ABCDEFGHIJKLMNO")),
             r"required of A, B, .*, L and 3 more in a\.pdb",
+        ),
+        (
+            atoms("OW MW", masses=np.array([15.999, 0.0])),
+            r"MW of a\.pdb has 0 Da: .*--select 'not name MW'.*--mass MW=",
+        ),
+        (
+            atoms("C1 O1", elements=["C", "O"], masses=np.array([15.999, 12.011])),
+            r"C1 of a\.pdb is C and has 15\.999 Da, the mass of O: .*this order",
         ),
     ],
 )

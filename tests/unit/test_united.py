@@ -12,9 +12,10 @@ UNITED = {"CH2": 14.027, "CH3": 15.035, "O": 15.999}
 
 
 @pytest.mark.parametrize(
-    ("name", "is_said"), [("C", True), ("O", False), ("N", False), ("CH", False)]
+    ("name", "is_said"), [("C", True), ("O", False), ("N", True), ("CH", False)]
 )
 def test_hint_only_where_it_helps(name, is_said):
+    """N is what CH2 becomes where a reader finds elements by masses."""
     assert bool(united_hint(name, UNITED)) == is_said
 
 
