@@ -117,7 +117,7 @@ class Box:
 
     def __init__(self, model: LearnedModel, system: BeadTrajectory) -> None:
         self.model, self.system = model, system
-        published = build_published_system(system.mapping, PARAMETERS)
+        published = build_published_system(system.mapping, model.spec)
         self.n_beads = len(published.masses)
         self.bonds = published.bonds
         self.positions = torch.tensor(system.positions[0] / units.ANGSTROM).double()

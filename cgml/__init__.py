@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cgml.dynamics.propagator import Propagator, State
+    from cgml.contract.state import State
+    from cgml.dynamics.propagator import Propagator
     from cgml.models.file import load_model
     from cgml.molecules.graph import MolecularGraph
     from cgml.molecules.mapping import Mapping
@@ -34,7 +35,7 @@ if not TYPE_CHECKING:  # a type checker must see that other names do not exist
         "Mapping": "cgml.molecules.mapping",
         "MolecularGraph": "cgml.molecules.graph",
         "Propagator": "cgml.dynamics.propagator",
-        "State": "cgml.dynamics.propagator",
+        "State": "cgml.contract.state",
         "load_model": "cgml.models.file",
     }
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch.nn.functional import silu, softplus
 
+from cgml.contract.stepper import Pairs
 from cgml.network.conditioner import Condition
 from cgml.network.gaussian import Prediction, project, unwhiten
 from cgml.network.inputs import Beads, centre_offsets
-from cgml.network.pairs import Pairs, bond_features
+from cgml.network.pairs import bond_features
 from cgml.network.predictor import History
 from cgml.network.sampler import Denoise, sample
 

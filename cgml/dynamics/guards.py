@@ -8,8 +8,8 @@ from typing import NamedTuple, Self
 
 import torch
 
+from cgml.contract.stepper import View
 from cgml.molecules.systems import Systems
-from cgml.network.pairs import Pairs
 from cgml.spec import BaseSpec, Statistics
 
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
@@ -17,8 +17,6 @@ BOND_MARGIN = 1.3  # of the longest bond in the training data
 DISTANCE_MARGIN = 0.1  # of the shortest distance in the training data
 GUARDS = ("finite", "displacement", "bond", "overlap")
 KINDRED = 1.5  # most that bonds of a start may be longer or shorter, rms
-
-View = tuple[torch.Tensor, Pairs]
 
 
 @dataclass(frozen=True)
@@ -71,31 +69,6 @@ class GuardError(RuntimeError):
     def __init__(self, trip: Trip) -> None:
         super().__init__(str(trip))
         self.trip = trip
-
-    @property
-    def guard(self) -> str:
-        """Which guard."""
-        return self.trip.guard
-
-    @property
-    def replica(self) -> int:
-        """Number of the replica."""
-        return self.trip.replica
-
-    @property
-    def step(self) -> int:
-        """Number of the step that was refused."""
-        return self.trip.step
-
-    @property
-    def value(self) -> float:
-        """What came, nm."""
-        return self.trip.value
-
-    @property
-    def limit(self) -> float:
-        """What was allowed, nm."""
-        return self.trip.limit
 
     def __reduce__(self) -> tuple[type[Self], tuple[Trip]]:
         """Come whole out of another process."""

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from cgml import units
+from cgml.spec import BaseSpec
+
 
 class Noise(NamedTuple):
     """Standard normals of one step.
@@ -66,6 +69,21 @@ class Source:
         return Noise(
             torch.cat(draws, dim=1).to(self._device), torch.cat(kicks).to(self._device)
         )
+
+
+def kick_deviation(spec: BaseSpec, masses: torch.Tensor) -> torch.Tensor:
+    """Step of each molecule's centre of mass per coordinate, (n_molecules, 1) nm.
+
+    Einstein: variance 2 kT t / (M friction); zero where the network moves it.
+
+    Args:
+        spec: of the model.
+        masses: (n_molecules, 1) Da.
+    """
+    if spec.friction is None:
+        return torch.zeros_like(masses)
+    energy = units.thermal_energy(spec.temperature)
+    return (2.0 * energy * spec.time_step / (masses * spec.friction)).sqrt()
 
 
 def checked_seed(seed: object) -> int:

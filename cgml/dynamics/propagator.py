@@ -7,31 +7,26 @@ for _ in range(1000):
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal, get_args
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import units
-from cgml.dynamics.guards import GUARDS, GuardError, Guards, Trip, View
-from cgml.dynamics.noise import Source, checked_seed
-from cgml.dynamics.state import State, checked, counts
+from cgml.contract.device import checked_device
+from cgml.contract.state import State, at_rest, checked, counts
+from cgml.dynamics.guards import GUARDS, Guards
+from cgml.dynamics.noise import Source, checked_seed, kick_deviation
+from cgml.dynamics.watch import GuardPolicy, Watch
 from cgml.models.kinds import bind
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.seen import Unseen, check_seen
 from cgml.molecules.systems import Systems
-from cgml.network.device import checked_device
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution, Refinement
 
-__all__ = ["MAX_REDRAWS", "GuardPolicy", "Propagator", "State"]
-
-GuardPolicy = Literal["raise", "stop", "redraw", "record"]
-POLICIES: tuple[GuardPolicy, ...] = get_args(GuardPolicy)
-MAX_REDRAWS = 10  # of one step of one replica
-RARE = 1.0e-5  # most draws refused, of all moves of beads, that "stop" draws anew
+__all__ = ["GuardPolicy", "Propagator", "State"]
 
 
 class Propagator:
@@ -87,11 +82,6 @@ class Propagator:
         self.mappings = [mappings] if isinstance(mappings, Mapping) else list(mappings)
         if not self.mappings:
             raise ValueError("at least one mapping is required, got none")
-        if guard not in POLICIES:
-            *most, last = map(repr, POLICIES)
-            raise ValueError(
-                f"guard must be {', '.join(most)} or {last}, got {guard!r}"
-            )
         self.replica_ids = list(
             range(len(self.mappings)) if replica_ids is None else replica_ids
         )
@@ -100,9 +90,6 @@ class Propagator:
                 f"one replica id per mapping is required, got {len(self.replica_ids)} "
                 f"for {len(self.mappings)}"
             )
-        self.guard: GuardPolicy = guard
-        self.guard_trips = [dict.fromkeys(GUARDS, 0) for _ in self.mappings]
-        self.stopped: dict[int, GuardError] = {}
         self._device = checked_device(device)
         self._systems = systems = Systems(self.mappings, self._device, box)
         self._noise = Source(
@@ -110,10 +97,12 @@ class Propagator:
         )
         check_seen(self.spec, self.mappings, box, unseen)
         self._stepper = bind(model, systems, refinement, execution)
-        self._kick_deviation = self._kicks_of(self.spec.friction)
+        self._kick_deviation = kick_deviation(self.spec, systems.molecule_masses)
         self.slices = systems.slices
         self.n_beads = self.slices[-1].stop
-        self._guards = Guards(self.spec, systems, self.replica_ids)
+        guards = Guards(self.spec, systems, self.replica_ids)
+        self._watch = Watch(guard, guards, systems, self._stepper.view)
+        self.guard_trips, self.stopped = self._watch.trips, self._watch.stopped
 
     @property
     def seed(self) -> int:
@@ -149,7 +138,7 @@ class Propagator:
         Raises:
             ValueError: A shape does not match, or a number is not finite.
         """
-        self.stopped = {}
+        self.stopped.clear()
         n_replicas, n_history = len(self.mappings), self.spec.n_history
         known = 0 if displacements is None else n_history
         if displacements is None:
@@ -174,24 +163,7 @@ class Propagator:
         Raises:
             GuardError: The step left the range of the training data; see `guard`.
         """
-        attempt = [0] * len(self.mappings)
-        following = self._propose(state, attempt)
-        while trips := self._check(state, following):
-            for place, trip in trips.items():
-                self.guard_trips[place][trip.guard] += 1
-            again = [n for n in trips if self._may_redraw(state, n, attempt[n])]
-            for place, trip in trips.items():
-                if place in again:
-                    attempt[place] += 1
-                elif self.guard != "record" or trip.guard == "finite":
-                    self._stop(state, place, trip)
-            if not again:
-                following = self._with_stopped(state, following)
-                break
-            following = self._propose(state, attempt)
-        if len(self.stopped) == len(self.mappings):
-            raise next(reversed(self.stopped.values()))
-        return following
+        return self._watch.step(state, partial(self._propose, state))
 
     def radius_of_gyration(self, state: State) -> NDArray[np.float64]:
         """Radius of gyration of all atoms, from the property head.
@@ -210,9 +182,7 @@ class Propagator:
                 f"model {self.spec.name!r} has no property head: compute the radius "
                 "of gyration from the beads"
             )
-        radius = self._stepper.radius_of_gyration(
-            state.positions, state.displacements, state.n_known
-        )
+        radius = self._stepper.radius_of_gyration(state)
         return np.asarray(radius.double().cpu().numpy())
 
     def mean_forces(
@@ -254,90 +224,31 @@ class Propagator:
         if not 0.0 < noise_scale < float("inf"):
             raise ValueError(f"noise_scale must be positive, got {noise_scale:g}")
         here = self._checked(positions, (self.n_beads, 3), "positions")
-        step = torch.zeros(len(self.mappings), dtype=torch.int64)
+        n_replicas = len(self.mappings)
+        rest = at_rest(here, self.spec.n_history, n_replicas)
         pairs = (
-            self._noise.draw(self._stepper.n_draws, step, [pair] * len(step)).draws
-            for pair in range(n_pairs)
+            self._noise.draw(self._stepper.n_draws, rest.step, [n] * n_replicas).draws
+            for n in range(n_pairs)
         )
-        slope = self._stepper.mean_score(here, pairs, noise_scale)
+        slope = self._stepper.mean_score(rest, pairs, noise_scale)
         energy = units.thermal_energy(self.spec.temperature)
         return np.asarray((energy * slope).cpu().numpy())
 
     def _propose(self, state: State, attempt: Sequence[int]) -> State:
         systems, n_history = self._systems, self.spec.n_history
         draws, kicks = self._noise.draw(self._stepper.n_draws, state.step, attempt)
-        displacement = self._stepper.displacement(
-            state.positions, state.displacements, state.n_known, draws
-        )
+        displacement = self._stepper.displacement(state, draws)
         if self.spec.friction is not None:
             kick = (self._kick_deviation * kicks).index_select(0, systems.molecules)
             displacement = displacement + kick
         if self.spec.remove_drift:
             displacement = displacement - systems.system_drift(displacement)
         recent = torch.cat((displacement[None], state.displacements))[:n_history]
-        after = State(
+        return State(
             positions=state.positions + displacement,
             displacements=recent,
             n_known=(state.n_known + 1).clamp(max=n_history),
             step=state.step + 1,
-        )
-        return self._with_stopped(state, after)
-
-    def _kicks_of(self, friction: float | None) -> torch.Tensor:
-        """Step of each molecule's centre of mass per coordinate, (n_molecules, 1) nm.
-
-        Einstein: variance 2 kT t / (M friction); zero where the network moves it.
-        """
-        masses = self._systems.molecule_masses
-        if friction is None:
-            return torch.zeros_like(masses)
-        energy = units.thermal_energy(self.spec.temperature)
-        return (2.0 * energy * self.spec.time_step / (masses * friction)).sqrt()
-
-    def _check(self, before: State, after: State) -> dict[int, Trip]:
-        """Trips of the replicas that are not stopped."""
-        move = (after.positions - before.positions).norm(dim=1)
-        seen, finite = after.positions, torch.isfinite(move)
-        if not bool(finite.all()):  # the others are looked at all the same
-            lost = torch.isin(self._systems.replica, self._systems.replica[~finite])
-            seen = torch.where(lost[:, None], before.positions, seen)
-        trips = self._guards.check(move, self._stepper.view(seen), before.step)
-        return {
-            place: trip for place, trip in trips.items() if place not in self.stopped
-        }
-
-    def _may_redraw(self, state: State, place: int, n_redraws: int) -> bool:
-        """Whether a draw that was refused, and counted, is replaced by another."""
-        if self.guard in ("raise", "record") or n_redraws >= MAX_REDRAWS:
-            return False
-        if self.guard == "redraw" or n_redraws > 0:
-            return True
-        n_moves = int(state.step[place]) * self._systems.sizes[place]
-        return sum(self.guard_trips[place].values()) <= 1.0 + RARE * n_moves
-
-    def _stop(self, before: State, place: int, trip: Trip) -> None:
-        """Stop a replica in the state before a step; under "raise" say so at once."""
-        view: View | None = self._stepper.view(before.positions)
-        n_known = int(before.n_known[place])
-        n_trips = sum(self.guard_trips[place].values())
-        cause = self._guards.cause(trip, place, view, n_known, n_trips)
-        error = GuardError(replace(trip, cause=cause))
-        if self.guard == "raise":
-            raise error
-        self.stopped[place] = error
-
-    def _with_stopped(self, before: State, after: State) -> State:
-        """Leave the stopped replicas where they are."""
-        if not self.stopped:
-            return after
-        place = torch.tensor(sorted(self.stopped))
-        beads = torch.isin(self._systems.replica, place.to(self._device))[:, None]
-        replicas = torch.isin(torch.arange(len(self.mappings)), place)
-        return State(
-            positions=torch.where(beads, before.positions, after.positions),
-            displacements=torch.where(beads, before.displacements, after.displacements),
-            n_known=torch.where(replicas, before.n_known, after.n_known),
-            step=torch.where(replicas, before.step, after.step),
         )
 
     def _checked(

@@ -227,7 +227,7 @@ def simulate(
         if on_step is not None:
             on_step(step + 1)
     for place, error in propagator.stopped.items():
-        positions[error.step - 1 :, propagator.slices[place]] = np.nan
+        positions[error.trip.step - 1 :, propagator.slices[place]] = np.nan
     runs: list[Run | None] = []
     lost: list[str] = []
     for k, n in enumerate(n_steps):

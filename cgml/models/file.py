@@ -24,12 +24,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from cgml.archive import ArchiveError, Entries, read_archive
+from cgml.contract.device import checked_device
+from cgml.contract.plan import planning
 from cgml.files import replacing
 from cgml.forks import one_thread_after_fork
 from cgml.models.kinds import KINDS, OWN
-from cgml.network.device import checked_device
 from cgml.network.model import LearnedModel
-from cgml.network.plan import planning
 from cgml.spec import BaseSpec
 from cgml.unpickling import Record, load_pickle
 

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from cgml.contract.stepper import Stepper
 from cgml.forks import one_thread_after_fork
-from cgml.models.own_program import OwnProgram
-from cgml.models.published_program import PublishedProgram
 from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel, Model
-from cgml.network.stepper import LearnedStepper, Stepper
-from cgml.published.model import PublishedModel
+from cgml.network.program import OwnProgram
+from cgml.network.stepper import LearnedStepper
+from cgml.published.model import published_model
+from cgml.published.program import PublishedProgram
 from cgml.published.spec import PublishedSpec
 from cgml.published.stepper import PublishedStepper
 from cgml.spec import BaseSpec, Execution, ModelSpec, Refinement
@@ -23,14 +24,14 @@ class Kind(NamedTuple):
     Attributes:
         spec: what its file says.
         networks: spec -> networks, to be filled with the weights of a file.
-        program: spec, networks -> what a file holds besides, see program.py.
-        bind: networks, spec, systems, sampler or None, execution -> Stepper.
+        program: spec, networks -> what a file holds besides, see contract/program.py.
+        stepper: networks, spec, systems, sampler or None, execution -> Stepper.
     """
 
     spec: type[BaseSpec]
     networks: Callable[[Any], nn.Module]
     program: Callable[[Any, Any], nn.Module]
-    bind: Callable[[Any, Any, Systems, Refinement | None, Execution], Stepper]
+    stepper: Callable[[Any, Any, Systems, Refinement | None, Execution], Stepper]
 
 
 def bind(
@@ -48,52 +49,17 @@ def bind(
         execution: how the networks are evaluated.
 
     Raises:
-        ValueError: a sampler for a published model, which has its own.
+        ValueError: the model cannot do it so, or not with these systems.
     """
     one_thread_after_fork()
     kind = KINDS[model.spec.kind]
-    return kind.bind(model.module, model.spec, systems, refinement, execution)
-
-
-def _bind_own(
-    module: Any,
-    spec: ModelSpec,
-    systems: Systems,
-    refinement: Refinement | None,
-    execution: Execution,
-) -> Stepper:
-    sampler = spec.refinement if refinement is None else refinement
-    return LearnedStepper(module, spec, systems, sampler, execution)
-
-
-def _published(spec: PublishedSpec) -> PublishedModel:
-    return PublishedModel(spec.parameters, spec.n_embedding, spec.length_unit)
-
-
-def _bind_published(
-    module: Any,
-    spec: PublishedSpec,
-    systems: Systems,
-    refinement: Refinement | None,
-    execution: Execution,
-) -> Stepper:
-    if refinement is not None:
-        raise ValueError(
-            f"the sampler of the published model {spec.name!r} is fixed: leave "
-            "refinement out"
-        )
-    if execution.capture:
-        raise ValueError(
-            f"capture is for models trained by cgml, {spec.name!r} is a published one: "
-            "leave it out"
-        )
-    return PublishedStepper(module, spec, systems, execution)
+    return kind.stepper(model.module, model.spec, systems, refinement, execution)
 
 
 OWN = "cgml"
 """Kind of the files that do not name one: models trained here."""
 KINDS = {
-    OWN: Kind(ModelSpec, Model, OwnProgram, _bind_own),
-    "graphwm": Kind(PublishedSpec, _published, PublishedProgram, _bind_published),
+    OWN: Kind(ModelSpec, Model, OwnProgram, LearnedStepper),
+    "graphwm": Kind(PublishedSpec, published_model, PublishedProgram, PublishedStepper),
 }
 """Name of a kind, as its spec and its files have it -> what it brings."""

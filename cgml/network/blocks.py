@@ -304,20 +304,3 @@ class VectorReadout(nn.Module):
         rows = along.transpose(1, 2).reshape(2 * n, 3)
         own = self.node.run(weights.node, nodes).unsqueeze(2)  # (n_nodes, n_vectors, 1)
         return sum_arrivals(rows, layout).add_((own * node_vectors).sum(dim=1))
-
-
-def to_lanes(values: torch.Tensor) -> torch.Tensor:
-    """Flatten and pad to whole vector registers.
-
-    Torch takes exp, log and their like for whole registers from one library and for
-    the rest of an array from another: the last bit of a number would depend on where
-    it lies in the batch. Padded, a replica alone gives the bits it gives in a batch.
-    Not needed where rows are multiples of 32 wide.
-    """
-    flat = values.reshape(-1)
-    return nn.functional.pad(flat, (0, (32 - flat.size(0) % 32) % 32))
-
-
-def from_lanes(lanes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Undo `to_lanes`: the first numbers, in the shape of `like`."""
-    return lanes[: like.numel()].view(like.shape)

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, get_type_hints
 
 import torch
 
+from cgml.contract.stepper import Pairs
 from cgml.network.conditioner import ConditionerWeights
 from cgml.network.denoiser import DenoiserInputs, DenoiserWeights, Level
 from cgml.network.gaussian import Prediction, held_direction, unwhiten, without
 from cgml.network.inputs import Beads
 from cgml.network.leaves import LEAST_ROWS, multiply
-from cgml.network.pairs import Layout, Pairs, PairSearch, lay_out
+from cgml.network.pairs import Layout, PairSearch, lay_out
 from cgml.network.predictor import (
     History,
     PredictorInputs,

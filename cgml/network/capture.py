@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from cgml.contract.stepper import Pairs
 from cgml.network.bound import BoundNetworks
 from cgml.network.inputs import Beads, join_beads
 from cgml.network.kinds import Kinds
-from cgml.network.pairs import Layout, Pairs, PairSearch, lay_out
+from cgml.network.pairs import Layout, PairSearch, lay_out
 from cgml.network.predictor import History
 from cgml.spec import Refinement
 

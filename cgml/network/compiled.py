@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from cgml.contract.lanes import LANES
 from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -30,7 +31,7 @@ from cgml.network.bound import BoundNetworks, Part, Parts
 from cgml.network.inputs import build_system
 from cgml.network.leaves import LEAST_ROWS
 from cgml.network.model import LearnedModel
-from cgml.network.pairs import LANES, Layout, PairSearch
+from cgml.network.pairs import Layout, PairSearch
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec
 
@@ -144,8 +145,9 @@ def _stranger(folder: Path) -> str | None:
 def _label() -> dict[str, str]:
     """What a package must have been built by and for."""
     code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        code.update(path.read_bytes())
+    for folder in ("contract", "network"):
+        for path in sorted((Path(__file__).parents[1] / folder).glob("*.py")):
+            code.update(path.read_bytes())
     return {
         "processor": _processor(),
         "torch": torch.__version__,

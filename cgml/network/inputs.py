@@ -1,44 +1,19 @@
 """Systems as the networks see them: what never changes is built once."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import shortest_path
 
+from cgml.contract.atoms import Atoms, bond_graph, known_types
 from cgml.molecules.graph import bond_type_index, type_index
 from cgml.molecules.ideal_chain import depths, kernels, laplacian, pieces, type_centres
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.masses import differing
 from cgml.network.kinds import Kinds, Matrices, group_kinds, join_kinds
 from cgml.spec import ModelSpec
-
-
-class Atoms(NamedTuple):
-    """Bond graphs of the atoms of several systems, one after the other.
-
-    Attributes:
-        types: (n_atoms,) index of the particle type.
-        masses: (n_atoms, 1) mass in units of the mean mass of the vocabulary.
-        depths: (n_atoms, 1) place in the bead, see ideal_chain.depths; (n_atoms, 0) for
-            models that do not look.
-        sender: (2 n_bonds,) first atom of each directed bond.
-        receiver: (2 n_bonds,) second atom.
-        bond_types: (2 n_bonds,) index of the bond type.
-        beads: (n_atoms,) bead of each atom.
-        bead_sizes: (n_beads, 1) atoms of each bead.
-    """
-
-    types: torch.Tensor
-    masses: torch.Tensor
-    depths: torch.Tensor
-    sender: torch.Tensor
-    receiver: torch.Tensor
-    bond_types: torch.Tensor
-    beads: torch.Tensor
-    bead_sizes: torch.Tensor
 
 
 class Beads(NamedTuple):
@@ -65,9 +40,6 @@ class Beads(NamedTuple):
     centre_weights: torch.Tensor
 
 
-Parts = TypeVar("Parts", bound=tuple[Any, ...])
-
-
 class SystemGraph(NamedTuple):
     """One system, ready to be joined with others."""
 
@@ -86,22 +58,7 @@ def build_system(mapping: Mapping, spec: ModelSpec) -> SystemGraph:
         ValueError: A particle or bond type is not in the vocabulary, or a particle
             has not the mass of its type.
     """
-    atoms = _atoms(mapping, spec)
-    _check_masses(mapping, spec)
-    return SystemGraph(atoms, _beads(mapping, spec))
-
-
-def _check_masses(mapping: Mapping, spec: ModelSpec) -> None:
-    graph = mapping.graph
-    expected = np.array([spec.particle_types[name] for name in graph.types])
-    wrong = differing(graph.masses, expected)
-    if len(wrong):
-        atom = int(wrong[0])
-        raise ValueError(
-            f"particle type {graph.types[atom]!r} must have mass {expected[atom]:g} Da "
-            f"as in model {spec.name!r}, atom {atom} has {graph.masses[atom]:g} Da: "
-            "correct the mass, or name the type differently"
-        )
+    return SystemGraph(_atoms(mapping, spec), _beads(mapping, spec))
 
 
 def _mean_mass(spec: ModelSpec) -> float:
@@ -111,17 +68,16 @@ def _mean_mass(spec: ModelSpec) -> float:
 def _atoms(mapping: Mapping, spec: ModelSpec) -> Atoms:
     graph = mapping.graph
     kinds = bond_type_index(graph, spec.bond_types)
-    first, second = graph.bonds.T
-    places = _column(depths(mapping)) if spec.network.atom_places else None
-    return Atoms(
-        types=torch.tensor(type_index(graph, list(spec.particle_types))),
-        masses=_column(graph.masses / _mean_mass(spec)),
-        depths=torch.zeros(graph.n_atoms, 0) if places is None else places,
-        sender=torch.from_numpy(np.concatenate((first, second))),
-        receiver=torch.from_numpy(np.concatenate((second, first))),
-        bond_types=torch.from_numpy(np.concatenate((kinds, kinds))),
-        beads=torch.tensor(mapping.bead_index),
-        bead_sizes=_column(np.bincount(mapping.bead_index)),
+    types, _ = known_types(graph, spec)
+    places = np.zeros((graph.n_atoms, 0), dtype=np.float32)
+    if spec.network.atom_places:
+        places = depths(mapping)[:, None].astype(np.float32)
+    masses = graph.masses / _mean_mass(spec)
+    return bond_graph(
+        (torch.tensor(types), torch.from_numpy(masses), torch.from_numpy(places)),
+        torch.tensor(graph.bonds),
+        torch.from_numpy(kinds),
+        torch.tensor(mapping.bead_index),
     )
 
 
@@ -264,16 +220,3 @@ def centre_offsets(beads: Beads, positions: torch.Tensor) -> torch.Tensor:
         device=positions.device,
     ).index_add(0, beads.centre_receiver, parts)
     return offsets.to(positions.dtype)
-
-
-def to_device(parts: Parts, device: torch.device) -> Parts:
-    """Tensors of a named tuple, also those in lists and named tuples, on a device."""
-    return type(parts)(*(_moved(part, device) for part in parts))
-
-
-def _moved(part: Any, device: torch.device) -> Any:
-    if isinstance(part, torch.Tensor):
-        return part.to(device)
-    if isinstance(part, list):
-        return [_moved(each, device) for each in part]
-    return to_device(part, device)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cgml.contract.atoms import Atoms
 from cgml.network.blocks import (
     MLP,
     PlacedRadialBasis,
@@ -18,7 +19,7 @@ from cgml.network.blocks import (
 )
 from cgml.network.conditioner import Conditioner
 from cgml.network.denoiser import Denoiser
-from cgml.network.inputs import Atoms, Beads
+from cgml.network.inputs import Beads
 from cgml.network.predictor import Predictor
 from cgml.spec import BaseSpec, ModelSpec
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from cgml.contract.lanes import LANES
+from cgml.contract.stepper import Pairs
 from cgml.network.inputs import Beads
 from cgml.network.kinds import Kinds
 from cgml.network.neighbours import nearest_images, pairs_within
@@ -20,26 +22,6 @@ except ImportError:
 
 N_STATIC = 6  # columns of Pairs.static
 SMALL = 200  # beads of a system, below which one search for all is faster
-LANES = 32  # rows of pairs are padded to whole vector registers, see blocks.to_lanes
-
-
-class Pairs(NamedTuple):
-    """Pairs of beads that exchange messages, each once.
-
-    Attributes:
-        sender: (n_pairs,) bead with the higher number.
-        receiver: (n_pairs,) bead with the lower number, or the same bead where the
-            pair is one of a bead and its own image; ascending.
-        static: (n_pairs, 6) bonded, same molecule, and four decays of the number of
-            bonds between the two.
-        shift: (n_pairs, 3) nm, to add to receiver minus sender: whole box vectors,
-            zero with open boundaries.
-    """
-
-    sender: torch.Tensor
-    receiver: torch.Tensor
-    static: torch.Tensor
-    shift: torch.Tensor
 
 
 class PairSearch:

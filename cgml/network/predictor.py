@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from cgml.contract.lanes import from_lanes, to_lanes
 from cgml.network.blocks import (
     MLP,
     Interaction,
@@ -14,8 +15,6 @@ from cgml.network.blocks import (
     ReadoutWeights,
     ScalarReadout,
     VectorReadout,
-    from_lanes,
-    to_lanes,
 )
 from cgml.network.directions import TurnWeights, directions
 from cgml.network.gaussian import Prediction

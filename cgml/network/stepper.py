@@ -1,79 +1,30 @@
 """The networks bound to systems: one displacement, one score."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
+from cgml.contract.atoms import build_all
+from cgml.contract.device import to_device
+from cgml.contract.state import State
+from cgml.contract.stepper import Pairs, View
 from cgml.molecules.systems import Systems
 from cgml.network.bound import BoundNetworks, Neighbourhood
 from cgml.network.capture import CapturedStep
 from cgml.network.compiled import compiled_parts
 from cgml.network.gaussian import Prediction, whiten
-from cgml.network.inputs import Beads, build_system, join_beads, to_device
+from cgml.network.inputs import build_system, join_beads
 from cgml.network.kinds import apply_kernels
-from cgml.network.pairs import Pairs, PairSearch
+from cgml.network.pairs import PairSearch
 from cgml.network.predictor import History
 from cgml.network.sampler import n_draws
 from cgml.spec import Execution, ModelSpec, Refinement
 
-View = tuple[torch.Tensor, Pairs]
-"""Positions near the origin, (n_beads, 3) float64 nm, and pairs in these images."""
 Next = Callable[[Pairs, History, torch.Tensor], torch.Tensor]
 """Next positions from pairs, history and noise; see BoundNetworks.next_positions."""
-
-
-class Stepper(Protocol):
-    """What a propagator asks of a model: a pure function of state and noise.
-
-    Attributes:
-        n_draws: standard normals that a step takes for each coordinate.
-    """
-
-    n_draws: int
-
-    def displacement(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-        draws: torch.Tensor,
-    ) -> torch.Tensor:
-        """Displacement of one step, (n_beads, 3) float64 nm.
-
-        Args:
-            positions: (n_beads, 3) float64 nm, unwrapped.
-            displacements: (n_history, n_beads, 3) float64 nm, newest first.
-            n_known: (n_replicas,) number of true displacements.
-            draws: (n_draws, n_beads, 3) standard normals.
-        """
-
-    def radius_of_gyration(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> torch.Tensor:
-        """Radius of gyration of each molecule from the property head, (n,) nm."""
-
-    def mean_score(
-        self,
-        positions: torch.Tensor,
-        pairs: Iterable[torch.Tensor],
-        noise_scale: float,
-    ) -> torch.Tensor:
-        """Score of the equilibrium distribution, (n_beads, 3) float64, 1/nm.
-
-        Args:
-            positions: (n_beads, 3) float64 nm, unwrapped.
-            pairs: standard normals of some steps, each (n_draws, n_beads, 3), drawn
-                when they are asked for.
-            noise_scale: noise level of the score network, as a multiple of the
-                smallest one that the model samples at.
-        """
-
-    def view(self, positions: torch.Tensor) -> View | None:
-        """Positions and pairs that guards look at; None: nothing to look at."""
 
 
 class LearnedStepper:
@@ -83,7 +34,7 @@ class LearnedStepper:
         module: networks; the embedding is taken here, once.
         spec: of the model.
         systems: all replicas; a repeated mapping is built and embedded once.
-        refinement: how the score network is sampled.
+        refinement: how the score network is sampled; None: as the model says.
         execution: how the networks are evaluated.
 
     Raises:
@@ -95,29 +46,23 @@ class LearnedStepper:
         module: Any,
         spec: ModelSpec,
         systems: Systems,
-        refinement: Refinement,
+        refinement: Refinement | None,
         execution: Execution,
     ) -> None:
         check_execution(execution, systems.device)
         self._module = module.to(systems.device)
-        self._spec, self._systems, self._refinement = spec, systems, refinement
+        self._spec, self._systems = spec, systems
+        self._refinement = spec.refinement if refinement is None else refinement
         self._holds_centre = spec.friction is not None
-        self.n_draws = n_draws(refinement)
-        unique = {id(item): item for item in systems.mappings}
-        graphs = {key: build_system(item, spec) for key, item in unique.items()}
-        order = [id(item) for item in systems.mappings]
-        beads = join_beads([graphs[key].beads for key in order])
+        self.n_draws = n_draws(self._refinement)
+        graphs, embedding = build_all(
+            systems, partial(build_system, spec=spec), module.embedding
+        )
+        beads = join_beads([graph.beads for graph in graphs])
         self._beads = to_device(beads, systems.device)
         self._last: tuple[torch.Tensor, View] | None = None
-        with torch.inference_mode():  # one by one: the bits depend on nothing else
-            rows = {
-                key: module.embedding(to_device(graph.atoms, systems.device))
-                for key, graph in graphs.items()
-            }
-            embedding = torch.cat([rows[key] for key in order])
-            self._networks = _bind_networks(
-                self._module, self._beads, embedding, systems, spec, execution
-            )
+        with torch.inference_mode():
+            self._networks = self._bind(embedding, execution)
             self._next: Next = self._step
             if execution.capture:
                 self._next = CapturedStep(
@@ -125,8 +70,20 @@ class LearnedStepper:
                     self._beads,
                     embedding,
                     self._networks.search,
-                    refinement,
+                    self._refinement,
                 )
+
+    def _bind(self, embedding: torch.Tensor, execution: Execution) -> BoundNetworks:
+        """Bind the networks as the execution says."""
+        systems, spec = self._systems, self._spec
+        boxes = None if systems.boxes is None else list(systems.boxes.cpu())
+        search = PairSearch(self._beads, systems.sizes, spec.cutoff, boxes)
+        bound = (self._module, self._beads, embedding, search)
+        if execution.precision == "bfloat16":
+            return BoundNetworks(*bound, torch.bfloat16)
+        is_compiled = execution.compiled and systems.device.type == "cpu"
+        parts = compiled_parts(spec, self._module) if is_compiled else None
+        return BoundNetworks(*bound, None, parts)
 
     def _step(
         self, pairs: Pairs, history: History, draws: torch.Tensor
@@ -147,20 +104,13 @@ class LearnedStepper:
             self._last = positions, (near, self._networks.search(near))
         return self._last[1]
 
-    def displacement(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-        draws: torch.Tensor,
-    ) -> torch.Tensor:
+    def displacement(self, state: State, draws: torch.Tensor) -> torch.Tensor:
         """Displacement of one step; see `Stepper`.
 
         Centres of mass that the model holds out stay where they are.
         """
         with torch.inference_mode():
-            near, pairs = self.view(positions)
-            history = self._history(near, displacements, n_known)
+            history, pairs = self._look(state)
             moved = self._next(pairs, history, draws).double()
             displacement = moved - history.positions.double()
             if self._holds_centre:
@@ -168,39 +118,31 @@ class LearnedStepper:
                 displacement = displacement - centre
         return displacement
 
-    def radius_of_gyration(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> torch.Tensor:
+    def radius_of_gyration(self, state: State) -> torch.Tensor:
         """Radius of gyration of each molecule; see `Stepper`."""
         with torch.inference_mode():
-            history, _, prediction = self._predict(positions, displacements, n_known)
+            history, _, prediction = self._predict(state)
             radius: torch.Tensor = self._module.radius_head(
                 self._beads, history.positions, prediction.nodes
             )
         return radius
 
     def score(
-        self, positions: torch.Tensor, candidate: torch.Tensor, sigma: float
+        self, state: State, candidate: torch.Tensor, sigma: float
     ) -> torch.Tensor:
-        """Gradient of log p(candidate | positions) at one noise level.
+        """Gradient of log p(candidate | state) at one noise level.
 
         Args:
-            positions: (n_beads, 3) float64 nm, without earlier displacements.
+            state: before the step.
             candidate: (n_beads, 3) float64 nm, one step later.
             sigma: noise level, in units of the predictor's spread.
 
         Returns:
             (n_beads, 3) float64, 1/nm; without the centres that the model holds out.
         """
-        n_history = self._spec.n_history
-        moves = positions.new_zeros(n_history, *positions.shape)
-        known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
         with torch.inference_mode():
-            history, near, prediction = self._predict(positions, moves, known)
-            target = history.positions.double() + (candidate - positions)
+            history, near, prediction = self._predict(state)
+            target = history.positions.double() + (candidate - state.positions)
             mean, spread = prediction.mean, prediction.spread
             white = whiten(target.float(), mean, spread, self._beads)
             denoise = self._networks.denoiser(near, history.positions, prediction)
@@ -210,69 +152,35 @@ class LearnedStepper:
             return apply_kernels(inverse, kinds, slope.double())
 
     def mean_score(
-        self,
-        positions: torch.Tensor,
-        pairs: Iterable[torch.Tensor],
-        noise_scale: float,
+        self, state: State, pairs: Iterable[torch.Tensor], noise_scale: float
     ) -> torch.Tensor:
         """Score of the equilibrium distribution by Fisher's identity; see `Stepper`.
 
         The mean of grad' log p(x' | x) over x drawn from one step back from x', with
         each noise and its opposite: what is linear in the noise cancels.
         """
-        level = noise_scale * self._refinement.sigma_min
-        moves = positions.new_zeros(self._spec.n_history, *positions.shape)
-        known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
-        total, count = torch.zeros_like(positions), 0
+        level, here = noise_scale * self._refinement.sigma_min, state.positions
+        total, count = torch.zeros_like(here), 0
         for draws in pairs:
             for sign in (1.0, -1.0):
-                move = self.displacement(positions, moves, known, sign * draws)
-                total += self.score(positions + move, positions, level)
+                back = here + self.displacement(state, sign * draws)
+                total += self.score(replace(state, positions=back), here, level)
                 count += 1
         return total / count
 
-    def _predict(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> tuple[History, Neighbourhood, Prediction]:
-        near, pairs = self.view(positions)
-        history = self._history(near, displacements, n_known)
-        laid = self._networks.lay_out(pairs)
-        return history, laid, self._networks.predict(laid, history)
+    def _predict(self, state: State) -> tuple[History, Neighbourhood, Prediction]:
+        history, pairs = self._look(state)
+        near = self._networks.lay_out(pairs)
+        return history, near, self._networks.predict(near, history)
 
-    def _history(
-        self, near: torch.Tensor, moves: torch.Tensor, n_known: torch.Tensor
-    ) -> History:
-        systems = self._systems
+    def _look(self, state: State) -> tuple[History, Pairs]:
+        (near, pairs), systems = self.view(state.positions), self._systems
+        moves = state.displacements
         if self._holds_centre:
             centres = [systems.molecule_centre(move) for move in moves]
             moves = moves - torch.stack(centres) if centres else moves
-        known = systems.known(n_known, len(moves))
-        return History(
-            positions=near.float(),
-            displacements=moves.float() * known,
-            known=known,
-        )
-
-
-def _bind_networks(
-    module: Any,
-    beads: Beads,
-    embedding: torch.Tensor,
-    systems: Systems,
-    spec: ModelSpec,
-    execution: Execution,
-) -> BoundNetworks:
-    """Bind the networks as the execution says."""
-    boxes = None if systems.boxes is None else list(systems.boxes.cpu())
-    search = PairSearch(beads, systems.sizes, spec.cutoff, boxes)
-    if execution.precision == "bfloat16":
-        return BoundNetworks(module, beads, embedding, search, torch.bfloat16)
-    is_compiled = execution.compiled and systems.device.type == "cpu"
-    parts = compiled_parts(spec, module) if is_compiled else None
-    return BoundNetworks(module, beads, embedding, search, None, parts)
+        known = systems.known(state.n_known, len(moves))
+        return History(near.float(), moves.float() * known, known), pairs
 
 
 def check_execution(execution: Execution, device: torch.device) -> None:

@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from cgml.archive import ArchiveError, read_archive, refusing
-from cgml.network.plan import planning
+from cgml.contract.plan import planning
 from cgml.published.model import PublishedModel
 from cgml.published.spec import HyperParameters
 from cgml.unpickling import Record, kind, load_pickle

@@ -5,20 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from cgml.molecules.graph import bond_type_index, type_index
+from cgml.contract.atoms import Atoms, bond_graph, known_types
+from cgml.molecules.graph import bond_type_index
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.masses import differing
-from cgml.network.inputs import Atoms
 from cgml.published.networks import (
     PublishedDynamics,
     PublishedEmbedding,
     PublishedHead,
     PublishedScore,
 )
-from cgml.published.spec import HyperParameters
+from cgml.published.spec import HyperParameters, PublishedSpec
 
 _ATOMIC_WEIGHTS = """
 H 1.008  He 4.002602  Li 6.94  Be 9.0121831  B 10.81  C 12.011  N 14.007  O 15.999
@@ -76,56 +74,32 @@ class PublishedSystem(NamedTuple):
     masses: torch.Tensor
 
 
-def build_published_system(
-    mapping: Mapping, parameters: HyperParameters
-) -> PublishedSystem:
+def build_published_system(mapping: Mapping, spec: PublishedSpec) -> PublishedSystem:
     """Look up types, bond types and masses of a system.
 
     Args:
         mapping: atoms and beads; particle types and bond types named as
             `particle_types` and `bond_types` do.
-        parameters: of the file.
+        spec: of the model.
 
     Raises:
         ValueError: A particle type or bond type is unknown, or a particle has not the
             mass of its type.
     """
-    graph, known = mapping.graph, particle_types(parameters)
-    rows = type_index(graph, list(known))
-    masses = np.array(list(known.values()))[rows]
-    wrong = differing(graph.masses, masses)
-    if len(wrong):
-        atom = int(wrong[0])
-        raise ValueError(
-            f"particle type {graph.types[atom]!r} must have mass {masses[atom]:g} Da "
-            f"as in the published model, atom {atom} has {graph.masses[atom]:g} Da: "
-            "correct the mass, or name the type differently"
-        )
+    graph, parameters = mapping.graph, spec.parameters
+    types, masses = (torch.from_numpy(part) for part in known_types(graph, spec))
     kinds = np.zeros(len(graph.bonds), dtype=np.int64)
     if parameters.num_btypes:
         kinds = bond_type_index(graph, bond_types(parameters))
-    first, second = torch.from_numpy(graph.bonds.copy()).T
-    beads = np.asarray(mapping.bead_index)
+    bonds, beads = torch.tensor(graph.bonds), torch.tensor(mapping.bead_index)
+    rows = types + int(parameters.use_atom_mass)
+    vertices = (rows, masses, torch.zeros(len(rows), 0))
+    atoms = bond_graph(vertices, bonds, torch.from_numpy(kinds), beads)
     joined = torch.from_numpy(mapping.bead_bonds)
-    atoms = Atoms(
-        types=torch.from_numpy(rows + int(parameters.use_atom_mass)),
-        masses=_column(masses),
-        depths=torch.zeros(len(masses), 0),
-        sender=torch.cat((first, second)),
-        receiver=torch.cat((second, first)),
-        bond_types=torch.from_numpy(kinds).repeat(2),
-        beads=torch.tensor(beads),
-        bead_sizes=_column(np.bincount(beads)),
-    )
+    sums = torch.bincount(beads, weights=masses)
     return PublishedSystem(
-        atoms,
-        torch.cat((joined, joined.flip(1))),
-        _column(np.bincount(beads, weights=masses)),
+        atoms, torch.cat((joined, joined.flip(1))), sums.float().unsqueeze(1)
     )
-
-
-def _column(values: NDArray[np.number]) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(values, dtype=np.float32)[:, None])
 
 
 class PublishedModel(nn.Module):
@@ -164,3 +138,8 @@ class PublishedModel(nn.Module):
             if head is not None
             else None
         )
+
+
+def published_model(spec: PublishedSpec) -> PublishedModel:
+    """Networks of a spec, to be filled with weights."""
+    return PublishedModel(spec.parameters, spec.n_embedding, spec.length_unit)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cgml.network.blocks import from_lanes, to_lanes
-from cgml.network.inputs import Atoms
+from cgml.contract.atoms import Atoms
+from cgml.contract.lanes import from_lanes, to_lanes
 from cgml.published.blocks import GraphNetwork, Perceptron, PublishedEdges
 from cgml.published.spec import HyperParameters, NetworkSizes
 

@@ -8,19 +8,21 @@ algorithm 1, with a constant step.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from cgml.contract.atoms import build_all
+from cgml.contract.state import State
 from cgml.molecules.systems import Systems
-from cgml.network.inputs import Atoms
 from cgml.published.blocks import PublishedEdges, fit_to_machine
 from cgml.published.model import build_published_system
 from cgml.published.neighbours import NeighbourList
 from cgml.published.networks import Acceleration
 from cgml.published.spec import HyperParameters, PublishedSpec
-from cgml.spec import FAST, Execution
+from cgml.spec import FAST, Execution, Refinement
 
 SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
 
@@ -28,20 +30,21 @@ SKIN = 0.15  # of the cutoff; with 0.1 to 0.25 a step takes the same time
 class PublishedStepper:
     """A published model bound to the systems that it moves.
 
-    It is a `cgml.network.stepper.Stepper`.
+    It is a `cgml.contract.stepper.Stepper`.
 
     Args:
         module: a PublishedModel, or the same in TorchScript (in float32 only).
         spec: of the model.
         systems: all replicas; a repeated mapping is built and embedded once.
+        refinement: None: the sampler is the authors'.
         execution: how the networks are evaluated.
 
     Attributes:
         n_draws: standard normals that a step takes for each coordinate.
 
     Raises:
-        ValueError: A particle type or bond type is unknown, or a particle has not the
-            mass of its type.
+        ValueError: A particle type or bond type is unknown, a particle has not the
+            mass of its type, or another sampler or a CUDA graph is asked for.
     """
 
     def __init__(
@@ -49,15 +52,25 @@ class PublishedStepper:
         module: Any,
         spec: PublishedSpec,
         systems: Systems,
+        refinement: Refinement | None = None,
         execution: Execution = FAST,
     ) -> None:
+        if refinement is not None:
+            raise ValueError(
+                f"the sampler of the published model {spec.name!r} is fixed: leave "
+                "refinement out"
+            )
+        if execution.capture:
+            raise ValueError(
+                f"capture is for models trained by cgml, {spec.name!r} is a published "
+                "one: leave it out"
+            )
         parameters, device = spec.parameters, systems.device
-        unique = {
-            id(item): build_published_system(item, parameters)
-            for item in systems.mappings
-        }
-        order = [id(item) for item in systems.mappings]
-        bonds = [unique[key].bonds for key in order]
+        module = module.to(device)
+        built, self._embedding = build_all(
+            systems, partial(build_published_system, spec=spec), module.embedding
+        )
+        bonds = [system.bonds for system in built]
         self._spec, self._systems, self._unit = spec, systems, spec.length_unit
         self._cells = None  # in the unit of the model
         if systems.boxes is not None:
@@ -66,29 +79,16 @@ class PublishedStepper:
         self._neighbours = NeighbourList(
             bonds, systems.sizes, cutoff, SKIN * cutoff, device
         )
-        module = module.to(device)
         self._dynamics = fit_to_machine(module.dynamics, execution.precision)
         self._score = module.score and fit_to_machine(module.score, execution.precision)
         self._head = module.property_head
         self._levels = noise_levels(parameters)
         self._step_size = parameters.step_size or 0.0
         self.n_draws = 1 + len(self._levels)
-        self._masses = torch.cat([unique[key].masses for key in order]).to(device)
-        with torch.inference_mode():  # one by one: the bits depend on nothing else
-            rows = {
-                key: module.embedding(_to(system.atoms, device))
-                for key, system in unique.items()
-            }
-            self._embedding = torch.cat([rows[key] for key in order])
+        self._masses = torch.cat([system.masses for system in built]).to(device)
 
-    def displacement(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-        draws: torch.Tensor,
-    ) -> torch.Tensor:
-        """Displacement of one step; see `cgml.network.stepper.Stepper`.
+    def displacement(self, state: State, draws: torch.Tensor) -> torch.Tensor:
+        """Displacement of one step; see `cgml.contract.stepper.Stepper`.
 
         Earlier displacements that are not known count as zero, as if the beads had
         been at rest (the published code cannot start without them).
@@ -96,24 +96,18 @@ class PublishedStepper:
         Raises:
             ValueError: A shape does not match.
         """
-        _check("draws", draws, (self.n_draws, len(positions), 3))
+        _check("draws", draws, (self.n_draws, len(state.positions), 3))
         with torch.inference_mode():
-            ahead = self.predict(positions, displacements, n_known)
+            ahead = self.predict(state)
             kick = ahead.mean + ahead.deviation * draws[0].to(ahead.mean)
-            last = self._known(displacements, n_known)[0]
-            move = last / self._unit + kick.double()
+            move = self._known(state)[0] / self._unit + kick.double()
             if self._score is not None:
-                start = positions / self._unit
+                start = state.positions / self._unit
                 move = self.refine(start + move, ahead, draws[1:]) - start
         return move * self._unit
 
-    def radius_of_gyration(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> torch.Tensor:
-        """Radius of gyration of each molecule; see `cgml.network.stepper.Stepper`.
+    def radius_of_gyration(self, state: State) -> torch.Tensor:
+        """Radius of gyration of each molecule; see `cgml.contract.stepper.Stepper`.
 
         Raises:
             ValueError: A replica has several molecules, or there is no such head.
@@ -124,15 +118,12 @@ class PublishedStepper:
                 f"the property head of model {self._spec.name!r} is one of single "
                 f"molecules, got {largest} of them in a replica"
             )
-        return self.property(positions, displacements, n_known)[:, 0]
+        return self.property(state)[:, 0]
 
     def mean_score(
-        self,
-        positions: torch.Tensor,
-        pairs: Iterable[torch.Tensor],
-        noise_scale: float,
+        self, state: State, pairs: Iterable[torch.Tensor], noise_scale: float
     ) -> torch.Tensor:
-        """Score of the equilibrium; see `cgml.network.stepper.Stepper`.
+        """Score of the equilibrium; see `cgml.contract.stepper.Stepper`.
 
         It is the authors' score: that of the score network at these positions, told
         that the beads have been there at rest; noise is of no use.
@@ -146,40 +137,29 @@ class PublishedStepper:
                 f"a score network is required for forces, model {self._spec.name!r} "
                 "has none: import one of the authors' models named 'pnr'"
             )
-        rest = positions.new_zeros(self._spec.n_history, *positions.shape)
-        known = torch.zeros(len(self._systems.sizes), dtype=torch.int64)
         with torch.inference_mode():
-            score = self.score_given(self.predict(positions, rest, known))
-            output = score(positions / self._unit).double()
+            score = self.score_given(self.predict(state))
+            output = score(state.positions / self._unit).double()
         return output / (noise_scale * self._levels[-1] * self._unit)
 
     def view(self, positions: torch.Tensor) -> None:
         """Nothing: the file does not say what its training data looked like."""
         del positions
 
-    def predict(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> Acceleration:
+    def predict(self, state: State) -> Acceleration:
         """Gaussian over the next second difference, in the unit of the model.
-
-        Args:
-            positions: (n_beads, 3) float64 nm, unwrapped.
-            displacements: (n_history, n_beads, 3) float64 nm, newest first.
-            n_known: (n_replicas,) number of true displacements.
 
         Raises:
             ValueError: A shape does not match.
         """
         n_beads = len(self._masses)
-        _check("positions", positions, (n_beads, 3))
-        _check("displacements", displacements, (self._spec.n_history, n_beads, 3))
-        moves = self._known(displacements, n_known) / self._unit
-        edges, moves = self.edges(positions / self._unit), moves.flip(0).float()
+        _check("positions", state.positions, (n_beads, 3))
+        moves = (self._spec.n_history, n_beads, 3)
+        _check("displacements", state.displacements, moves)
+        edges = self.edges(state.positions / self._unit)
+        known = (self._known(state) / self._unit).flip(0).float()
         return Acceleration(
-            *self._dynamics(edges, moves, self._embedding, self._masses)
+            *self._dynamics(edges, known, self._embedding, self._masses)
         )
 
     def refine(
@@ -225,18 +205,8 @@ class PublishedStepper:
 
         return score
 
-    def property(
-        self,
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        n_known: torch.Tensor,
-    ) -> torch.Tensor:
+    def property(self, state: State) -> torch.Tensor:
         """What the property head says of each replica, (n_replicas, out_dim) nm.
-
-        Args:
-            positions: (n_beads, 3) float64 nm, unwrapped.
-            displacements: (n_history, n_beads, 3) float64 nm, newest first.
-            n_known: (n_replicas,) number of true displacements.
 
         Raises:
             ValueError: The model has no property head.
@@ -247,7 +217,7 @@ class PublishedStepper:
                 "gyration from the beads"
             )
         with torch.inference_mode():
-            ahead = self.predict(positions, displacements, n_known)
+            ahead, positions = self.predict(state), state.positions
             centred = positions - self._systems.system_centre(positions)
             columns = ((centred / self._unit).float(), ahead.nodes, self._masses)
             rows = [
@@ -264,8 +234,9 @@ class PublishedStepper:
         """
         return self._neighbours.edges(positions, self._cells)
 
-    def _known(self, moves: torch.Tensor, n_known: torch.Tensor) -> torch.Tensor:
-        return moves * self._systems.known(n_known, len(moves))
+    def _known(self, state: State) -> torch.Tensor:
+        moves = state.displacements
+        return moves * self._systems.known(state.n_known, len(moves))
 
 
 def noise_levels(parameters: HyperParameters) -> list[float]:
@@ -280,7 +251,3 @@ def noise_levels(parameters: HyperParameters) -> list[float]:
 def _check(name: str, values: torch.Tensor, shape: tuple[int, ...]) -> None:
     if tuple(values.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(values.shape)}")
-
-
-def _to(parts: Atoms, device: torch.device) -> Atoms:
-    return Atoms(*(part.to(device) for part in parts))

@@ -61,11 +61,11 @@ class Paths:
             self._propagator.guard_trips, part.guard_trips(), strict=True
         ):
             trips.update(earlier)
-        self._propagator.stopped = {
-            place: GuardError(stop)
+        self._propagator.stopped.update(
+            (place, GuardError(stop))
             for place, stop in enumerate(part.stops())
             if stop is not None
-        }
+        )
 
     def _mark(self) -> None:
         """Remember what guards did up to the last frame done."""

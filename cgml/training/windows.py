@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from cgml.contract.atoms import Atoms
 from cgml.molecules.centres import centre_of_mass
 from cgml.molecules.frames import BeadTrajectory, centred, near_origin
 from cgml.network.inputs import (
-    Atoms,
     Beads,
     SystemGraph,
     build_system,

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from cgml.contract.lanes import from_lanes, to_lanes
+from cgml.contract.stepper import Pairs
 from cgml.network.blocks import (
     MLP,
     Interaction,
     RadialBasis,
     VectorReadout,
-    from_lanes,
-    to_lanes,
 )
 from cgml.network.directions import Directions
 from cgml.network.leaves import (
@@ -19,7 +19,7 @@ from cgml.network.leaves import (
     multiply_onto,
     pack,
 )
-from cgml.network.pairs import Layout, Pairs, lay_out
+from cgml.network.pairs import Layout, lay_out
 from cgml.network.sums import add_ends, at_ends, sum_arrivals
 
 N_NODES, N_PAIRS, N_NODE, N_EDGE = 5, 11, 6, 4

@@ -25,7 +25,7 @@ from cgml.spec import BaseSpec
 ROOT = Path(__file__).parents[2]
 N_FLIPS, N_CUTS, N_SIZES, N_SWAPS, N_LOST = 60, 20, 20, 10, 15
 SECONDS, MEMORY = 10, 1 << 30  # that reading a file may take, bytes
-PROGRAM = "__torch__.cgml.models.own_program\nOwnProgram\n"
+PROGRAM = "__torch__.cgml.network.program\nOwnProgram\n"
 
 SPEC = small_spec(network={"n_embedding": 4, "n_node": 8, "n_edge": 8})
 

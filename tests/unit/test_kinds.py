@@ -8,6 +8,7 @@ import torch
 from core_systems import chain, coil, small_spec
 from torch import nn
 
+from cgml.contract.state import State
 from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model, save_model
 from cgml.models.kinds import KINDS, Kind
@@ -26,11 +27,11 @@ class DriftStepper:
     def __init__(self, module: Any, *_: Any) -> None:
         self.step = module.bias.double()
 
-    def displacement(self, positions: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        return self.step.expand_as(positions)
+    def displacement(self, state: State, _: torch.Tensor) -> torch.Tensor:
+        return self.step.expand_as(state.positions)
 
-    def mean_score(self, positions: torch.Tensor, *_: Any) -> torch.Tensor:
-        return -positions
+    def mean_score(self, state: State, *_: Any) -> torch.Tensor:
+        return -state.positions
 
     def view(self, positions: torch.Tensor) -> None:
         del positions
@@ -42,7 +43,7 @@ def drift(monkeypatch) -> DriftSpec:
         spec=DriftSpec,
         networks=lambda _: nn.Linear(1, 3),
         program=lambda _, module: module,
-        bind=DriftStepper,
+        stepper=DriftStepper,
     )
     monkeypatch.setitem(KINDS, "drift", row)
     content = small_spec(friction=None, has_property=False).model_dump()

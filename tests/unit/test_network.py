@@ -217,7 +217,7 @@ def test_guards_see_the_same():
     near, pairs = propagator._stepper.view(after.positions)
     move = (after.positions - state.positions).norm(dim=1)
     trips = [
-        propagator._guards.check(move, (near, seen), state.step)
+        propagator._watch.guards.check(move, (near, seen), state.step)
         for seen in (pairs, both_ways(pairs))
     ]
     assert {trip.guard for trip in trips[0].values()} == {"bond"}

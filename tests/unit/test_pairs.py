@@ -6,11 +6,13 @@ import torch
 from core_systems import chain, coil, mixture, small_spec
 from reference_network import Edges, both_ways, naive_edges
 
+from cgml.contract.lanes import LANES
+from cgml.contract.stepper import Pairs
 from cgml.molecules.mapping import Mapping
 from cgml.network.inputs import Beads, build_system, join_beads
 from cgml.network.leaves import add_shift
 from cgml.network.neighbours import NearestImages, nearest_images, width
-from cgml.network.pairs import LANES, Layout, Pairs, PairSearch, lay_out
+from cgml.network.pairs import Layout, PairSearch, lay_out
 
 CUBE = np.diag([6.0, 6.0, 6.0])
 SKEWED = np.array([[6.0, 0.0, 0.0], [2.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])

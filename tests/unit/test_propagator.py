@@ -337,7 +337,7 @@ def test_a_guard_raises(guard, cutoff):
     copy = state.positions.clone()
     with pytest.raises(GuardError) as caught:
         propagator.step(state)
-    error = caught.value
+    error = caught.value.trip
     assert (error.guard, error.replica, error.step) == (guard, 7, 42)
     assert error.limit == pytest.approx(limit)
     if guard == "finite":
@@ -481,7 +481,7 @@ def test_a_replica_that_becomes_nan_stops_alone(monkeypatch):
     found = run(propagator, state, 2)
     assert found.step.tolist() == [0, 2, 2]
     assert torch.isfinite(found.positions).all()
-    assert propagator.stopped[0].guard == "finite"
+    assert propagator.stopped[0].trip.guard == "finite"
     assert propagator.guard_trips[2]["bond"] == 2
 
 

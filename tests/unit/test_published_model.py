@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from graphwm_files import CHAIN, MELT, OPTIONS, published_spec, random_weights
 from graphwm_samples import FOLDER, sample_mapping
 from reference_published import Array, Reference, shortest
 
+from cgml.contract.state import State
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems
@@ -28,7 +30,7 @@ from cgml.published.model import (
     particle_types,
 )
 from cgml.published.neighbours import NeighbourList
-from cgml.published.spec import HyperParameters
+from cgml.published.spec import HyperParameters, PublishedSpec
 from cgml.published.stepper import PublishedStepper, noise_levels
 from cgml.spec import FAST, Execution
 
@@ -63,10 +65,13 @@ class Case:
         self.model = build_model(Checkpoint(self.parameters, weights, 6), UNIT)
         self.reference = Reference(parameters, weights)
         self.mapping = mapping(parameters)
-        self.system = build_published_system(self.mapping, self.parameters)
+        self.system = build_published_system(self.mapping, self.spec())
         self.masses = self.mapping.bead_masses
         self.n_draws = self.stepper(None).n_draws
         self.n_history = self.parameters.seq_len - 1
+
+    def spec(self, *, periodic: bool = False) -> PublishedSpec:
+        return published_spec(self.parameters.model_dump(), UNIT, periodic=periodic)
 
     def stepper(
         self,
@@ -80,24 +85,15 @@ class Case:
         boxes = None if box is None else box * UNIT
         return PublishedStepper(
             self.model if module is None else module,
-            published_spec(
-                self.parameters.model_dump(), UNIT, periodic=box is not None
-            ),
+            self.spec(periodic=box is not None),
             Systems([self.mapping] * n_replicas, CPU, boxes),
-            execution,
+            execution=execution,
         )
-
-    def known(self, n_replicas: int = 1) -> torch.Tensor:
-        return torch.full((n_replicas,), self.n_history)
 
     def step(self, frames: Array, stepper: PublishedStepper, noise: Array) -> Array:
         """Next positions in the unit of the model, of one replica or several."""
-        moved = stepper.displacement(
-            torch.tensor(frames[-1] * UNIT),
-            newest_first(frames),
-            self.known(frames.shape[1] // 6),
-            torch.tensor(noise),
-        )
+        state = state_of(frames, self.n_history, frames.shape[1] // 6)
+        moved = stepper.displacement(state, torch.tensor(noise))
         assert moved.dtype == torch.float64
         return frames[-1] + moved.numpy() / UNIT
 
@@ -148,6 +144,16 @@ def newest_first(frames: Array) -> torch.Tensor:
     return torch.tensor(np.diff(frames, axis=0)[::-1] * UNIT)
 
 
+def state_of(frames: Array, n_known: int, n_replicas: int = 1) -> State:
+    """Frames in the unit of the model as what a step begins with."""
+    return State(
+        positions=torch.tensor(frames[-1] * UNIT),
+        displacements=newest_first(frames),
+        n_known=torch.full((n_replicas,), n_known),
+        step=torch.zeros(n_replicas, dtype=torch.int64),
+    )
+
+
 def fresh_edges(
     positions: torch.Tensor,
     bonds: torch.Tensor,
@@ -164,8 +170,8 @@ def test_every_network_against_the_reference(case, box):
     reference, bonds = case.reference, case.mapping.bead_bonds
     stepper = case.stepper(box)
     close(case.model.embedding(case.system.atoms), embedding)
-    state = torch.tensor(frames[-1] * UNIT), newest_first(frames), case.known()
-    ahead = stepper.predict(*state)
+    state = state_of(frames, case.n_history)
+    ahead = stepper.predict(state)
     edges = reference.edges(frames[-1], bonds, box)
     expected = reference.accelerate(frames, embedding, case.masses, edges)
     for found, other in zip(ahead, expected, strict=True):
@@ -175,7 +181,7 @@ def test_every_network_against_the_reference(case, box):
         edges = reference.edges(frames[-2], bonds, box)
         close(found, reference.score(expected[2], case.masses, edges))
     if case.parameters.property_net_hparams:
-        found = stepper.property(*state)
+        found = stepper.property(state)
         other = reference.head(frames[-1], expected[2], case.masses)
         close(found, UNIT * other[None])
 
@@ -235,12 +241,12 @@ def test_a_bond_beyond_the_cutoff_keeps_its_kind_in_a_box_only(is_periodic, kind
 def test_a_start_without_history_is_a_start_at_rest():
     case = Case(CHAIN)
     frames, noise = case.frames(), torch.tensor(case.noise())
-    here, moves = torch.tensor(frames[-1] * UNIT), newest_first(frames)
-    stepper = case.stepper(None)
+    moves, stepper = newest_first(frames), case.stepper(None)
     for n_known in range(4):
         rest = torch.cat((moves[:n_known], torch.zeros_like(moves[n_known:])))
-        found = stepper.displacement(here, moves, torch.tensor([n_known]), noise)
-        assert torch.equal(found, stepper.displacement(here, rest, case.known(), noise))
+        found = stepper.displacement(state_of(frames, n_known), noise)
+        other = replace(state_of(frames, case.n_history), displacements=rest)
+        assert torch.equal(found, stepper.displacement(other, noise))
 
 
 @pytest.mark.parametrize("name", ["chain", "score and head"])
@@ -329,7 +335,7 @@ def test_vocabulary():
 
 
 def test_a_system_that_the_model_does_not_know_is_refused():
-    melt = HyperParameters.model_validate(MELT)
+    melt = published_spec(MELT, UNIT, periodic=True)
 
     def build(name: str, mass: float, kind: str) -> PublishedSystem:
         graph = MolecularGraph.create([name, "H"], [mass, 1.008], [[0, 1]], [kind])
@@ -347,16 +353,17 @@ def test_a_system_that_the_model_does_not_know_is_refused():
 def test_wrong_shapes_are_refused():
     case = Case(MELT)
     stepper, frames = case.stepper(BOX), case.frames()
-    here, moves, noise = torch.tensor(frames[-1]), newest_first(frames), case.noise()
-    known, draws = case.known(), torch.tensor(noise)
+    state, draws = state_of(frames, case.n_history), torch.tensor(case.noise())
+    shorter = replace(state, displacements=state.displacements[1:])
+    fewer = replace(state, positions=state.positions[1:])
     with pytest.raises(ValueError, match=r"draws must .*\(7, 6, 3\), got \(6, 6, 3\)"):
-        stepper.displacement(here, moves, known, draws[1:])
+        stepper.displacement(state, draws[1:])
     with pytest.raises(ValueError, match=r"displacements must .*got \(2, 6, 3\)"):
-        stepper.displacement(here, moves[1:], known, draws)
+        stepper.displacement(shorter, draws)
     with pytest.raises(ValueError, match=r"positions must .*\(6, 3\), got \(5, 3\)"):
-        stepper.displacement(here[1:], moves, known, draws[:, 1:])
+        stepper.displacement(fewer, draws[:, 1:])
     with pytest.raises(ValueError, match="no property head"):
-        stepper.property(here, moves, known)
+        stepper.property(state)
 
 
 def test_shortest_images_of_the_tests_are_shortest():
@@ -376,18 +383,16 @@ class Sample:
         self.parameters = parameters = checkpoint.parameters
         self.model = build_model(checkpoint, UNIT)
         mapping, self.frames = sample_mapping(self.values, parameters)
-        self.system = build_published_system(mapping, parameters)
         box = np.diag(self.values["in_box"][parameters.seq_len - 1].astype(float))
         boxes = box * UNIT if box.any() else None
         spec = published_spec(parameters.model_dump(), UNIT, periodic=boxes is not None)
         spec = spec.model_copy(update={"n_embedding": self.model.embedding.n_output})
+        self.system = build_published_system(mapping, spec)
         self.stepper = PublishedStepper(
             self.model, spec, Systems([mapping], CPU, boxes)
         )
-        known = torch.tensor([parameters.seq_len - 1])
-        now = torch.tensor(self.frames[-1] * UNIT)
-        self.state = now, newest_first(self.frames), known
-        self.ahead = self.stepper.predict(*self.state)
+        self.state = state_of(self.frames, parameters.seq_len - 1)
+        self.ahead = self.stepper.predict(self.state)
         place = 2.0 * self.frames[-1] - self.frames[-2]
         self.place = torch.tensor(place) + self.ahead.mean
 
@@ -432,7 +437,7 @@ def test_sample_dynamics(sample):
 def test_sample_step(sample):
     values = sample.values
     noise = torch.zeros(sample.stepper.n_draws, len(sample.frames[-1]), 3)
-    moved = sample.stepper.displacement(*sample.state, noise)
+    moved = sample.stepper.displacement(sample.state, noise)
     is_pnr = sample.parameters.name == "pnr"
     name = "refined_noise_free" if is_pnr else "from_mean"
     close(sample.frames[-1] + moved.numpy() / UNIT, values[f"out_next_position_{name}"])
@@ -443,7 +448,7 @@ def test_sample_score_or_property(sample):
     names = ("out_radius_of_gyration_prediction", "out_score_network_output")
     assert any(name in values for name in names) or parameters.name == "gns"
     if parameters.property_net_hparams:
-        close(sample.stepper.property(*sample.state) / UNIT, values[names[0]])
+        close(sample.stepper.property(sample.state) / UNIT, values[names[0]])
     if parameters.name == "pnr":
         close(sample.stepper.score_given(sample.ahead)(sample.place), values[names[1]])
         levels = noise_levels(parameters)[:: parameters.step_per_sigma]

@@ -91,7 +91,7 @@ def test_a_kind_of_the_future_is_refused(melt, tmp_path, monkeypatch):
 
 
 def embedding(model: LearnedModel) -> Array:
-    system = build_published_system(mapping(), model.spec.parameters)
+    system = build_published_system(mapping(), model.spec)
     return model.module.embedding(system.atoms).numpy()
 
 

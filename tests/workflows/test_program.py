@@ -21,10 +21,10 @@ from workflow_tools import ROOT
 from cgml.dynamics.propagator import Propagator
 from cgml.models.conversion import Origin, import_checkpoint
 from cgml.models.file import bundled_models, load_model, save_model
-from cgml.models.own_program import OwnProgram
-from cgml.models.published_program import PublishedProgram
 from cgml.molecules.graph import MolecularGraph, bond_type_index, type_index
 from cgml.molecules.mapping import Mapping
+from cgml.network.program import OwnProgram
+from cgml.published.program import PublishedProgram
 
 BOX = np.array([[9.0, 0.0, 0.0], [2.0, 8.5, 0.0], [-1.5, 2.5, 8.0]])
 N_STEPS = 4  # TorchScript changes its mind about fusing after two calls

@@ -165,7 +165,7 @@ def test_a_guard_leaves_what_came_before_readable(nervous_model, chains, tmp_pat
         simulation.run(
             nervous_model, systems, stopped, options(n_steps=60, guard="raise")
         )
-    n_good = caught.value.step - 1
+    n_good = caught.value.trip.step - 1
     assert n_good > 0
     found = read_beads(stopped / "pair_000_r0.h5md").positions
     np.testing.assert_array_equal(found, paths_of(straight)[0][:n_good])

@@ -1,11 +1,10 @@
-"""The program in the file of a published model; see program.py."""
+"""The program in the file of a published model; see contract/program.py."""
 
 import math
 
 import torch
 
-from cgml.models.program import Program
-from cgml.network.inputs import Atoms
+from cgml.contract.program import Program
 from cgml.published.blocks import PublishedEdges
 from cgml.published.model import PublishedModel
 from cgml.published.spec import PublishedSpec
@@ -26,60 +25,41 @@ class PublishedProgram(Program):
     def __init__(self, spec: PublishedSpec, model: PublishedModel) -> None:
         parameters = spec.parameters
         levels = noise_levels(parameters)
-        super().__init__(spec, 1 + len(levels))
+        super().__init__(spec, 1 + len(levels), model.embedding)
         self.register_buffer("length_unit", model.length_unit)
-        self.embedding, self.dynamics = model.embedding, model.dynamics
+        self.dynamics = model.dynamics
         self.score, self.property_head = model.score, model.property_head
         self.first_row = int(parameters.use_atom_mass)
         self.type_masses = list(spec.particle_types.values())
         self.levels, self.step_size = levels, parameters.step_size or 0.0
 
-    @torch.jit.export
-    def embed(
+    def describe(
         self,
+        found: dict[str, torch.Tensor],
         types: torch.Tensor,
         masses: torch.Tensor,
         bonds: torch.Tensor,
-        bond_types: torch.Tensor,
         beads: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        """Prepare a system, once; see docs/model-file.md."""
-        found = self.bead_system(masses.to(torch.float64), bonds, beads)
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Add masses of the beads by those of the types; see Program."""
         own = torch.tensor(self.type_masses, dtype=torch.float64)[types]
-        n_beads = found["masses"].size(0)
-        inputs = torch.zeros(n_beads, dtype=torch.float64).index_add(0, beads, own)
-        found["inputs"] = inputs.float().unsqueeze(1)
-        atoms = Atoms(
-            types=types + self.first_row,
-            masses=own.float().unsqueeze(1),
-            depths=torch.zeros(types.size(0), 0),
-            sender=torch.cat((bonds[:, 0], bonds[:, 1])),
-            receiver=torch.cat((bonds[:, 1], bonds[:, 0])),
-            bond_types=bond_types.repeat(2),
-            beads=beads,
-            bead_sizes=torch.bincount(beads).float().unsqueeze(1),
-        )
-        found["embedding"] = self.embedding(atoms)
-        return found
+        sums = torch.zeros(found["masses"].size(0), dtype=torch.float64)
+        found["inputs"] = sums.index_add(0, beads, own).float().unsqueeze(1)
+        return types + self.first_row, own, torch.zeros(types.size(0), 0)
 
-    @torch.jit.export
-    def step(
+    def move(
         self,
         system: dict[str, torch.Tensor],
         positions: torch.Tensor,
         displacements: torch.Tensor,
-        n_known: int,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-        shift: torch.Tensor,
+        known: torch.Tensor,
+        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
         noise: torch.Tensor,
-        kicks: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Move the beads by one step; see docs/model-file.md."""
+    ) -> torch.Tensor:
+        """Displacements of Gaussian move and annealing; see Program."""
         unit, masses = self.length_unit, system["inputs"]
-        ages = torch.arange(self.n_history).view(-1, 1, 1)
-        moves = torch.where(ages < n_known, displacements, 0.0) / unit
-        pairs = (sender, receiver, shift / unit)
+        moves = torch.where(known, displacements, 0.0) / unit
+        pairs = (pairs[0], pairs[1], pairs[2] / unit)
         start = positions / unit
         edges = self.edges(system["bonds"], start, pairs)
         ahead = self.dynamics(edges, moves.flip(0).float(), system["embedding"], masses)
@@ -92,8 +72,8 @@ class PublishedProgram(Program):
                     slope = self.score(edges, ahead.nodes, masses) / sigma
                     kick = math.sqrt(2.0 * self.step_size) * noise[1 + index]
                     candidate = candidate + (self.step_size * slope + kick).double()
-        moved = (candidate - start) * unit
-        return self.advance(system, positions, displacements, moved, kicks)
+        moved: torch.Tensor = (candidate - start) * unit
+        return moved
 
     def edges(
         self,

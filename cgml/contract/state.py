@@ -26,6 +26,16 @@ class State:
     step: torch.Tensor
 
 
+def at_rest(positions: torch.Tensor, n_history: int, n_replicas: int) -> State:
+    """Positions (n_beads, 3) of which nothing earlier is known."""
+    return State(
+        positions=positions,
+        displacements=positions.new_zeros(n_history, *positions.shape),
+        n_known=torch.zeros(n_replicas, dtype=torch.int64),
+        step=torch.zeros(n_replicas, dtype=torch.int64),
+    )
+
+
 def checked(
     values: ArrayLike | torch.Tensor, shape: tuple[int, ...], name: str, why: str
 ) -> torch.Tensor:

@@ -1,17 +1,18 @@
-"""The program in the file of a model trained by cgml; see program.py."""
+"""The program in the file of a model trained by cgml; see contract/program.py."""
 
 import math
 
 import torch
 
-from cgml.models import system
-from cgml.models.program import Program
+from cgml.contract import system
+from cgml.contract.program import Program
+from cgml.contract.stepper import Pairs
 from cgml.network.gaussian import project, unwhiten
-from cgml.network.inputs import Atoms, Beads
+from cgml.network.inputs import Beads
 from cgml.network.kinds import Kinds
 from cgml.network.leaves import multiply
 from cgml.network.model import Model
-from cgml.network.pairs import Layout, Pairs, bond_features, lay_out
+from cgml.network.pairs import Layout, bond_features, lay_out
 from cgml.network.predictor import History
 from cgml.network.sampler import Evaluation, advance, n_draws, schedule
 from cgml.spec import ModelSpec
@@ -28,8 +29,8 @@ class OwnProgram(Program):
     rows: list[Evaluation]
 
     def __init__(self, spec: ModelSpec, model: Model) -> None:
-        super().__init__(spec, n_draws(spec.refinement))
-        self.embedding, self.predictor = model.embedding, model.predictor
+        super().__init__(spec, n_draws(spec.refinement), model.embedding)
+        self.predictor = model.predictor
         self.conditioner, self.denoiser = model.conditioner, model.denoiser
         self.radius_head = model.radius_head
         masses = list(spec.particle_types.values())
@@ -40,39 +41,25 @@ class OwnProgram(Program):
         plan = schedule(spec.refinement)
         self.start, self.rows = plan.start, plan.rows
 
-    @torch.jit.export
-    def embed(
+    def describe(
         self,
+        found: dict[str, torch.Tensor],
         types: torch.Tensor,
         masses: torch.Tensor,
         bonds: torch.Tensor,
-        bond_types: torch.Tensor,
         beads: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        """Prepare a system, once; see docs/model-file.md."""
-        masses = masses.to(torch.float64)
-        found = self.bead_system(masses, bonds, beads)
-        n_types = len(self.particle_types)
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Add matrices of the molecules and places in the beads; see Program."""
         depth = torch.zeros(masses.size(0), 0)
         ends, weights = torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 0).double()
         if self.has_places:
+            n_types = len(self.particle_types)
             depth = system.depths(masses, beads, bonds).float().unsqueeze(1)
             ends, weights = system.type_centres(masses, types, n_types, beads, bonds)
-        atoms = Atoms(
-            types=types,
-            masses=(masses / self.mass_unit).float().unsqueeze(1),
-            depths=depth,
-            sender=torch.cat((bonds[:, 0], bonds[:, 1])),
-            receiver=torch.cat((bonds[:, 1], bonds[:, 0])),
-            bond_types=bond_types.repeat(2),
-            beads=beads,
-            bead_sizes=torch.bincount(beads).float().unsqueeze(1),
-        )
-        found["embedding"] = self.embedding(atoms)
         found["centre_receiver"], found["centre_sender"] = ends[:, 0], ends[:, 1]
         found["centre_weights"] = weights
         self.embed_kinds(found)
-        return found
+        return types, masses / self.mass_unit, depth
 
     def embed_kinds(self, found: dict[str, torch.Tensor]) -> None:
         """Add the matrices of each kind of molecule, and what its pairs look up."""
@@ -100,30 +87,25 @@ class OwnProgram(Program):
         found["row"], found["column"] = row, column
         found["apart"] = torch.cat(apart)
 
-    @torch.jit.export
-    def step(
+    def move(
         self,
         system: dict[str, torch.Tensor],
         positions: torch.Tensor,
         displacements: torch.Tensor,
-        n_known: int,
-        sender: torch.Tensor,
-        receiver: torch.Tensor,
-        shift: torch.Tensor,
+        known: torch.Tensor,
+        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
         noise: torch.Tensor,
-        kicks: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Move the beads by one step; see docs/model-file.md."""
+    ) -> torch.Tensor:
+        """Displacements of predictor and score network; see Program."""
         masses, molecules = system["masses"], system["molecules"]
         origin = self.centre(masses, molecules, positions)
         near, moves = (positions - origin).float(), displacements
         if self.holds_centre:
             moves = moves - self.centre(masses, molecules, moves)
-        ages = torch.arange(self.n_history).view(-1, 1, 1)
-        known = (ages < n_known).float().expand(-1, positions.size(0), 1)
-        history = History(near, moves.float() * known, known)
+        flags = known.float().expand(-1, positions.size(0), 1)
+        history = History(near, moves.float() * flags, flags)
         beads = self.beads(system)
-        layout = self.edges(system, positions, origin, (sender, receiver, shift))
+        layout = self.edges(system, positions, origin, pairs)
         prediction = self.predictor(beads, layout, system["embedding"], history)
         condition = self.conditioner(layout, near, prediction)
         mean, spread = prediction.mean, prediction.spread
@@ -140,8 +122,7 @@ class OwnProgram(Program):
             given = self.denoiser.look(beads, layout, condition, nodes, level, white)
             clean = project(self.denoiser.evaluate(weights, given), spread, beads)
             unit, slope = advance(row, unit, slope, clean, draws)
-        moved = unwhiten(unit, mean, spread, beads).double() - near.double()
-        return self.advance(system, positions, displacements, moved, kicks)
+        return unwhiten(unit, mean, spread, beads).double() - near.double()
 
     def beads(self, system: dict[str, torch.Tensor]) -> Beads:
         """Beads as the networks take them."""
