@@ -25,6 +25,7 @@ from uuid import uuid4
 import torch
 
 from cgml.formats.trajectory import read_beads, write_beads
+from cgml.locks import exclusive
 from cgml.memory import keep_freed_memory
 from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
@@ -83,9 +84,10 @@ def run(
         with _client(len(job.groups), scheduler) as client:
             _share(job, client, on_frame)
 
-    return simulation.conduct(
-        model, systems, output.resolve(), options, work, n_groups=n_groups
-    )
+    with exclusive(output.resolve(), "run"):
+        return simulation.conduct(
+            model, systems, output.resolve(), options, work, n_groups=n_groups
+        )
 
 
 def _share(job: Job, client: "Client", on_frame: Callable[[int], None] | None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from cgml import memory
 from cgml.dynamics.guards import GuardError
+from cgml.locks import exclusive
 from cgml.models.file import find_model, load_model, read_spec
 from cgml.molecules.frames import BeadTrajectory
 from cgml.network.model import LearnedModel
@@ -185,7 +186,7 @@ def run(
         ValueError: the folder holds another run, or the systems cannot be run.
         GuardError: a guard tripped under "raise"; everything up to there is written,
             and the same call with another policy goes on from there.
-        RuntimeError: another process took the folder over.
+        RuntimeError: another process works in the folder.
         OSError: the disk is full; whole parts stay.
     """
 
@@ -195,7 +196,8 @@ def run(
         for group in range(len(job.groups)):
             job.propagate(learned, group, partial(show, group))
 
-    return conduct(model, systems, output, options, work)
+    with exclusive(output, "run"):
+        return conduct(model, systems, output, options, work)
 
 
 def conduct(
@@ -207,7 +209,7 @@ def conduct(
     *,
     n_groups: int = 1,
 ) -> Outcome:
-    """Do a run, whoever does its work.
+    """Do a run, whoever does its work, in a folder that no one else works in.
 
     Args:
         model: see `run`, as for systems, output and options.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +17,9 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from cgml.files import make_folder
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.interrupts import noted
+from cgml.locks import exclusive
 from cgml.models.file import save_model
 from cgml.molecules.seen import survey
 from cgml.network.model import REACH, Model
@@ -154,16 +155,22 @@ def fit(
     Raises:
         ValueError: The splits share what they must not, the data do not fit the
             config, or the folder holds another run.
+        RuntimeError: Another process works in the folder.
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved.
     """
-    note = on_note or (lambda _: None)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process has the folder
+        return _fit(config, on_note or (lambda _: None), resume=resume)
+    with exclusive(config.output, "train"):
+        return _fit(config, on_note or (lambda _: None), resume=resume)
+
+
+def _fit(config: TrainingConfig, note: Callable[[str], None], *, resume: bool) -> Path:
     if config.optimiser.n_threads is not None:
         torch.set_num_threads(config.optimiser.n_threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     files = [find_files(each) for each in (config.data.train, config.data.validation)]
     plan = describe(config, *files)
-    make_folder(config.output)
     folder = config.output / CHECKPOINTS
     if not resume:
         for name in (LAST, PREVIOUS, BEST_SO_FAR):

@@ -5,10 +5,10 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from cgml.files import make_folder
 from cgml.formats import table, trajectory
 from cgml.formats.h5md import write_pieces
 from cgml.formats.selection import FrameOptions, selected
+from cgml.locks import exclusive
 from cgml.molecules.checks import check_topology
 from cgml.molecules.chemistry import check_carbons, check_used, describe
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
@@ -188,19 +188,20 @@ def prepare(
     Raises:
         ValueError: two systems would have the same file name, or a file cannot be
             used.
+        RuntimeError: another process works in the folder.
     """
-    make_folder(output)
     written: list[Path] = []
-    for pieces in read_pieces(paths, topology, coarsening):
-        first = next(pieces)
-        target = output / f"{first.name}{BEADS}"
-        if target in written:
-            raise ValueError(
-                f"two systems are named {first.name!r}: prepare them into different "
-                "folders, or rename a file"
-            )
-        write_pieces(target, chain([first], pieces))
-        written.append(target)
-        if first.first_atoms is not None:
-            first.mapping.save(output / "mapping.json")
+    with exclusive(output, "prepare"):
+        for pieces in read_pieces(paths, topology, coarsening):
+            first = next(pieces)
+            target = output / f"{first.name}{BEADS}"
+            if target in written:
+                raise ValueError(
+                    f"two systems are named {first.name!r}: prepare them into "
+                    "different folders, or rename a file"
+                )
+            write_pieces(target, chain([first], pieces))
+            written.append(target)
+            if first.first_atoms is not None:
+                first.mapping.save(output / "mapping.json")
     return written

@@ -237,17 +237,36 @@ def interrupt(n_frames: int) -> None:
 
 
 def test_a_process_thought_dead_writes_no_more(model, systems, tmp_path):
-    """The later writer of a group stops the earlier one."""
+    """The later writer of a group stops the earlier one, as after a lost worker."""
+    job, _ = simulation.open_job(model, systems, tmp_path, options())
+    learned = load_model(model)
 
     def overtake(n_frames: int) -> None:
-        if n_frames == 4 * 30 and not finished:
-            finished.append(simulation.run(*run))
+        if n_frames == 30 and not done:
+            done.append(n_frames)
+            job.propagate(learned, 0, done.append)
 
-    run = (model, systems, tmp_path, options())
-    finished: list[simulation.Outcome] = []
+    done: list[int] = []
     with pytest.raises(RuntimeError, match="another process has taken over"):
-        simulation.run(*run, on_frame=overtake)
-    assert finished
+        job.propagate(learned, 0, overtake)
+    assert done[-1] == 300
+
+
+def test_a_second_run_in_the_folder_is_refused(alone, model, systems, tmp_path):
+    """And costs the first nothing."""
+    run = (model, systems, tmp_path, options())
+
+    def again(n_frames: int) -> None:
+        if n_frames == 4 * 30:
+            with pytest.raises(RuntimeError, match="is in use by process") as caught:
+                simulation.run(*run)
+            assert "\n" not in str(caught.value)
+            seen.append(n_frames)
+
+    seen: list[int] = []
+    simulation.run(*run, on_frame=again)
+    assert seen
+    assert contents(tmp_path) == contents(alone)
 
 
 def test_no_scheduler_there(cgml, model, chains, tmp_path):

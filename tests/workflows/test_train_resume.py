@@ -16,6 +16,7 @@ from test_train import weights, write_config
 from workflow_tools import command, environment, write_chains
 
 from cgml.interrupts import Interrupted
+from cgml.locks import exclusive
 from cgml.models.file import read_spec
 from cgml.training import keeper
 from cgml.training.checkpoint import read_checkpoint
@@ -251,6 +252,14 @@ def test_the_plan_stands_in_the_folder(straight):
     assert plan["time_step"] == 20.0
     assert re.fullmatch(r"train.npz [0-9a-f]{32}", plan["data"]["train"][0])
     assert plan["machine"]["torch"] == torch.__version__
+
+
+def test_a_second_process_is_refused(copy):
+    with (
+        exclusive(copy / "run", "train"),
+        pytest.raises(RuntimeError, match=r"run is in use by .* .cgml train.: wait"),
+    ):
+        train(copy / "train.toml")
 
 
 def test_no_resume_starts_anew(straight, copy):
