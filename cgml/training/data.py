@@ -87,7 +87,7 @@ class WindowModule(lightning.LightningDataModule):
             dataset.rank = self.trainer.global_rank
             dataset.n_ranks = self.trainer.world_size
         return DataLoader(
-            dataset, batch_size=None, shuffle=False, num_workers=self._n_workers
+            dataset, batch_size=None, shuffle=False, num_workers=self._sizes.n_workers
         )
 
 
