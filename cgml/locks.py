@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple
@@ -30,6 +31,10 @@ BEAT, STALE = 10.0, 60.0  # s, between renewals of a lease, until it has run out
 _SETTLING = 0.2  # s, until a lease is ours where the file system has no locks
 _LARGEST = 4096  # bytes
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+
+
+_HELD: set[int] = set()
+"""Open files of this process; a child that was forked must not keep its locks."""
 
 
 class InUseError(RuntimeError):
@@ -69,7 +74,9 @@ def exclusive(folder: Path, work: str) -> Iterator[None]:
     is_new = not folder.exists()
     path = folder / NAME
     own = Lease(socket.gethostname(), os.getpid(), work, uuid4().hex)
+    _let_go_after_fork()
     handle, is_locked = _take(path)
+    _HELD.add(handle)
     done = Event()
     renewal = Thread(target=_renew, args=(handle, done), daemon=True)
     try:
@@ -88,10 +95,23 @@ def exclusive(folder: Path, work: str) -> Iterator[None]:
             renewal.join()
             path.unlink(missing_ok=True)
     finally:
+        _HELD.discard(handle)
         os.close(handle)
         if is_new:
             with suppress(OSError):  # something is in it
                 folder.rmdir()
+
+
+@cache
+def _let_go_after_fork() -> None:
+    if sys.platform != "win32":
+        os.register_at_fork(after_in_child=_let_go)
+
+
+def _let_go() -> None:
+    for handle in _HELD:
+        os.close(handle)
+    _HELD.clear()
 
 
 def _take(path: Path) -> tuple[int, bool]:

@@ -129,7 +129,7 @@ def test_one_of_many_threads(tmp_path):
     for thread in threads:
         thread.join(60.0)
     assert most == [1]
-    assert not (tmp_path / "x").exists()
+    assert not (tmp_path / "x" / NAME).exists()
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -146,10 +146,13 @@ def test_a_link_is_not_followed(tmp_path):
 
 
 def test_a_killed_holder_lets_go(tmp_path):
+    """Also if it has forked, as for workers that prepare batches."""
     code = (
-        "import sys, time; from pathlib import Path; from cgml.locks import exclusive\n"
-        "with exclusive(Path(sys.argv[1]), 'run'):\n print(1, flush=True)\n"
-        " time.sleep(60)"
+        "import os, sys, time; from pathlib import Path\n"
+        "from cgml.locks import exclusive\n"
+        "with exclusive(Path(sys.argv[1]), 'run'):\n"
+        " if os.fork(): print(1, flush=True)\n"
+        " time.sleep(5)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
