@@ -48,6 +48,7 @@ SPEC: dict[str, Any] = {
         "mean_degree": 5.0,
     },
     "has_property": True,
+    "radial_centres": (),
     "provenance": {},
 }
 

@@ -23,6 +23,7 @@ from cgml.molecules.atoms import AtomTable
 from cgml.molecules.chemistry import Chemistry, describe
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.recipe import Recipe
 from openmm_cgml.testsystems.force_field import CHARGE_SCALE, CUTOFF
 from openmm_cgml.testsystems.peo import PeoSystem
 from openmm_cgml.testsystems.peo_parameters import FORCE_FIELDS
@@ -105,12 +106,13 @@ def write_beads(folder: Path, output: Path, *, stride: int = 1) -> Path:
     return output / f"{box.name}.xtc"
 
 
-def read_beads(path: Path | str, *, n_units: int = 1) -> BeadTrajectory:
-    """Read bead frames that `write_beads` wrote.
+def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
+    """Read bead frames that `write_beads` wrote, as beads of a recipe.
 
     Args:
         path: the trajectory, NAME.xtc; NAME.npz stands beside it.
-        n_units: ether oxygens of a bead; the last bead of a chain may have fewer.
+        recipe: of beads that are whole residues, one or more; three atoms are one
+            CH2-O-CH2.
 
     Returns:
         The frames, with types and masses of atoms as `graph_from_topology` finds them.
@@ -118,16 +120,14 @@ def read_beads(path: Path | str, *, n_units: int = 1) -> BeadTrajectory:
 
     Raises:
         FileNotFoundError: one of the two files is not there.
-        ValueError: n_units is below 1, or the two files do not belong together.
+        ValueError: the two do not belong together, or the recipe cuts residues.
     """
-    if n_units < 1:
-        raise ValueError(f"n_units must be 1 or more, got {n_units}")
     path = Path(path)
     with np.load(path.with_suffix(".npz")) as file:
         content = {name: file[name] for name in file.files}
     with mdtraj.formats.XTCTrajectoryFile(str(path)) as stream:
         positions, times, _, _ = stream.read()
-    masses, chains = content["bead_masses"], content["bead_chains"]
+    masses, residues = content["bead_masses"], content["bead_index"]
     if positions.shape[1] != len(masses):
         raise ValueError(
             f"{path} must have the {len(masses)} beads of {path.with_suffix('.npz')}, "
@@ -142,16 +142,16 @@ def read_beads(path: Path | str, *, n_units: int = 1) -> BeadTrajectory:
         elements=[table[name].element for name in content["atom_types"]],
         masses=content["atom_masses"],
     )
-    # the place of a residue in its chain, and so the bead it belongs to
-    first = np.flatnonzero(np.diff(chains, prepend=-1))
-    place = np.arange(len(chains)) - np.repeat(first, np.diff([*first, len(chains)]))
-    begins = (place % n_units == 0).astype(np.int64)
-    labels = np.cumsum(begins) - 1
-    mapping = Mapping.from_labels(
-        describe(atoms, Chemistry()), labels[content["bead_index"]]
-    )
-    starts = np.flatnonzero(begins)
-    weighted = np.add.reduceat(masses[:, None] * positions, starts, axis=1)
+    mapping = Mapping.from_recipe(describe(atoms, Chemistry()), recipe)
+    bead = mapping.bead_index[np.unique(residues, return_index=True)[1]]
+    cut = np.flatnonzero(mapping.bead_index != bead[residues])
+    if len(cut):
+        raise ValueError(
+            f"beads of whole residues are required, {recipe.atoms_per_bead:g} atoms to "
+            f"a bead cut residue {residues[cut[0]]} of {path}"
+        )
+    weighted = np.zeros((len(positions), mapping.n_beads, 3))
+    np.add.at(weighted, (slice(None), bead), masses[:, None] * positions)
     return BeadTrajectory(
         mapping=mapping,
         positions=(weighted / mapping.bead_masses[:, None]).astype(np.float32),
