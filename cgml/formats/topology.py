@@ -21,7 +21,7 @@ from cgml.formats.columns import Columns
 from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes, suffix_of
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.chemistry import Chemistry, describe
-from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.graph import MolecularGraph, neighbours
 
 _N_BOXES = 1000  # at a time
 
@@ -148,18 +148,12 @@ def _without_constraints(atoms: AtomTable) -> AtomTable:
     """Leave out bonds between two hydrogens of one atom, those of rigid water."""
     if atoms.masses is None:
         return atoms
-    pairs = [frozenset(pair) for pair in atoms.bonds.tolist()]
-    near: dict[int, set[int]] = {}
-    for one, other in atoms.bonds.tolist():
-        near.setdefault(one, set()).add(other)
-        near.setdefault(other, set()).add(one)
+    near = neighbours(atoms.n_atoms, atoms.bonds)
     is_light = atoms.masses < _HYDROGEN
     kept = [
-        not (
-            is_light[list(pair)].all()
-            and any(not is_light[k] for k in set.intersection(*(near[i] for i in pair)))
-        )
-        for pair in pairs
+        not is_light[[i, j]].all()
+        or all(is_light[k] for k in set(near[i]).intersection(near[j]))
+        for i, j in atoms.bonds.tolist()
     ]
     return replace(atoms, bonds=atoms.bonds[kept])
 

@@ -31,6 +31,7 @@ from cgml.forks import one_thread_after_fork
 from cgml.models.kinds import KINDS, OWN
 from cgml.network.model import LearnedModel
 from cgml.spec import BaseSpec
+from cgml.texts import short
 from cgml.unpickling import Record, load_pickle
 
 FORMAT = 1
@@ -150,12 +151,12 @@ def _spec(path: Path, entries: Entries) -> BaseSpec:
         ) from error
     if type(number) is not int or number > FORMAT:
         raise ModelFileError(
-            f"{path} has model format {_short(number)}, this version of cgml reads up "
+            f"{path} has model format {short(number)}, this version of cgml reads up "
             f"to {FORMAT}: install a newer cgml"
         )
     if type(kind) is not str or kind not in KINDS:
         raise ModelFileError(
-            f"{path} has a model of kind {_short(kind)}, this version of cgml knows "
+            f"{path} has a model of kind {short(kind)}, this version of cgml knows "
             f"{', '.join(KINDS)}: install a newer cgml"
         )
     try:
@@ -163,8 +164,8 @@ def _spec(path: Path, entries: Entries) -> BaseSpec:
     except ValidationError as error:
         wrong = error.errors(include_url=False)
         places = [
-            f"{_short('.'.join(map(str, item['loc'])))} {item['msg']}, got "
-            f"{_short(item['input'])}"
+            f"{short('.'.join(map(str, item['loc'])))} {item['msg']}, got "
+            f"{short(item['input'])}"
             for item in wrong[:3]
         ]
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -210,7 +211,7 @@ def _filled(path: Path, spec: BaseSpec, weights: dict[str, torch.Tensor]) -> nn.
     needed = networks.state_dict()
     reasons = [f"no {name}" for name in needed if name not in weights]
     spare = [name for name in weights if name not in needed]
-    reasons += [f"{_short(name)} too many" for name in spare]
+    reasons += [f"{short(name)} too many" for name in spare]
     for name, like in needed.items():
         values = weights.get(name, like)
         if values.shape != like.shape or values.dtype != like.dtype:
@@ -234,12 +235,6 @@ def _filled(path: Path, spec: BaseSpec, weights: dict[str, torch.Tensor]) -> nn.
     own = {name: values.clone().contiguous() for name, values in weights.items()}
     networks.load_state_dict(own, assign=True)
     return networks.requires_grad_(requires_grad=False).eval()
-
-
-def _short(value: object) -> str:
-    """A value as an error text can show it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]} ..."
 
 
 def bundled_models() -> dict[str, Path]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from cgml.molecules.box import Box, minimum_image, widths
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.masses import elements
+from cgml.texts import listed
 
 LONGEST = 0.4
 """Longest bond between two atoms of elements, nm (I-I has 0.27, Cs-Cl 0.29)."""
@@ -79,7 +80,7 @@ def check_topology(graph: MolecularGraph, source: str) -> None:
     others = [int(end) for end in ends.reshape(-1) if end != atom]
     raise ValueError(
         f"{graph.name(atom)} of {source} is bonded to {len(others)} atoms "
-        f"({_listed(graph.name(i) for i in others)}), an atom of "
+        f"({listed((graph.name(i) for i in others), 4)}), an atom of "
         f"{graph.types[atom]} has {int(most[atom])} bonds at most: remove the bonds "
         "that are not chemical ones (a constraint between hydrogens is none), or give "
         "its type another name if it is no such atom"
@@ -134,7 +135,7 @@ def _fallen_apart(
         for molecule in np.unique(graph.molecule_index[members])
     ]
     shown = " and ".join(
-        _listed(graph.short_name(int(atom)) for atom in piece) for piece in pieces[:2]
+        listed((graph.short_name(int(i)) for i in piece), 4) for piece in pieces[:2]
     )
     return (
         f"bonds are missing in {source}: none connect the atoms of {group}, "
@@ -143,12 +144,6 @@ def _fallen_apart(
         "bonds (a PDB file needs CONECT records for residues that are no standard "
         "ones), or give molecules that are separate residues or ids of their own"
     )
-
-
-def _listed(names: Any, most: int = 4) -> str:
-    """Name a few atoms."""
-    found = list(names)
-    return ", ".join(found[:most]) + (", ..." if len(found) > most else "")
 
 
 class FrameChecks:

@@ -27,8 +27,8 @@ from cgml.molecules.masses import (
     type_of,
 )
 from cgml.molecules.valence import lack_hydrogens
+from cgml.texts import listed
 
-_MOST_LISTED = 12  # names in an error text
 _LABEL = re.compile(r"[A-Za-z][\w+*'-]*")
 _UNKNOWN = float("nan")  # one object, so that equal atoms are equal
 
@@ -165,7 +165,7 @@ def check_used(
         raise ValueError(
             f"nothing is called {unknown[0]!r}, whose type or mass is given; in "
             f"{', '.join(atoms.source for atoms in tables)} there are "
-            f"{_listed(there)}: correct the name, or leave it out"
+            f"{listed(there)}: correct the name, or leave it out"
         )
 
 
@@ -326,13 +326,13 @@ def _or_none(mass: float) -> float | None:
 def _nameless(atoms: Sequence[_Atom], source: str, doubt: str) -> str:
     """Explain that names are no chemistry, nor is an element that is in doubt."""
     doubtful = next((atom for atom in atoms if atom.element), None)
-    texts = list(dict.fromkeys(str(atom) for atom in atoms))
+    texts = [str(atom) for atom in atoms]
     example = (doubtful or atoms[0]).name or texts[0]
     reason = "of which the names alone are known"
     if doubtful is not None:
         reason = f"{doubtful} is {doubtful.element} by its element, {doubt}"
     return (
-        f"types and masses are required of {_listed(texts)} in {source}, {reason}: "
+        f"types and masses are required of {listed(texts)} in {source}, {reason}: "
         "give the file of the force field (--system SYSTEM.xml of OpenMM, or a "
         "topology that has masses: GROMACS .top, PRMTOP, PSF, LAMMPS data), a table "
         f'(--types TABLE.toml with lines like "{example}" = {{ type = "NAME", mass = '
@@ -378,10 +378,3 @@ def _check_hydrogens(
         f"units are no elements; name the types ({hint}, or a comment of one word "
         "behind their masses)"
     )
-
-
-def _listed(texts: Sequence[str]) -> str:
-    """Write names for an error text, each once."""
-    once = list(dict.fromkeys(texts))
-    rest = len(once) - _MOST_LISTED
-    return ", ".join(once[:_MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")

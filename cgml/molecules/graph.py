@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cgml.molecules.masses import UnknownMassesError, united_hint
+from cgml.texts import listed
 
 BOND = "bond"
 """Bond type of a bond about which nothing more is known."""
@@ -202,7 +203,7 @@ class MolecularGraph:
 
 
 def components(n: int, bonds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Label the connected components of a graph by their lowest node.
+    """Number the connected components of a graph by their lowest node.
 
     Args:
         n: number of nodes.
@@ -213,11 +214,29 @@ def components(n: int, bonds: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     ones = np.ones(len(bonds), dtype=np.int8)
     adjacency = coo_array((ones, (bonds[:, 0], bonds[:, 1])), shape=(n, n))
-    _, labels = connected_components(adjacency, directed=False)
+    return numbered(connected_components(adjacency, directed=False)[1])
+
+
+def numbered(labels: ArrayLike) -> NDArray[np.int64]:
+    """Replace labels, (n,), by numbers 0, 1, ... in the order of their first places.
+
+    Example:
+        >>> numbered([7, 7, 2, 7]).tolist()
+        [0, 0, 1, 0]
+    """
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
+
+
+def neighbours(n: int, bonds: NDArray[np.int64]) -> list[list[int]]:
+    """List the nodes that each node is bonded to, in the order of the bonds."""
+    near: list[list[int]] = [[] for _ in range(n)]
+    for i, j in bonds.tolist():
+        near[i].append(j)
+        near[j].append(i)
+    return near
 
 
 def breadth_first_levels(
@@ -294,14 +313,9 @@ def _lookup(
             error = UnknownMassesError if hint else ValueError
             raise error(
                 f"unknown {kind} type {name!r} ({what} {i}): the model knows "
-                f"{_listed(known)}{hint}"
+                f"{listed(known, 99)}{hint}"
             )
     return np.array([place[name] for name in names], dtype=np.int64)
-
-
-def _listed(names: Mapping[str, float] | Sequence[str]) -> str:
-    """Write names for an error text."""
-    return ", ".join(names) if names else "none"
 
 
 def _checked_masses(masses: ArrayLike, n_atoms: int) -> NDArray[np.float64]:

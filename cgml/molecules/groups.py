@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.graph import MolecularGraph, components, neighbours
 
 HYDROGENS = {"H", "D"}
 """Names of particle types that are hydrogen, whatever they weigh."""
@@ -63,12 +63,18 @@ def units(
     return np.unique(labels, return_index=True)[1][labels]
 
 
+def partners(graph: MolecularGraph) -> NDArray[np.int64]:
+    """An atom that each is bonded to, (n_atoms,); itself where it has no bond."""
+    found = np.arange(graph.n_atoms)
+    found[graph.bonds[:, 0]] = graph.bonds[:, 1]
+    found[graph.bonds[:, 1]] = graph.bonds[:, 0]
+    return found
+
+
 def _ends(graph: MolecularGraph, is_light: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep of these atoms those with one bond, to a heavier atom of another kind."""
     degrees = np.bincount(graph.bonds.ravel(), minlength=graph.n_atoms)
-    partner = np.arange(graph.n_atoms)
-    partner[graph.bonds[:, 0]] = graph.bonds[:, 1]
-    partner[graph.bonds[:, 1]] = graph.bonds[:, 0]
+    partner = partners(graph)
     is_heavier = graph.masses[partner] > graph.masses
     return np.asarray(is_light & (degrees == 1) & is_heavier & ~is_light[partner])
 
@@ -106,14 +112,11 @@ def _ring_bonds(graph: MolecularGraph) -> NDArray[np.bool_]:
 
 def _in_ring(n_atoms: int, bonds: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell the bonds of one molecule that are in a small ring, (n_bonds,)."""
-    neighbours: list[list[int]] = [[] for _ in range(n_atoms)]
-    for i, j in bonds.tolist():
-        neighbours[i].append(j)
-        neighbours[j].append(i)
-    return np.array([_has_detour(neighbours, i, j) for i, j in bonds.tolist()])
+    near = neighbours(n_atoms, bonds)
+    return np.array([_has_detour(near, i, j) for i, j in bonds.tolist()])
 
 
-def _has_detour(neighbours: list[list[int]], start: int, end: int) -> bool:
+def _has_detour(near: list[list[int]], start: int, end: int) -> bool:
     """Whether bonded atoms are joined by another way of LARGEST_RING - 1 bonds."""
     distance = {start: 0}
     waiting = deque([start])
@@ -121,7 +124,7 @@ def _has_detour(neighbours: list[list[int]], start: int, end: int) -> bool:
         atom = waiting.popleft()
         if distance[atom] == LARGEST_RING - 1:
             return False
-        for other in neighbours[atom]:
+        for other in near[atom]:
             if other == end and atom != start:
                 return True
             if other not in distance and other != end:

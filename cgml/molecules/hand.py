@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from cgml.molecules.graph import MolecularGraph, components
-from cgml.molecules.groups import is_hydrogen
+from cgml.molecules.graph import MolecularGraph, components, numbered
+from cgml.molecules.groups import is_hydrogen, partners
 from cgml.molecules.mapping import FORMAT, Mapping
 from cgml.spec import Section
 
@@ -103,9 +103,7 @@ def assign(graph: MolecularGraph, beads: Sequence[Bead], source: str) -> Mapping
             )
         entry[mine] = number
     follows = np.flatnonzero(is_hydrogen(graph) & (entry < 0))
-    partner = np.arange(graph.n_atoms)
-    partner[graph.bonds[:, 0]] = graph.bonds[:, 1]
-    partner[graph.bonds[:, 1]] = graph.bonds[:, 0]
+    partner = partners(graph)
     entry[follows] = entry[partner[follows]]
     groups = groups.copy()
     groups[follows] = groups[partner[follows]]
@@ -115,11 +113,7 @@ def assign(graph: MolecularGraph, beads: Sequence[Bead], source: str) -> Mapping
             f"every atom belongs to a bead, {len(lost)} of {graph.n_atoms} are in "
             f"none of {source}, the first is {graph.name(int(lost[0]))}"
         )
-    keys = np.stack([groups, entry], axis=1)
-    _, first, bead_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    labels = rank[bead_of.ravel()]
+    labels = numbered(groups * len(beads) + entry)
     _check_whole(graph, labels, entry, beads, source)
     return Mapping.from_labels(graph, labels)
 

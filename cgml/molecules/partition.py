@@ -16,7 +16,7 @@ import numpy as np
 import pymetis
 from numpy.typing import NDArray
 
-from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.graph import MolecularGraph, components, neighbours
 from cgml.molecules.groups import units
 from cgml.molecules.recipe import GIVEN, Recipe
 
@@ -88,22 +88,19 @@ def _divide(
 ) -> Labels:
     """Divide one molecule, nodes of (n,) atoms each; labels (n,) in order along it."""
     n_atoms = len(weights)
-    neighbours: Neighbours = [[] for _ in range(n_atoms)]
-    for i, j in bonds.tolist():
-        neighbours[i].append(j)
-        neighbours[j].append(i)
+    near = neighbours(n_atoms, bonds)
     if n_parts == 1 or n_parts == n_atoms:
         labels = np.arange(n_atoms) % n_parts
-    elif _is_chain(neighbours):
-        end = min(i for i in range(n_atoms) if len(neighbours[i]) == 1)
-        along = _breadth_first(neighbours, end)
+    elif _is_chain(near):
+        end = min(i for i in range(n_atoms) if len(near[i]) == 1)
+        along = _breadth_first(near, end)
         labels = np.empty(n_atoms, dtype=np.int64)
         labels[along] = _runs(weights[along], n_parts)
     else:
-        labels = _metis(neighbours, weights, n_parts, method)
-        labels = _connect(neighbours, weights, bonds, labels, n_parts)
-        labels = _balance(neighbours, weights, labels, n_parts)
-    return _number_along(neighbours, labels)
+        labels = _metis(near, weights, n_parts, method)
+        labels = _connect(near, weights, bonds, labels, n_parts)
+        labels = _balance(near, weights, labels, n_parts)
+    return _number_along(near, labels)
 
 
 def _runs(weights: Labels, n_parts: int) -> Labels:
@@ -119,29 +116,27 @@ def _runs(weights: Labels, n_parts: int) -> Labels:
     return np.searchsorted(starts, np.arange(len(weights)), side="right") - 1
 
 
-def _is_chain(neighbours: Neighbours) -> bool:
+def _is_chain(near: Neighbours) -> bool:
     """Tell an unbranched open chain (the graph is connected)."""
-    degrees = [len(others) for others in neighbours]
+    degrees = [len(others) for others in near]
     return max(degrees) <= 2 and sum(degrees) == 2 * (len(degrees) - 1)
 
 
-def _breadth_first(neighbours: Neighbours, start: int) -> list[int]:
+def _breadth_first(near: Neighbours, start: int) -> list[int]:
     """Nodes in order of distance from the start, ties in order of discovery."""
     order, seen = [start], {start}
     for i in order:
-        new = [j for j in neighbours[i] if j not in seen]
+        new = [j for j in near[i] if j not in seen]
         order.extend(new)
         seen.update(new)
     return order
 
 
-def _metis(
-    neighbours: Neighbours, weights: Labels, n_parts: int, method: str
-) -> Labels:
+def _metis(near: Neighbours, weights: Labels, n_parts: int, method: str) -> Labels:
     """Let METIS divide; parts may be empty, disconnected or out of balance."""
     _, labels = pymetis.part_graph(
         n_parts,
-        adjacency=[np.array(others, dtype=np.int64) for others in neighbours],
+        adjacency=[np.array(others, dtype=np.int64) for others in near],
         vweights=None if weights.max() == 1 else weights.tolist(),
         recursive=method == "recursive",
         options=pymetis.Options(seed=SEED),
@@ -150,7 +145,7 @@ def _metis(
 
 
 def _connect(
-    neighbours: Neighbours,
+    near: Neighbours,
     weights: Labels,
     bonds: NDArray[np.int64],
     labels: Labels,
@@ -161,16 +156,16 @@ def _connect(
     homeless = deque(np.flatnonzero(labels < 0).tolist())
     while homeless:
         i = homeless.popleft()
-        near = {int(labels[j]) for j in neighbours[i] if labels[j] >= 0}
-        if near:
-            labels[i] = min(near)
+        parts = {int(labels[j]) for j in near[i] if labels[j] >= 0}
+        if parts:
+            labels[i] = min(parts)
         else:
             homeless.append(i)
     for part in np.flatnonzero(np.bincount(labels, minlength=n_parts) == 0):
         sizes = _sizes(labels, weights, n_parts)
         sizes[np.bincount(labels, minlength=n_parts) < 2] = 0  # one node is not cut
         largest = int(np.argmax(sizes))
-        labels[_bisect(neighbours, weights, np.flatnonzero(labels == largest))] = part
+        labels[_bisect(near, weights, np.flatnonzero(labels == largest))] = part
     return labels
 
 
@@ -195,18 +190,16 @@ def _keep_largest_pieces(
     return np.where(is_largest[piece], labels, -1)
 
 
-def _restricted(neighbours: Neighbours, is_inside: NDArray[np.bool_]) -> Neighbours:
+def _restricted(near: Neighbours, is_inside: NDArray[np.bool_]) -> Neighbours:
     """Neighbours among the chosen nodes; the others have none."""
     inside = is_inside.tolist()
     return [
         [j for j in others if inside[j]] if inside[i] else []
-        for i, others in enumerate(neighbours)
+        for i, others in enumerate(near)
     ]
 
 
-def _balance(
-    neighbours: Neighbours, weights: Labels, labels: Labels, n_parts: int
-) -> Labels:
+def _balance(near: Neighbours, weights: Labels, labels: Labels, n_parts: int) -> Labels:
     """Divide pairs of touching parts anew until sizes are within TOLERANCE.
 
     Each change brings two sizes closer, so it ends; around a hub (a star) it ends
@@ -217,9 +210,9 @@ def _balance(
         sizes = _sizes(labels, weights, n_parts)
         if (abs(sizes - mean) <= TOLERANCE * mean).all():
             return labels
-        for a, b in _unequal_pairs(neighbours, labels, sizes):
+        for a, b in _unequal_pairs(near, labels, sizes):
             nodes = np.flatnonzero((labels == a) | (labels == b))
-            half = _bisect(neighbours, weights, nodes)
+            half = _bisect(near, weights, nodes)
             gap = int(sizes[a] + sizes[b] - 2 * weights[half].sum())
             if abs(gap) < abs(int(sizes[a] - sizes[b])):
                 labels[nodes] = a
@@ -230,21 +223,19 @@ def _balance(
 
 
 def _unequal_pairs(
-    neighbours: Neighbours, labels: Labels, sizes: NDArray[np.int64]
+    near: Neighbours, labels: Labels, sizes: NDArray[np.int64]
 ) -> list[tuple[int, int]]:
     """Touching parts whose sizes differ by 2 or more, the most unequal first."""
     pairs = {
         (int(min(labels[i], labels[j])), int(max(labels[i], labels[j])))
-        for i, others in enumerate(neighbours)
+        for i, others in enumerate(near)
         for j in others
         if abs(sizes[labels[i]] - sizes[labels[j]]) >= 2
     }
     return sorted(pairs, key=lambda pair: (-abs(sizes[pair[0]] - sizes[pair[1]]), pair))
 
 
-def _bisect(
-    neighbours: Neighbours, weights: Labels, nodes: NDArray[np.int64]
-) -> list[int]:
+def _bisect(near: Neighbours, weights: Labels, nodes: NDArray[np.int64]) -> list[int]:
     """Cut one connected part in two connected ones, as equal as a tree edge allows.
 
     Two spanning trees are tried, the breadth-first (compact halves) and the
@@ -253,9 +244,9 @@ def _bisect(
     Returns:
         Nodes of one of the two.
     """
-    is_inside = np.zeros(len(neighbours), dtype=np.bool_)
+    is_inside = np.zeros(len(near), dtype=np.bool_)
     is_inside[nodes] = True
-    inside = _restricted(neighbours, is_inside)
+    inside = _restricted(near, is_inside)
     branches = [
         _best_branch(
             _spanning_tree(inside, int(nodes[0]), depth_first=depth_first), weights
@@ -266,9 +257,7 @@ def _bisect(
     return min(branches, key=lambda own: abs(total - 2 * int(weights[own].sum())))
 
 
-def _spanning_tree(
-    neighbours: Neighbours, root: int, *, depth_first: bool
-) -> dict[int, int]:
+def _spanning_tree(near: Neighbours, root: int, *, depth_first: bool) -> dict[int, int]:
     """Parent of each node in the order of their visit; the root is its own."""
     parent: dict[int, int] = {}
     waiting = deque([(root, root)])
@@ -276,7 +265,7 @@ def _spanning_tree(
         node, origin = waiting.pop() if depth_first else waiting.popleft()
         if node not in parent:
             parent[node] = origin
-            waiting.extend((j, node) for j in neighbours[node] if j not in parent)
+            waiting.extend((j, node) for j in near[node] if j not in parent)
     return parent
 
 
@@ -294,16 +283,16 @@ def _best_branch(parent: dict[int, int], weights: Labels) -> list[int]:
     return sorted(branch)
 
 
-def _number_along(neighbours: Neighbours, labels: Labels) -> Labels:
+def _number_along(near: Neighbours, labels: Labels) -> Labels:
     """Number the parts in order of distance from one end of the molecule."""
     parts, first = np.unique(labels, return_index=True)
     touching: list[set[int]] = [set() for _ in parts]
-    for i, others in enumerate(neighbours):
+    for i, others in enumerate(near):
         touching[labels[i]].update(int(labels[j]) for j in others)
-    near = [sorted(others, key=lambda part: first[part]) for others in touching]
-    one = _breadth_first(near, int(labels[0]))[-1]
-    other = _breadth_first(near, one)[-1]
-    order = _breadth_first(near, min(one, other, key=lambda part: first[part]))
+    ways = [sorted(others, key=lambda part: first[part]) for others in touching]
+    one = _breadth_first(ways, int(labels[0]))[-1]
+    other = _breadth_first(ways, one)[-1]
+    order = _breadth_first(ways, min(one, other, key=lambda part: first[part]))
     rank = np.empty(len(parts), dtype=np.int64)
     rank[order] = np.arange(len(parts))
     return rank[labels]

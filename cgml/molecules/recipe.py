@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from cgml.ranges import at_least
 from cgml.spec import BaseSpec
+from cgml.texts import short
 
 GIVEN = "given"
 
@@ -97,11 +98,7 @@ class Recipe:
             if value != own[name]:
                 key = "partition" if name == "method" else name  # in files of users
                 raise ValueError(
-                    f"{key} = {_short(value)} is asked for, {source} were cut with "
-                    f"{key} = {_short(own[name])}: leave it out, or prepare the "
+                    f"{key} = {short(value)} is asked for, {source} were cut with "
+                    f"{key} = {short(own[name])}: leave it out, or prepare the "
                     "frames with it"
                 )
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

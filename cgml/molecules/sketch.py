@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
 from cgml.files import replacing
+from cgml.molecules.graph import neighbours
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.summary import Kind
 
@@ -130,15 +131,6 @@ def _drawn(
         pen.text((x, y), name, "black", font, "mm")
     pen.text((20, 14), title, "black", ImageFont.load_default(28))
     return image.reduce(_FINE)
-
-
-def neighbours(n_atoms: int, bonds: NDArray[np.int64]) -> Neighbours:
-    """List what each atom is bonded to, ascending."""
-    near: Neighbours = [[] for _ in range(n_atoms)]
-    for i, j in bonds.tolist():
-        near[i].append(j)
-        near[j].append(i)
-    return [sorted(others) for others in near]
 
 
 def layout(n_atoms: int, bonds: NDArray[np.int64]) -> Floats:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.molecules.graph import components
+from cgml.molecules.graph import components, neighbours
 
 _BONDS = {("O", 1): 1, ("S", 1): 1, ("Se", 1): 1, ("N", 1): 2, ("N", 2): 1}
 """Symbol and number of partners -> further bonds that such an atom can have."""
@@ -61,17 +61,11 @@ def lack_hydrogens(
     has_both = (ends == "C").any(axis=1) & (ends == "H").any(axis=1)
     is_clothed = np.zeros(len(kinds), dtype=np.bool_)
     is_clothed[molecule[bonds[has_both, 0]]] = True  # by molecule
-    near: dict[int, list[int]] = {
-        atom: [] for atom in np.flatnonzero(is_carbon & ~is_clothed[molecule]).tolist()
-    }
-    for one, other in bonds.tolist():
-        for atom, partner in ((one, other), (other, one)):
-            if atom in near:
-                near[atom].append(partner)
-    degree = np.bincount(bonds.ravel(), minlength=len(kinds))
-    for atom, others in sorted(near.items(), key=lambda item: len(item[1])):
+    asked = np.flatnonzero(is_carbon & ~is_clothed[molecule]).tolist()
+    near = neighbours(len(kinds), bonds) if asked else []
+    for atom in sorted(asked, key=lambda atom: len(near[atom])):
         partners = [
-            _Partner(str(kinds[i]), int(degree[i]), bool(lacking[i])) for i in others
+            _Partner(str(kinds[i]), len(near[i]), bool(lacking[i])) for i in near[atom]
         ]
         lacking[atom] = not _is_whole(partners)
     return lacking

@@ -20,6 +20,7 @@ from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import Unseen
 from cgml.ranges import at_least
 from cgml.spec import FAST, Execution
+from cgml.texts import short
 
 PLAN = "run.json"
 
@@ -179,8 +180,8 @@ def claim(
     for key, value in plan.items():
         if found["plan"].get(key) != value:
             raise ValueError(
-                f"{output} holds a run with {key} {_short(found['plan'].get(key))}, "
-                f"asked for is {_short(value)}: choose another folder, or repeat that "
+                f"{output} holds a run with {key} {short(found['plan'].get(key))}, "
+                f"asked for is {short(value)}: choose another folder, or repeat that "
                 "run's options to continue it"
             )
     if "groups" not in found:
@@ -219,8 +220,3 @@ def record(
 
 def _fingerprint(positions: NDArray[np.float32]) -> str:
     return hashlib.sha256(np.ascontiguousarray(positions).tobytes()).hexdigest()
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cgml.molecules.centres import group_means, group_shares
 from cgml.molecules.frames import BeadTrajectory, centred
-from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.graph import MolecularGraph, neighbours
 from cgml.molecules.ideal_chain import laplacian_modes
 from cgml.observables.statistics import integrated_time
 
@@ -77,19 +78,16 @@ def kinds(graph: MolecularGraph) -> str:
         types = tuple(graph.types[i] for i in atoms)
         key = (types, bonds.tobytes())
         if key not in known:
-            known[key] = _kind(types, bonds.tolist())
+            known[key] = _kind(types, bonds)
         counts[known[key]] += 1
     common = math.gcd(*counts.values())
     shares = sorted((kind, n // common) for kind, n in counts.items())
     return hashlib.sha256(repr(shares).encode()).hexdigest()
 
 
-def _kind(types: Sequence[str], bonds: Sequence[tuple[int, int]]) -> str:
+def _kind(types: Sequence[str], bonds: NDArray[np.int64]) -> str:
     """Name a molecule by types and bonds alone (colours of Weisfeiler and Leman)."""
-    near: list[list[int]] = [[] for _ in types]
-    for i, j in bonds:
-        near[i].append(j)
-        near[j].append(i)
+    near = neighbours(len(types), bonds)
     colours, n_colours = list(types), 0
     while len(set(colours)) > n_colours:
         n_colours = len(set(colours))

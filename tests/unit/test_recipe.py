@@ -72,7 +72,7 @@ def test_the_frames_bring_their_recipe() -> None:
     ("asked", "match"),
     [
         ({"atoms_per_bead": 4.0}, "atoms_per_bead = 4 is asked .*_per_bead = 5:"),
-        ({"method": "kway"}, "partition = kway is asked for, .* = recursive"),
+        ({"method": "kway"}, "partition = 'kway' is asked for, .* = 'recursive'"),
         ({"single_bead_limit": 9}, "limit = 9 is asked for, the frames .*_limit = 0"),
     ],
 )

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from cgml.formats.h5md import read_summary, write_beads
 from cgml.molecules import sketch
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen
-from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.graph import MolecularGraph, neighbours
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.summary import MOST_ROWS, describe, follow, of_frames
 
@@ -120,7 +120,7 @@ def test_a_summary_is_bounded() -> None:
 
 def test_longest_path_of_a_tree() -> None:
     bonds = [*((i, i + 1) for i in range(6)), (3, 7), (7, 8), (2, 9)]
-    path = sketch.longest_path(sketch.neighbours(10, np.array(bonds)))
+    path = sketch.longest_path(neighbours(10, np.array(bonds)))
     assert sorted(path) == list(range(7))
     assert abs(np.diff(path)).tolist() == [1] * 6
 

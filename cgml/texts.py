@@ -1,0 +1,27 @@
+"""Names and values as an error text can show them: no more than a line takes."""
+
+from collections.abc import Iterable
+
+
+def short(value: object, most: int = 60) -> str:
+    """Write a value, and of a long one the beginning.
+
+    Example:
+        >>> short(5.0), short("abc"), short([1] * 9, 9)
+        ('5', "'abc'", '[1, 1, 1, ...')
+    """
+    text = f"{value:g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Name some things, each once, and say how many more there are.
+
+    Example:
+        >>> listed("abab"), listed("abc", 2), listed([])
+        ('a, b', 'a, b and 1 more', 'none')
+    """
+    once = list(dict.fromkeys(names))
+    rest = len(once) - most
+    more = f" and {rest} more" if rest > 0 else ""
+    return (", ".join(once[:most]) or "none") + more
