@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.formats.format import check_finite, existing
-from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.frames import BeadTrajectory, cut
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
@@ -93,14 +93,7 @@ def read_frames(
 ) -> Iterator[BeadTrajectory]:
     """Read all systems of a file, the first frames of each."""
     for system in read_reference(path, recipe=recipe):
-        part = slice(n_frames)
-        observables = {name: own[part] for name, own in system.observables.items()}
-        yield replace(
-            system,
-            positions=system.positions[part],
-            times=system.times[part],
-            observables=observables,
-        )
+        yield cut(system, slice(n_frames))
 
 
 def _check_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:

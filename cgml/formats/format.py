@@ -113,9 +113,6 @@ class Format:
     Attributes:
         name: for error texts.
         suffixes: of its files, lower case; those with .gz too, if may_be_compressed.
-        tells: what a file says of its atoms and frames, of "types" (or elements),
-            "masses", "bonds", "times", "steps" (numbers of MD steps in place of times),
-            "box".
         clock: what else would tell the times, for error texts.
         pieces: reads frames of atoms.
         boxes: reads the boxes of frames of atoms; None: such a file is one piece.
@@ -128,7 +125,6 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    tells: frozenset[str] = frozenset()
     clock: str = ""
     pieces: Pieces | None = None
     boxes: BoxReader | None = None

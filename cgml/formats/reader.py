@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +15,13 @@ from cgml.formats.format import (
 )
 from cgml.formats.selection import FrameOptions, chunks_within, within
 from cgml.molecules.box import Box, reduce
-from cgml.molecules.frames import Trajectory
+from cgml.molecules.frames import Trajectory, cut
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.scaling import Rescaler, largest_change
 from cgml.molecules.whole import Unwrapper
 from cgml.ranges import positive
 
 _CONSTANT = 1.0e-4  # of a vector: boxes come from files with rounded numbers
-
-
-class _Whole(Protocol):
-    """Makes frames whole."""
-
-    def __call__(self, frames: Frames) -> NDArray[np.float32]:
-        """Take the next frames; returns (n_frames, n_atoms, 3) nm."""
 
 
 class Reader:
@@ -64,7 +56,8 @@ class Reader:
         self._first_box: NDArray[np.float64] | None = None
         self._box: Box | None = None
         self._scaling = 0.0
-        self._whole: _Whole | None = None
+        self._whole: Callable[[Frames], NDArray[np.float32]] | None = None
+        self._is_scaled = False
 
     def read(
         self, pieces: Iterator[Frames], n: int, options: LammpsOptions
@@ -93,7 +86,7 @@ class Reader:
             is_empty = False
             part = slice(-(number - start) % chosen.stride, None, chosen.stride)
             if len(whole.times[part]):
-                yield self._part(whole, part)
+                yield cut(whole, part)
         if is_empty:
             which = f" from frame {start} on" if start else ""
             raise ValueError(f"{self._path} holds no frames{which}")
@@ -135,19 +128,21 @@ class Reader:
         graph, given = self._graph, self._chosen.box
         is_unwrapped = frames.is_unwrapped or self._chosen.is_unwrapped
         first = None if frames.boxes is None else frames.boxes[0]
-        one, is_scaled = first if given is None else given, False
+        one = first if given is None else given
         self._first_box = first
         if first is not None:
             mean, is_constant = _mean(boxes(), first, self._chosen.stride)
             one = given if given is not None else first if is_constant else mean
-            is_scaled = not (is_constant and _is_constant(one[None], first))
+            self._is_scaled = not (is_constant and _is_constant(one[None], first))
         self._box = None if one is None else reduce(one)
-        if is_scaled and one is not None:
+        if self._is_scaled and one is not None:
             self._check_scaling(boxes(), one, start)
             rescaler = Rescaler(
                 graph, one, is_unwrapped=is_unwrapped, source=source, first=start
             )
-            self._whole = _Scaled(self._path, rescaler)
+            self._whole = lambda frames: rescaler(
+                frames.positions, self._all(frames.boxes), frames.corners
+            )
         else:
             unwrapper = Unwrapper(
                 graph, self._box, is_unwrapped=is_unwrapped, source=source, first=start
@@ -192,7 +187,7 @@ class Reader:
             raise RuntimeError("frames are read by Reader.read")
         times = self._times(number, frames)
         check_finite(path, number, frames.positions, times, frames.boxes)
-        if not isinstance(self._whole, _Scaled) and self._chosen.box is None:
+        if not self._is_scaled and self._chosen.box is None:
             self._check_boxes(number, frames.boxes)
         positions = self._whole(frames)
         self._last = times[-1]
@@ -200,18 +195,6 @@ class Reader:
         name = uncompressed(path).stem
         return Trajectory(
             self._graph, positions, times, box, name, scaling=self._scaling
-        )
-
-    def _part(self, whole: Trajectory, part: slice) -> Trajectory:
-        if self._chosen.stride == 1:
-            return whole
-        return Trajectory(
-            whole.graph,
-            whole.positions[part],
-            whole.times[part],
-            whole.box,
-            whole.name,
-            scaling=whole.scaling,
         )
 
     def _times(self, number: int, frames: Frames) -> NDArray[np.float64]:
@@ -241,8 +224,7 @@ class Reader:
         first = self._first_box
         if boxes is None and first is None:
             return
-        if boxes is None or first is None:
-            raise _in_some_frames(self._path)
+        boxes, first = self._all(boxes), self._all(first)
         if not _is_constant(boxes, first):
             changes = abs(boxes - first).max(axis=(1, 2))
             raise ValueError(
@@ -250,21 +232,13 @@ class Reader:
                 f"by up to {changes.max():g} nm from frame {number} on"
             )
 
-
-class _Scaled:
-    """Puts the frames of a file into one box."""
-
-    def __init__(self, path: Path, rescaler: Rescaler) -> None:
-        self._path, self._rescaler = path, rescaler
-
-    def __call__(self, frames: Frames) -> NDArray[np.float32]:
-        if frames.boxes is None:
-            raise _in_some_frames(self._path)
-        return self._rescaler(frames.positions, frames.boxes, frames.corners)
-
-
-def _in_some_frames(path: Path) -> ValueError:
-    return ValueError(f"a box in all frames is required, {path} has one in some only")
+    def _all(self, boxes: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """Require boxes."""
+        if boxes is None:
+            raise ValueError(
+                f"a box in all frames is required, {self._path} has one in some only"
+            )
+        return boxes
 
 
 def _mean(

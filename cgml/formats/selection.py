@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cgml.formats.format import Frames
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.box import Box
-from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.frames import BeadTrajectory, cut
 
 LOGGER = logging.getLogger(__name__)
 
@@ -113,14 +113,7 @@ class FrameOptions:
         if (self.start, self.stop, self.stride) == (0, None, 1):
             return system
         start, stop = self.bounds(len(system.times), path)
-        part = slice(start, stop, self.stride)
-        return replace(
-            system,
-            positions=system.positions[part],
-            times=system.times[part],
-            observables={name: own[part] for name, own in system.observables.items()},
-            first_atoms=None if start else system.first_atoms,
-        )
+        return cut(system, slice(start, stop, self.stride))
 
     def bounds(self, n_frames: int | None, path: Path) -> tuple[int, int | None]:
         """Return start and stop, both counted from the first frame.

@@ -33,7 +33,6 @@ FORMATS: list[Format] = [
     Format(
         name="DCD",
         suffixes=(".dcd",),
-        tells=frozenset({"times", "box"}),
         clock=", or the units of the run if LAMMPS wrote the file (--units)",
         pieces=dcd.pieces,
         boxes=dcd.boxes,
@@ -43,7 +42,6 @@ FORMATS: list[Format] = [
     Format(
         name="XTC",
         suffixes=(".xtc",),
-        tells=frozenset({"times", "box"}),
         pieces=gromacs.xtc_pieces,
         boxes=gromacs.xtc_boxes,
         sink=lambda path, mapping, box, _: gromacs.Writer(path, box),
@@ -52,7 +50,6 @@ FORMATS: list[Format] = [
     Format(
         name="TRR",
         suffixes=(".trr",),
-        tells=frozenset({"times", "box"}),
         pieces=gromacs.trr_pieces,
         boxes=gromacs.trr_boxes,
         recognise=gromacs.is_trr,
@@ -60,7 +57,6 @@ FORMATS: list[Format] = [
     Format(
         name="AMBER trajectory",
         suffixes=(".nc", ".ncdf"),
-        tells=frozenset({"times", "box"}),
         pieces=amber.pieces,
         boxes=amber.boxes,
         recognise=amber.is_netcdf,
@@ -68,20 +64,17 @@ FORMATS: list[Format] = [
     Format(
         name="AMBER restart",
         suffixes=(".rst7", ".ncrst", ".inpcrd"),
-        tells=frozenset({"times", "box"}),
         pieces=amber.restart_pieces,
     ),
     Format(
         name="H5MD",
         suffixes=(".h5md",),
-        tells=frozenset({"types", "masses", "bonds", "times", "box"}),
         beads=h5md.read_frames,
         sink=h5md.Writer,
     ),
     Format(
         name="HDF5",
         suffixes=topology.HDF5,
-        tells=frozenset({"types", "bonds", "times", "box"}),
         pieces=topology.hdf5_pieces,
         boxes=topology.hdf5_boxes,
         topology=topology.read_atoms,
@@ -89,7 +82,6 @@ FORMATS: list[Format] = [
     Format(
         name="PDB",
         suffixes=(".pdb",),
-        tells=frozenset({"types", "bonds", "box"}),
         pieces=topology.structure_pieces,
         topology=topology.read_atoms,
         may_be_compressed=True,
@@ -97,27 +89,23 @@ FORMATS: list[Format] = [
     Format(
         name="force field",
         suffixes=(".prmtop", ".parm7", ".prm7", ".psf"),
-        tells=frozenset({"types", "masses", "bonds"}),
         topology=topology.read_atoms,
     ),
     Format(
         name="molecules",
         suffixes=(".mol2", ".cif", ".pdbx"),
-        tells=frozenset({"types", "bonds", "box"}),
         pieces=topology.structure_pieces,
         topology=topology.read_atoms,
     ),
     Format(
         name="GRO",
         suffixes=(".gro",),
-        tells=frozenset({"bonds", "times", "box"}),
         pieces=topology.structure_pieces,
         topology=topology.read_atoms,
     ),
     Format(
         name="SDF",
         suffixes=(".sdf", ".mol"),
-        tells=frozenset({"types", "bonds"}),
         pieces=sdf.pieces,
         topology=sdf.read_atoms,
         recognise=sdf.is_sdf,
@@ -126,20 +114,17 @@ FORMATS: list[Format] = [
     Format(
         name="names of atoms",
         suffixes=(".hoomdxml", ".gsd", ".arc", ".lh5"),
-        tells=frozenset({"bonds"}),
         topology=topology.read_atoms,
     ),
     Format(
         name="GROMACS topology",
         suffixes=(".top", ".itp"),
-        tells=frozenset({"types", "masses", "bonds"}),
         topology=gromacs_top.read_atoms,
         recognise=gromacs_top.is_topology,
     ),
     Format(
         name="LAMMPS dump",
         suffixes=(".lammpstrj", ".lammpsdump", ".dump"),
-        tells=frozenset({"steps", "box"}),
         clock=", or md_step, the timestep of the simulation (--md-step, --units)",
         pieces=lammps_dump.pieces,
         boxes=lammps_dump.boxes,
@@ -149,7 +134,6 @@ FORMATS: list[Format] = [
     Format(
         name="LAMMPS data",
         suffixes=(".data", ".lmp", ".lammps"),
-        tells=frozenset({"types", "masses", "bonds", "times", "box"}),
         pieces=lammps_data.pieces,
         topology=lammps_data.read_atoms,
         recognise=lammps_data.is_data,
@@ -158,7 +142,6 @@ FORMATS: list[Format] = [
     Format(
         name="reference arrays",
         suffixes=(".npz",),
-        tells=frozenset({"types", "masses", "bonds", "times", "box"}),
         beads=arrays.read_frames,
     ),
 ]

@@ -124,6 +124,18 @@ def join(pieces: Iterable[Frames]) -> Frames:
     )
 
 
+def cut(frames: Frames, part: slice) -> Frames:
+    """Take some frames; the atoms of the first one are known where it is among them."""
+    changes: dict[str, Any] = {
+        "positions": frames.positions[part],
+        "times": frames.times[part],
+        "observables": {name: own[part] for name, own in frames.observables.items()},
+    }
+    if isinstance(frames, BeadTrajectory) and part.start:
+        changes["first_atoms"] = None
+    return replace(frames, **changes)
+
+
 def boxes_of(systems: Sequence[BeadTrajectory]) -> NDArray[np.float64] | None:
     """Box of each system, (n_systems, 3, 3) nm; None: open boundaries.
 

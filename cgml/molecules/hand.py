@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from cgml.molecules.graph import MolecularGraph, components, numbered
+from cgml.molecules.graph import MolecularGraph, numbered
 from cgml.molecules.groups import is_hydrogen, partners
-from cgml.molecules.mapping import FORMAT, Mapping
+from cgml.molecules.mapping import FORMAT, Mapping, check_connected
 from cgml.spec import Section
 
 
@@ -114,7 +114,10 @@ def assign(graph: MolecularGraph, beads: Sequence[Bead], source: str) -> Mapping
             f"none of {source}, the first is {graph.name(int(lost[0]))}"
         )
     labels = numbered(groups * len(beads) + entry)
-    _check_whole(graph, labels, entry, beads, source)
+    check_connected(
+        *(graph, labels),
+        lambda atom: f"bead {beads[entry[atom]].name!r} of {source}",
+    )
     return Mapping.from_labels(graph, labels)
 
 
@@ -179,26 +182,3 @@ def _fitting(
             )
         )
     return found
-
-
-def _check_whole(
-    graph: MolecularGraph,
-    labels: NDArray[np.int64],
-    entry: NDArray[np.int64],
-    beads: Sequence[Bead],
-    source: str,
-) -> None:
-    """Require connected beads, naming the atoms of one that is not."""
-    inside = graph.bonds[labels[graph.bonds[:, 0]] == labels[graph.bonds[:, 1]]]
-    piece = components(graph.n_atoms, inside)
-    first = np.full(labels.max() + 1, -1, dtype=np.int64)
-    first[labels[::-1]] = np.arange(graph.n_atoms)[::-1]
-    stray = np.flatnonzero(piece != piece[first[labels]])
-    if len(stray):
-        atom = int(stray[0])
-        raise ValueError(
-            f"the atoms of a bead must be connected by bonds inside it, bead "
-            f"{beads[entry[atom]].name!r} of {source} holds "
-            f"{graph.name(int(first[labels[atom]]))} and {graph.name(atom)}, "
-            "which are not"
-        )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -315,22 +316,22 @@ def _check_labels(graph: MolecularGraph, labels: NDArray[np.int64]) -> None:
             f"every bead from 0 to {len(counts) - 1} must hold atoms, bead "
             f"{int(np.argmin(counts))} is empty"
         )
+    check_connected(graph, labels, lambda atom: f"bead {labels[atom]}")
+
+
+def check_connected(
+    graph: MolecularGraph, labels: NDArray[np.int64], title: Callable[[int], str]
+) -> None:
+    """Require that bonds inside a bead connect its atoms; title: of an atom's bead."""
     inside = graph.bonds[labels[graph.bonds[:, 0]] == labels[graph.bonds[:, 1]]]
     piece = components(graph.n_atoms, inside)
-    first = np.full(len(counts), -1, dtype=np.int64)
-    first[labels[::-1]] = piece[::-1]  # piece of the lowest atom of each bead
-    stray = np.flatnonzero(piece != first[labels])
+    first = np.unique(labels, return_index=True)[1][labels]
+    stray = np.flatnonzero(piece != piece[first])
     if len(stray):
-        bead = labels[stray[0]]
-        atoms = np.flatnonzero(labels == bead)
+        one, other = int(first[stray[0]]), int(stray[0])
+        a, b = graph.molecule_index[one], graph.molecule_index[other]
+        which = f"molecules {a} and {b}" if a != b else "separate pieces of a molecule"
         raise ValueError(
-            f"the atoms of a bead must be connected by bonds inside it, bead {bead} "
-            f"holds atoms {atoms[0]} and {stray[0]} of "
-            + _relation(graph, int(atoms[0]), int(stray[0]))
+            "the atoms of a bead must be connected by bonds inside it, "
+            f"{title(other)} holds {graph.name(one)} and {graph.name(other)} of {which}"
         )
-
-
-def _relation(graph: MolecularGraph, one: int, other: int) -> str:
-    """Say how two atoms of a broken bead are related."""
-    a, b = graph.molecule_index[one], graph.molecule_index[other]
-    return f"molecules {a} and {b}" if a != b else "two separate pieces of a molecule"

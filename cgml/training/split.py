@@ -8,14 +8,13 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgml.molecules.centres import group_means, group_shares
-from cgml.molecules.frames import BeadTrajectory, centred
+from cgml.molecules.frames import BeadTrajectory, centred, cut
 from cgml.molecules.graph import MolecularGraph, neighbours
 from cgml.molecules.ideal_chain import laplacian_modes
 from cgml.observables.statistics import integrated_time
@@ -179,20 +178,10 @@ def split_in_time(
                 f"({why}) and validation the last {n - start} of {n} frames: run it "
                 "for longer, or write gap (ps) or validation_fraction under [data]"
             )
-        train.append(_frames(item, slice(0, stop)))
-        validation.append(_frames(item, slice(start, n)))
+        train.append(cut(item, slice(0, stop)))
+        validation.append(cut(item, slice(start, n)))
     note = (
         f"in time, last {fraction:g} of the frames for validation, gap {gap:.4g} ps "
         f"({why}); {CLAIM}"
     )
     return Splits(train, validation, note)
-
-
-def _frames(item: BeadTrajectory, part: slice) -> BeadTrajectory:
-    return replace(
-        item,
-        positions=item.positions[part],
-        times=item.times[part],
-        observables={name: own[part] for name, own in item.observables.items()},
-        first_atoms=None if part.start else item.first_atoms,
-    )

@@ -271,9 +271,15 @@ def test_only_regular_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "suffix", [".xtc", ".trr", ".dcd", ".nc", ".gro", ".pdb", ".lammpstrj"]
+    ("suffix", "tells"),
+    [
+        *((suffix, {"times", "box"}) for suffix in (".xtc", ".trr", ".dcd", ".nc")),
+        (".gro", {"bonds", "times", "box"}),
+        (".pdb", {"bonds", "box"}),
+        (".lammpstrj", {"steps", "box"}),  # of MD, in place of times
+    ],
 )
-def test_a_row_says_what_its_files_tell(tmp_path: Path, suffix: str) -> None:
+def test_what_files_tell(tmp_path: Path, suffix: str, tells: set[str]) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix == ".dcd":  # mdtraj writes no times there
         beads = Mapping.from_partition(GRAPH, 1)
@@ -284,11 +290,11 @@ def test_a_row_says_what_its_files_tell(tmp_path: Path, suffix: str) -> None:
     row = table.of_frames(path)
     assert row.pieces is not None
     frames = next(row.pieces(path, 3, LammpsOptions()))
-    assert (frames.times is not None) == ("times" in row.tells)
-    assert (frames.boxes is not None) == ("box" in row.tells)
-    assert (row.topology is not None) == ("bonds" in row.tells)
+    assert (frames.times is not None) == ("times" in tells)
+    assert (frames.boxes is not None) == ("box" in tells)
+    assert (row.topology is not None) == ("bonds" in tells)
     numbered = next(row.pieces(path, 3, LammpsOptions(md_step=1.0)))
-    has_times = not {"times", "steps"}.isdisjoint(row.tells)
+    has_times = not {"times", "steps"}.isdisjoint(tells)
     assert (numbered.times is not None) == has_times
 
 
@@ -327,7 +333,6 @@ def test_a_new_format_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     row = Format(
         name="toy",
         suffixes=(".toy",),
-        tells=frozenset({"times"}),
         pieces=toy_pieces,
         sink=lambda path, *_: ToySink(path),
     )

@@ -108,8 +108,14 @@ def _chain(n: int) -> np.ndarray:
         ([0, 0, 1.0, 1], "must be integers, got float64"),
         ([0, 0, -1, 1], "must be 0 or more, got -1"),
         ([0, 0, 2, 2], "bead from 0 to 2 must hold atoms, bead 1 is empty"),
-        ([0, 1, 0, 1], "bead 0 holds atoms 0 and 2 of two separate pieces"),
-        ([0, 0, 0, 0], "bead 0 holds atoms 0 and 3 of molecules 0 and 1"),
+        (
+            [0, 1, 0, 1],
+            r"bead 0 holds atom 0 \(A\) and atom 2 \(A\) of separate pieces",
+        ),
+        (
+            [0, 0, 0, 0],
+            r"bead 0 holds atom 0 \(A\) and atom 3 \(.\) of molecules 0 and 1",
+        ),
     ],
 )
 def test_wrong_labels(labels: list[Any], match: str) -> None:
