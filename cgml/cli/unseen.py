@@ -23,18 +23,10 @@ Allow = Annotated[
 def check(
     spec: "BaseSpec", systems: Sequence["BeadTrajectory"], *, is_allowed: bool
 ) -> list[str]:
-    """Print what is beyond what a model has seen.
-
-    Args:
-        spec: of the model.
-        systems: to be moved.
-        is_allowed: whether kinds of beads that it has not seen are not refused.
+    """Print what is beyond what a model has seen of the systems to be moved.
 
     Returns:
-        What was printed and would have been refused.
-
-    Raises:
-        ValueError: they are.
+        What would have been refused, had it not been allowed.
     """
     from cgml.molecules.seen import ALLOWED, check_seen
 

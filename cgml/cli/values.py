@@ -5,14 +5,7 @@ from collections.abc import Iterable
 
 
 def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
-    """Read numbers given as NAME=NUMBER.
-
-    Args:
-        items: for example "A=1.0".
-        quantity: what the numbers are, for the error text.
-
-    Raises:
-        ValueError: an item has another form, or two say different things.
+    """Read numbers given as NAME=NUMBER; quantity: what they are, for the error text.
 
     Example:
         >>> parse_values(["C=1", "D=-1"], "charge")
@@ -39,12 +32,6 @@ def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
 
 def parse_type_names(items: Iterable[str]) -> dict[int, str]:
     """Read names of LAMMPS atom types given as NUMBER=NAME.
-
-    Args:
-        items: for example "1=C".
-
-    Raises:
-        ValueError: an item has another form, or two say different things.
 
     Example:
         >>> parse_type_names(["1=C", "2=CH2"])

@@ -45,17 +45,14 @@ def read_reference(
     Args:
         path: the .npz file.
         particle_types: names of types 0, 1, ... of free chains.
-        recipe: how atoms become beads; None: as the file was stored, or, where it
-            holds atoms, by the default recipe.
+        recipe: how atoms become beads; None: as stored, or the default one.
 
     Returns:
         One trajectory of beads per free chain, or that of the box, named after the
         file. first_atoms is None where a box was stored as runs of atoms.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not such a file, a truncated one, or one stored for beads of
-            another size.
+        ValueError: no such file, a truncated one, or one of beads of another size.
     """
     path = Path(path)
     arrays = _load(path)

@@ -35,11 +35,7 @@ _CELL = [0, 2, 5, 4, 3, 1]  # places of a, b, c, alpha, beta, gamma
 
 
 def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
-    """Read a DCD file, n_frames at a time; one of no frames is one empty piece.
-
-    Raises:
-        ValueError: not a DCD file, a truncated one, or a kind that is not read.
-    """
+    """Read a DCD file, n_frames at a time; one of no frames is one empty piece."""
     words, record, start, n_all = _open(path)
     n_atoms = record["x"].shape[0]
     unit = _time_unit(path, words, start, options)
@@ -58,11 +54,7 @@ def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames
 
 
 def boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
-    """Read the unit cells alone, (n, 3, 3) nm at a time; none where there are none.
-
-    Raises:
-        ValueError: as `pieces`.
-    """
+    """Read the unit cells alone, (n, 3, 3) nm at a time; none where there are none."""
     del options
     _, record, start, n_all = _open(path)
     if "cell" not in (record.names or ()) or not n_all:
@@ -118,12 +110,7 @@ class Writer:
         self._stream.write(self._header())
 
     def append(self, positions: NDArray[Any], times: NDArray[np.float64]) -> None:
-        """Write frames.
-
-        Args:
-            positions: (n_frames, n_particles, 3), nm.
-            times: (n_frames,), ps.
-        """
+        """Write frames, (n_frames, n_particles, 3) nm, at times, (n_frames,) ps."""
         frames = np.zeros(len(positions), self._record)
         if self._cell is not None:
             frames["in"] = frames["out"] = 48

@@ -155,17 +155,14 @@ def check_finite(
     times: NDArray[Any] | None = None,
     boxes: NDArray[Any] | None = None,
 ) -> None:
-    """Refuse frames that are not numbers.
+    """Refuse frames that are not numbers; the source is named, and the frame.
 
     Args:
-        source: the file, for the error text.
+        source: the file.
         first: number of the first of these frames.
         positions: (n_frames, n, 3), nm.
         times: (n_frames,), ps.
         boxes: (n_frames, 3, 3), nm.
-
-    Raises:
-        ValueError: something is NaN or infinite; file, frame and place are named.
     """
     items = {"positions": positions, "times": times, "boxes": boxes}
     for name, values in items.items():
@@ -192,12 +189,7 @@ def foreign(path: Path, kind: str) -> Iterator[None]:
 
 
 def existing(path: Path | str) -> Path:
-    """Return the path of a file that is there: a pipe would block for ever.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no regular file.
-    """
+    """Return the path of a file that is there; a pipe would block for ever."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")

@@ -85,24 +85,14 @@ class Writer:
     """Writes an XTC file; it stores times in single precision."""
 
     def __init__(self, path: Path, box: Box | None) -> None:
-        """Open the file.
-
-        Args:
-            path: the file.
-            box: row vectors, (3, 3), nm; None for open boundaries.
-        """
+        """Open the file; box: row vectors, (3, 3) nm; None for open boundaries."""
         self._path = path
         self._file = XTCTrajectoryFile(str(path), "w")
         self._box = box
         self._n_frames = 0
 
     def append(self, positions: NDArray[Any], times: NDArray[np.float64]) -> None:
-        """Write frames.
-
-        Args:
-            positions: (n_frames, n_particles, 3), nm.
-            times: (n_frames,), ps.
-        """
+        """Write frames, (n_frames, n_particles, 3) nm, at times, (n_frames,) ps."""
         n = len(positions)
         box = None
         if self._box is not None:

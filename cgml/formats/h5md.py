@@ -71,12 +71,7 @@ class Writer:
         bonds.attrs["particles_group"] = beads.ref
 
     def append(self, positions: NDArray[Any], times: NDArray[np.float64]) -> None:
-        """Write frames.
-
-        Args:
-            positions: (n_frames, n_beads, 3), nm.
-            times: (n_frames,), ps.
-        """
+        """Write frames, (n_frames, n_beads, 3) nm, at times, (n_frames,) ps."""
         start = self._position["value"].shape[0]
         stop = start + len(positions)
         columns = {"value": positions, "time": times, "step": np.arange(start, stop)}
@@ -93,13 +88,7 @@ class Writer:
         first_atoms: NDArray[np.float32] | None,
         scaling: float = 0.0,
     ) -> None:
-        """Write what stands beside the frames, and a summary of all.
-
-        Args:
-            observables: name -> values, (n_frames, ...).
-            first_atoms: (n_atoms, 3), nm.
-            scaling: of the boxes of the frames, see `Trajectory`.
-        """
+        """Write what stands beside the frames of a `BeadTrajectory`, and a summary."""
         for name, values in observables.items():
             group = self._file.create_group(f"observables/{name}")
             group["value"] = values
@@ -121,22 +110,14 @@ class Writer:
 
 
 def write_beads(path: Path | str, trajectory: BeadTrajectory) -> None:
-    """Write bead frames to an H5MD file, whole or not at all.
-
-    Args:
-        path: the file, .h5md.
-        trajectory: the frames.
-    """
+    """Write bead frames to an H5MD file, whole or not at all."""
     write_pieces(path, iter([trajectory]))
 
 
 def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> None:
-    """Write bead frames as they come, as `write_beads`.
+    """Write bead frames as they come, at least one piece, as `write_beads`.
 
-    Args:
-        path: the file, .h5md.
-        pieces: frames one after the other, at least one piece; mapping, box, name and
-            first atoms are those of the first.
+    Mapping, box, name and first atoms are those of the first piece.
     """
     first = next(pieces)
     observables: dict[str, list[NDArray[Any]]] = {
@@ -164,11 +145,7 @@ def read_frames(
 
 
 def read_beads(path: Path | str, *, n_frames: int | None = None) -> BeadTrajectory:
-    """Read bead frames that `write_beads` or a run wrote.
-
-    Args:
-        path: the file.
-        n_frames: the first ones to read; None: all.
+    """Read bead frames that `write_beads` or a run wrote, all or the first n_frames.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -187,14 +164,7 @@ def read_beads(path: Path | str, *, n_frames: int | None = None) -> BeadTrajecto
 
 
 def read_summary(path: Path) -> tuple[Mapping, Summary]:
-    """Describe the system in a file without reading its frames.
-
-    Returns:
-        Its mapping, and the summary.
-
-    Raises:
-        ValueError: as `read_beads`.
-    """
+    """Return mapping and summary of the system in a file; frames are not read."""
     first = read_beads(path, n_frames=1)
     with h5py.File(path, "r") as file:
         times = file["particles/beads/position/time"][:]

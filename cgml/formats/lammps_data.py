@@ -86,9 +86,8 @@ class _Content(NamedTuple):
 def read_data(path: Path) -> DataFile:
     """Read a data file, sections and atoms in any order, perhaps compressed (.gz).
 
-    Args:
-        path: the file; the Atoms section is of style full unless it says another
-            (atomic, charge, bond, angle, molecular) behind a #.
+    The Atoms section is of style full unless it says another (atomic, charge, bond,
+    angle, molecular) behind a #.
 
     Raises:
         ValueError: no data file, a cut one, an unknown style, or coordinates that

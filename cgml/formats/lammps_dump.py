@@ -55,11 +55,8 @@ class _Header(NamedTuple):
 def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
     """Read a text dump, perhaps compressed (.gz), n_frames at a time.
 
-    Args:
-        path: the file; atoms in any order, columns in any order, an id among them.
-        n_frames: in a piece.
-        options: units and the MD step, with which step numbers become times unless
-            the file has times (`dump_modify time yes`).
+    Atoms and columns may come in any order, an id is among them. The options' MD step
+    makes times of step numbers unless the file has times (`dump_modify time yes`).
 
     Yields:
         Frames, atoms in order of their ids; times are None where neither the file nor
@@ -90,11 +87,7 @@ def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames
 
 
 def boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
-    """Read the boxes alone, (1, 3, 3) nm each; none for open boundaries.
-
-    Raises:
-        ValueError: as `pieces`.
-    """
+    """Read the boxes alone, (1, 3, 3) nm each; none for open boundaries."""
     del options
     items: dict[str, tuple[list[str], list[str]]] = {}
     try:
@@ -185,11 +178,7 @@ def _frames(path: Path, options: LammpsOptions) -> Iterator[_Frame]:
 
 
 def _frame(path: Path, line: str, stream: IO[str], options: LammpsOptions) -> _Frame:
-    """Read one frame, whose first line is given.
-
-    Raises:
-        EOFError: the file ends inside the frame.
-    """
+    """Read one frame, whose first line is given; EOFError: the file ends inside."""
     items: dict[str, tuple[list[str], list[str]]] = {}
     while not line.startswith("ITEM: ATOMS"):
         if not line.endswith("\n"):

@@ -40,12 +40,8 @@ class _System:
 def read_masses(path: Path) -> NDArray[np.float64]:
     """Read the masses of a System's particles, (n_particles,), Da.
 
-    Args:
-        path: what openmm.XmlSerializer.serialize made of a System; up to 1 GiB.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is none, or too large, or it declares entities.
+    The file, of up to 1 GiB, is what openmm.XmlSerializer.serialize made of a System;
+    one that declares entities is refused.
     """
     size = existing(path).stat().st_size
     if size > _LARGEST:

@@ -22,11 +22,7 @@ def write_topology(path: Path | str, mapping: Mapping, positions: NDArray[Any]) 
     Args:
         path: the file, .pdb.
         mapping: of the beads.
-        positions: (n_beads, 3), nm.
-
-    Raises:
-        ValueError: the bead count does not match, or a position does not fit in the
-            columns of the format.
+        positions: (n_beads, 3), nm, within what the columns take.
     """
     frame = np.asarray(positions, dtype=np.float64) / ANGSTROM
     if frame.shape != (mapping.n_beads, 3):

@@ -62,12 +62,7 @@ class Reader:
     def read(
         self, pieces: Iterator[Frames], n: int, options: LammpsOptions
     ) -> Iterator[Trajectory]:
-        """Take all frames.
-
-        Args:
-            pieces: of the file, from its beginning.
-            n: frames in a piece.
-            options: of LAMMPS.
+        """Take all frames, from the pieces of the file from its beginning, n each.
 
         Raises:
             ValueError: a file without frames, or one that cannot be used.

@@ -23,12 +23,7 @@ MAX_SCALING = 0.05
 
 
 class Selection(NamedTuple):
-    """Atoms of a topology that are kept.
-
-    Attributes:
-        atoms: indices, ascending.
-        n_atoms: of the topology.
-    """
+    """Atoms of a topology that are kept: indices, ascending, of how many."""
 
     atoms: NDArray[np.int64]
     n_atoms: int
@@ -98,11 +93,7 @@ class FrameOptions:
         return None if self.counts_from_end else self.stop
 
     def of_beads(self, system: BeadTrajectory, path: Path) -> BeadTrajectory:
-        """Choose frames of beads; molecules are whole there, and atoms are no more.
-
-        Raises:
-            ValueError: atoms or a box are asked for, or no frame is left.
-        """
+        """Choose frames of beads; molecules are whole there, and atoms are no more."""
         if self.select is not None or self.box is not None:
             raise ValueError(
                 f"atoms are selected and boxes given for files of atoms, {path} holds "
@@ -121,9 +112,6 @@ class FrameOptions:
         Args:
             n_frames: in the file; None: not known, where nothing counts from the end.
             path: the file, for the error text.
-
-        Raises:
-            ValueError: no frame is left.
         """
         start, stop = self.start, self.stop
         if n_frames is not None:
@@ -141,13 +129,7 @@ class FrameOptions:
 
 
 def parse_box(text: str) -> NDArray[np.float64]:
-    """Read a box given as X or X,Y,Z, in nm.
-
-    Returns:
-        Row vectors, (3, 3), nm.
-
-    Raises:
-        ValueError: another form, or an edge that is not positive.
+    """Read a box given as X or X,Y,Z, in nm: row vectors, (3, 3).
 
     Example:
         >>> parse_box("2,3,4").diagonal().tolist()
@@ -209,11 +191,7 @@ def _part(frames: Frames, part: slice) -> Frames:
 
 
 def select_atoms(atoms: AtomTable, selection: str) -> Selection:
-    """Find the atoms that a selection names.
-
-    Args:
-        atoms: of a file.
-        selection: in mdtraj's language, for example "not water".
+    """Find the atoms that a selection in mdtraj's language names, as "not water".
 
     Raises:
         ValueError: no such language, no atom, or a bond with one end outside.
@@ -264,9 +242,6 @@ def selected(atoms: AtomTable, frames: FrameOptions) -> tuple[AtomTable, FrameOp
 
     Returns:
         The atoms, and the options with the selection found.
-
-    Raises:
-        ValueError: see `select_atoms`.
     """
     if frames.select is None:
         return atoms, frames

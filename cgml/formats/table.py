@@ -148,43 +148,24 @@ FORMATS: list[Format] = [
 
 
 def of_frames(path: Path) -> Format:
-    """Find the format of a file of frames, of atoms or of beads.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no format that is read, or no regular file.
-    """
+    """Find the format of a file of frames, of atoms or of beads."""
     return _find(path, "trajectories", lambda row: row.pieces or row.beads)[0]
 
 
 def has_frames(path: Path) -> bool:
-    """Tell files of frames from those of atoms and bonds alone, by their names.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no regular file.
-    """
+    """Tell files of frames from those of atoms and bonds alone, by their names."""
     existing(path)
     fitting = [row for row in FORMATS if row.fits(path)]
     return not fitting or any(row.pieces or row.beads for row in fitting)
 
 
 def topology_reader(path: Path) -> TopologyReader:
-    """Find what reads a file of atoms and bonds.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no format that is read, or no regular file.
-    """
+    """Find what reads a file of atoms and bonds."""
     return _find(path, "atoms and bonds", lambda row: row.topology)[1]
 
 
 def sink_opener(path: Path) -> SinkOpener:
-    """Find what writes a file, by its name.
-
-    Raises:
-        ValueError: no format that is written.
-    """
+    """Find what writes a file, by its name."""
     rows = [row for row in FORMATS if row.sink is not None]
     for row in rows:
         if path.suffix in row.suffixes and row.sink is not None:

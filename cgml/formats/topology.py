@@ -51,9 +51,6 @@ def from_mdtraj(
         masses: mass of particle types, Da, for instance those of a model; what is
             not named takes the mass of its element.
         of_atoms: mass of each atom, Da, (n_atoms,); None: those above.
-
-    Raises:
-        ValueError: an atom has no element and no mass is given for its name.
     """
     symbols = [_symbol(atom) for atom in topology.atoms]
     table = replace(_table("the topology", topology, symbols), masses=of_atoms)
@@ -73,11 +70,7 @@ def _groups(topology: mdtraj.Topology) -> list[str]:
 
 
 def read_atoms(path: Path, options: LammpsOptions) -> AtomTable:
-    """Read atoms and bonds.
-
-    Raises:
-        ValueError: the file cannot be read, or it has atoms but no bonds.
-    """
+    """Read atoms and bonds; a file of atoms without any bond is refused."""
     del options
     suffix = suffix_of(path)
     try:

@@ -60,8 +60,7 @@ def read(
         trajectory_path: a file of a format in table.py that has frames of atoms; it is
             known by its suffix, or else by its content.
         topology: the atoms, or a file that has them and their bonds.
-        masses: particle type -> mass, Da, where the topology is a file and its
-            particles are no elements.
+        masses: particle type -> mass, Da, of particles that are no elements.
         time_step: time between frames, ps, in place of what the file says.
         lammps: what LAMMPS files do not say of themselves.
         frames: which of them, which atoms, in which box; None: all, in the box of the
@@ -73,9 +72,8 @@ def read(
 
     Raises:
         FileNotFoundError: a file is not there.
-        ValueError: an unknown format, a foreign or truncated file, an atom count
-            that differs from the topology, no bonds, no times, a box that changes by
-            more than the options allow.
+        ValueError: an unknown format, a truncated file, another number of atoms, no
+            bonds, no times, a box that changes by more than the options allow.
     """
     pieces = read_pieces(
         trajectory_path,
@@ -100,20 +98,13 @@ def read_pieces(
 ) -> Iterator[Trajectory]:
     """Read a trajectory of atoms piece by piece: memory does not grow with its length.
 
-    Args:
-        trajectory_path: as for `read`, as are the others.
-        topology: the atoms.
-        n_frames: frames in a piece; None: so many that it has a few megabytes.
-        masses: of particles that are no elements.
-        time_step: time between frames, ps.
-        lammps: what LAMMPS files do not say.
-        frames: which of them, which atoms, in which box.
+    Arguments are those of `read`; n_frames: in a piece; None: a few megabytes.
 
     Yields:
         The same frames as `read` returns, to the last bit, whatever the pieces.
 
     Raises:
-        ValueError: as `read`, as are the others; perhaps behind the first pieces.
+        ValueError: as `read`; perhaps behind the first pieces.
     """
     path, options = Path(trajectory_path), lammps or LammpsOptions()
     chosen = frames or FrameOptions()
@@ -153,10 +144,8 @@ def read_topology(
         system: XML file of the OpenMM System of these atoms, which has their masses.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or it has atoms but no bonds, or they are
-            none that make sense (`checks.check_topology`); types or masses of atoms are
-            not known; a mass that nothing used.
+        ValueError: the file cannot be read; it has no bonds, or none that make sense
+            (`check_topology`); types or masses are not known; a mass serves nothing.
     """
     given = Chemistry.of_masses(masses) if chemistry is None else chemistry
     return _graph(read_atoms(path, lammps=lammps, system=system), given, str(path))

@@ -17,16 +17,7 @@ _FORM = 'CH2 = {type = "CH2", mass = 14.027} in TOML, or CH2,CH2,14.027 in CSV'
 
 
 def read_types(path: Path) -> dict[str, Row]:
-    """Read what the user says of the atoms of a name.
-
-    Args:
-        path: the table; names are those of atoms, RESIDUE:NAME, names or numbers of
-            types of the force field.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such table; the text says what a line looks like.
-    """
+    """Read what the user says of names: of atoms, RESIDUE:NAME, or of types."""
     if existing(path).stat().st_size > _LARGEST:
         raise ValueError(
             f"a table of types of at most 16 MiB is read, {path} is larger"

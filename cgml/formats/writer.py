@@ -49,9 +49,6 @@ class TrajectoryWriter:
             mapping: of the beads.
             box: row vectors, (3, 3), nm; None for open boundaries.
             name: of the system (H5MD).
-
-        Raises:
-            ValueError: another suffix.
         """
         self._path = Path(path)
         self._mapping = mapping
@@ -79,11 +76,7 @@ class TrajectoryWriter:
         self._stack.__exit__(kind, error, trace)
 
     def append(self, positions: NDArray[Any], times: NDArray[np.float64]) -> None:
-        """Write frames.
-
-        Args:
-            positions: (n_frames, n_beads, 3), nm.
-            times: (n_frames,), ps, evenly spaced over all calls.
+        """Write frames, (n_frames, n_beads, 3) nm, at even times, (n_frames,) ps.
 
         Raises:
             ValueError: shapes that do not match, positions that are not finite, or

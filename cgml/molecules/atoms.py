@@ -46,11 +46,7 @@ class AtomTable:
         return len(self.names)
 
     def take(self, atoms: NDArray[np.int64]) -> "AtomTable":
-        """Take some atoms and the bonds among them, renumbered.
-
-        Args:
-            atoms: indices, ascending.
-        """
+        """Take some atoms, ascending, and the bonds among them, renumbered."""
         new = np.full(self.n_atoms, -1, dtype=np.int64)
         new[atoms] = np.arange(len(atoms))
         bonds = new[self.bonds].reshape(-1, 2)

@@ -15,14 +15,11 @@ _SLACK = 1.0e-4  # of a vector: boxes come from files with rounded numbers
 
 
 def check_box(box: ArrayLike, cutoff: float | None = None) -> Box:
-    """Require a reduced box that is wide enough for the minimum-image rule.
+    """Require a reduced box, (3, 3) nm, that is wide enough for the minimum-image rule.
 
     Args:
-        box: row vectors, (3, 3), nm.
+        box: row vectors.
         cutoff: largest distance that will be asked for, nm; None asks for none.
-
-    Returns:
-        The box as float64.
 
     Raises:
         ValueError: wrong shape, not finite, not reduced, or a perpendicular width
@@ -54,14 +51,10 @@ def check_box(box: ArrayLike, cutoff: float | None = None) -> Box:
 
 
 def from_edges(lengths: ArrayLike, tilts: ArrayLike = (0.0, 0.0, 0.0)) -> Box:
-    """Make a box of edges along the axes and tilts, as LAMMPS gives them.
-
-    Args:
-        lengths: along x, y and z, (3,), any unit.
-        tilts: xy, xz and yz, (3,).
+    """Make a box of edges along the axes, (3,), and tilts xy, xz and yz, as in LAMMPS.
 
     Returns:
-        Row vectors, (3, 3), perhaps not reduced.
+        Row vectors, (3, 3), in the unit of the edges, perhaps not reduced.
 
     Raises:
         ValueError: not finite, or without a volume.
@@ -87,9 +80,6 @@ def reduce(box: ArrayLike) -> Box:
     Args:
         box: row vectors, (3, 3), nm, right-handed.
 
-    Returns:
-        The reduced box, (3, 3), nm.
-
     Raises:
         ValueError: not finite, flat or left-handed.
     """
@@ -108,17 +98,10 @@ def reduce(box: ArrayLike) -> Box:
 
 
 def minimum_image(displacements: ArrayLike, box: Box | None) -> NDArray[np.float64]:
-    """Replace displacements by their shortest periodic images.
+    """Replace displacements, (..., 3) nm, by their shortest periodic images.
 
     Exact in every reduced box: of the candidates around the rounded one, the
-    shortest is taken.
-
-    Args:
-        displacements: (..., 3), nm.
-        box: (3, 3), nm; None leaves them as they are.
-
-    Returns:
-        (..., 3), nm.
+    shortest is taken. A box of None leaves them as they are.
     """
     vectors = np.asarray(displacements, dtype=np.float64)
     if box is None:
@@ -137,15 +120,7 @@ def minimum_image(displacements: ArrayLike, box: Box | None) -> NDArray[np.float
 
 
 def wrap(positions: ArrayLike, box: Box | None) -> NDArray[np.float64]:
-    """Move positions into the cell spanned by the box vectors.
-
-    Args:
-        positions: (..., 3), nm.
-        box: (3, 3), nm; None leaves them as they are.
-
-    Returns:
-        (..., 3), nm, fractional coordinates in [0, 1).
-    """
+    """Move positions, (..., 3) nm, into the cell; a box of None leaves them."""
     wrapped = np.asarray(positions, dtype=np.float64)
     if box is None:
         return wrapped
@@ -156,15 +131,7 @@ def wrap(positions: ArrayLike, box: Box | None) -> NDArray[np.float64]:
 
 
 def images(displacements: ArrayLike, box: Box) -> NDArray[np.float64]:
-    """Count the box vectors to add to displacements for their shortest images.
-
-    Args:
-        displacements: (..., 3), nm.
-        box: (3, 3), nm.
-
-    Returns:
-        Whole numbers, (..., 3); times the box they are nm.
-    """
+    """Count the box vectors, (..., 3), to add to displacements for their shortest."""
     vectors = np.asarray(displacements, dtype=np.float64)
     shift = minimum_image(vectors, box) - vectors
     return np.asarray(np.round(shift @ np.linalg.inv(box)))

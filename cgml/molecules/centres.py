@@ -11,11 +11,9 @@ Floats = NDArray[np.float64]
 
 
 def mass_shares(masses: ArrayLike | None, n: int) -> Floats:
-    """Return the share of each particle in the mass of all, (n,).
+    """Return the share of each of n particles in the mass of all, (n,).
 
-    Args:
-        masses: (n,) Da; None: equal masses.
-        n: number of particles.
+    Masses are (n,) Da; None: equal ones.
 
     Raises:
         ValueError: numbers of positions and of masses differ, or one is not positive.
@@ -30,14 +28,11 @@ def mass_shares(masses: ArrayLike | None, n: int) -> Floats:
 
 
 def group_shares(labels: NDArray[np.int64], masses: Floats) -> csr_array:
-    """Return the share of each particle in the mass of its group.
+    """Return the share of each particle in the mass of its group, (n_groups, n).
 
     Args:
         labels: group of each particle, (n,), 0, 1, ...
         masses: (n,) Da.
-
-    Returns:
-        (n_groups, n), sparse.
     """
     sums = np.zeros(int(labels.max(initial=-1)) + 1)
     np.add.at(sums, labels, masses)
@@ -46,12 +41,7 @@ def group_shares(labels: NDArray[np.int64], masses: Floats) -> csr_array:
 
 
 def group_means(shares: csr_array, positions: ArrayLike) -> Floats:
-    """Return the weighted mean of each group, (..., n_groups, 3) nm.
-
-    Args:
-        shares: from `group_shares`.
-        positions: (..., n, 3) nm.
-    """
+    """Return the means, (..., n_groups, 3) nm, weighted by `group_shares`."""
     points = np.asarray(positions)
     columns = np.moveaxis(points, -2, 0).reshape(points.shape[-2], -1)
     means: Floats = shares @ columns
@@ -60,14 +50,11 @@ def group_means(shares: csr_array, positions: ArrayLike) -> Floats:
 
 
 def centre_of_mass(positions: ArrayLike, masses: ArrayLike | None = None) -> Floats:
-    """Return the centre of mass of all particles together.
+    """Return the centre of mass of all particles together, (..., 3) nm.
 
     Args:
         positions: (..., n, 3) nm.
         masses: (n,) Da; None: equal masses.
-
-    Returns:
-        (..., 3) nm.
 
     Raises:
         ValueError: numbers of positions and of masses differ.
@@ -80,15 +67,13 @@ def centre_of_mass(positions: ArrayLike, masses: ArrayLike | None = None) -> Flo
 def centres_of_mass(
     positions: ArrayLike, molecules: ArrayLike, masses: ArrayLike | None = None
 ) -> Floats:
-    """Return the centre of mass of each molecule.
+    """Return the centre of mass of each molecule, (..., n_molecules, 3) nm.
 
     Args:
         positions: of the particles in question, (..., n, 3) nm.
-        molecules: molecule of each of them, (n,), any whole numbers.
+        molecules: molecule of each of them, (n,), any whole numbers; the result is in
+            their order.
         masses: (n,) Da; None: equal masses.
-
-    Returns:
-        (..., n_molecules, 3) nm, in the order of the molecule's number.
 
     Raises:
         ValueError: numbers of positions and of masses differ.
@@ -102,14 +87,11 @@ def centres_of_mass(
 def squared_radius_of_gyration(
     positions: ArrayLike, masses: ArrayLike | None = None
 ) -> Floats:
-    r"""Return :math:`R_g^2 = \sum_i m_i |r_i - r_{cm}|^2 / \sum_i m_i`.
+    r"""Return :math:`R_g^2 = \sum_i m_i |r_i - r_{cm}|^2 / \sum_i m_i`, (...,) nm^2.
 
     Args:
         positions: (..., n, 3) nm, one molecule.
         masses: (n,) Da; None: equal masses.
-
-    Returns:
-        (...,) nm^2.
 
     Raises:
         ValueError: numbers of positions and of masses differ.

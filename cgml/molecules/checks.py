@@ -58,11 +58,7 @@ def are_elements(graph: MolecularGraph) -> NDArray[np.bool_]:
 
 
 def check_topology(graph: MolecularGraph, source: str) -> None:
-    """Refuse atoms that cannot be bonded as they are.
-
-    Args:
-        graph: the atoms; the residues or molecule ids are those of its labels.
-        source: what they come from, for the error text.
+    """Refuse atoms that cannot be bonded as they are; source: for the error text.
 
     Raises:
         ValueError: a residue or molecule id whose atoms no bonds connect, or an atom
@@ -172,11 +168,7 @@ class FrameChecks:
         self._is_told = False
 
     def bonds(self, positions: NDArray[Any], first_frame: int) -> None:
-        """Look at all bonds.
-
-        Args:
-            positions: (n_frames, n_atoms, 3), nm, molecules whole.
-            first_frame: number of the first of them.
+        """Look at all bonds of frames, (n_frames, n_atoms, 3) nm, molecules whole.
 
         Raises:
             ValueError: a bond is too long; atoms, length and frame are named.

@@ -152,11 +152,7 @@ def describe(
 def check_used(
     chemistry: Chemistry, used: set[str], tables: Sequence[AtomTable]
 ) -> None:
-    """Require that each row of the user is of some atom, perhaps of one left out.
-
-    Raises:
-        ValueError: one is not; the text says what names there are.
-    """
+    """Require that each row of the user is of some atom, perhaps of one left out."""
     rest = [name for name in chemistry.rows if name not in used]
     asked = tables if rest else ()
     there = [key for atoms in asked for row in _rows(atoms) for key in row.keys]

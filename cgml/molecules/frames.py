@@ -131,7 +131,7 @@ def cut(frames: Frames, part: slice) -> Frames:
         "times": frames.times[part],
         "observables": {name: own[part] for name, own in frames.observables.items()},
     }
-    if isinstance(frames, BeadTrajectory) and part.start:
+    if part.start and isinstance(frames, BeadTrajectory):
         changes["first_atoms"] = None
     return replace(frames, **changes)
 
@@ -154,14 +154,11 @@ def boxes_of(systems: Sequence[BeadTrajectory]) -> NDArray[np.float64] | None:
 
 
 def spacing(times: NDArray[np.float64], source: str) -> float:
-    """Return the time between frames.
+    """Return the time between frames, ps, without the noise of single precision.
 
     Args:
         times: (n_frames,), ps; perhaps rounded to single precision by a file.
         source: what they belong to, for the error text.
-
-    Returns:
-        ps, without the noise of single precision.
 
     Raises:
         ValueError: fewer than two frames, or uneven times.
@@ -186,13 +183,8 @@ def spacing(times: NDArray[np.float64], source: str) -> float:
 def coarsen(trajectory: Trajectory, mapping: Mapping) -> BeadTrajectory:
     """Map atoms to beads, and keep what the beads alone no longer tell.
 
-    Args:
-        trajectory: frames of atoms.
-        mapping: of the same atoms.
-
-    Returns:
-        Frames of beads. A system of one molecule has the observable "rg2", the
-        mass-weighted squared radius of gyration of all atoms, nm^2.
+    A system of one molecule has the observable "rg2", the mass-weighted squared radius
+    of gyration of all atoms, nm^2.
 
     Raises:
         ValueError: the mapping belongs to other atoms, or a position is not finite.

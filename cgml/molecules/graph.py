@@ -36,12 +36,7 @@ class Labels:
 
     @classmethod
     def create(cls, names: Sequence[str], group_names: Sequence[str]) -> Self:
-        """Number the groups.
-
-        Args:
-            names: of each atom, (n_atoms,).
-            group_names: of each atom, (n_atoms,), "" for none.
-        """
+        """Number the groups; names and group names of each atom, (n_atoms,), or ""."""
         number: dict[str, int] = {}
         groups = [
             number.setdefault(name, len(number)) if name else -1 for name in group_names
@@ -94,9 +89,8 @@ class MolecularGraph:
             labels: names, residues or molecule ids of the atoms.
 
         Raises:
-            ValueError: lengths that do not match, a mass that is not positive, a
-                bond to an atom that is not there or to itself, one bond with two
-                types.
+            ValueError: lengths that do not match, a mass that is not positive, a bond
+                to no atom or to itself, one bond with two types.
 
         Example:
             >>> graph = MolecularGraph.create("ABA", [1.0, 2.0, 1.0], [[2, 1], [0, 1]])
@@ -160,14 +154,7 @@ class MolecularGraph:
         return tuple(np.split(local[self.bonds[order]], np.cumsum(counts)[:-1]))
 
     def select(self, atoms: ArrayLike) -> "MolecularGraph":
-        """Take some atoms and the bonds among them, renumbered.
-
-        Args:
-            atoms: atom indices, (n,), in the order wanted, each at most once.
-
-        Returns:
-            The graph of these atoms alone.
-        """
+        """Take some atoms, (n,) in the order wanted, and the bonds among them."""
         index = np.asarray(atoms, dtype=np.int64)
         new = np.full(self.n_atoms, -1, dtype=np.int64)
         new[index] = np.arange(len(index))
@@ -203,14 +190,11 @@ class MolecularGraph:
 
 
 def components(n: int, bonds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the connected components of a graph by their lowest node.
+    """Number the connected components of a graph by their lowest node, (n,).
 
     Args:
         n: number of nodes.
         bonds: node indices, (n_bonds, 2).
-
-    Returns:
-        Component of each node, (n,), 0, 1, ... in order of first node.
     """
     ones = np.ones(len(bonds), dtype=np.int8)
     adjacency = coo_array((ones, (bonds[:, 0], bonds[:, 1])), shape=(n, n))
@@ -244,10 +228,6 @@ def breadth_first_levels(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Walk all molecules at once along their bonds, away from their lowest nodes.
 
-    Args:
-        n: number of nodes.
-        bonds: node indices, (n_bonds, 2).
-
     Returns:
         For each distance 1, 2, ...: the nodes there, and for each of them a
         bonded node one step nearer.
@@ -269,17 +249,10 @@ def breadth_first_levels(
 def type_index(
     graph: MolecularGraph, particle_types: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Find each atom's type in the vocabulary of a model.
-
-    Args:
-        graph: the molecules.
-        particle_types: type names the model knows.
-
-    Returns:
-        Index into particle_types, (n_atoms,).
+    """Find each atom's type among those that a model knows, (n_atoms,).
 
     Raises:
-        ValueError: a type is not in the vocabulary.
+        ValueError: it does not know a type.
     """
     return _lookup(graph.types, list(particle_types), "particle", "atom")
 
@@ -287,17 +260,10 @@ def type_index(
 def bond_type_index(
     graph: MolecularGraph, bond_types: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Find each bond's type in the vocabulary of a model.
-
-    Args:
-        graph: the molecules.
-        bond_types: bond type names the model knows.
-
-    Returns:
-        Index into bond_types, (n_bonds,).
+    """Find each bond's type among those that a model knows, (n_bonds,).
 
     Raises:
-        ValueError: a bond type is not in the vocabulary.
+        ValueError: it does not know a type.
     """
     return _lookup(graph.bond_types, list(bond_types), "bond", "bond")
 

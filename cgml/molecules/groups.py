@@ -25,13 +25,10 @@ LARGEST_RING = 8
 
 
 def is_hydrogen(graph: MolecularGraph) -> NDArray[np.bool_]:
-    """Tell the hydrogens: light, with one bond, which goes to a heavier atom.
+    """Tell the hydrogens, (n_atoms,): light, with one bond, to a heavier atom.
 
     A type is hydrogen by its name (H, D) or by its mass; united atoms and particles of
     reduced units are none.
-
-    Returns:
-        (n_atoms,).
     """
     low, high = HYDROGEN_MASS
     is_named = np.array([name in HYDROGENS for name in graph.types], dtype=np.bool_)
@@ -42,7 +39,7 @@ def is_hydrogen(graph: MolecularGraph) -> NDArray[np.bool_]:
 def units(
     graph: MolecularGraph, *, keep_hydrogens: bool, keep_groups: bool
 ) -> NDArray[np.int64]:
-    """Find which atoms stay together.
+    """Find which atoms stay together: the lowest atom of each one's unit, (n_atoms,).
 
     Args:
         graph: the molecules.
@@ -50,9 +47,6 @@ def units(
         keep_groups: so do hydrogens, small groups (an atom with two or more ends that
             are O, S or a halogen, as CF3, SO2, NO2) and rings of up to LARGEST_RING
             atoms; rings that share atoms are one.
-
-    Returns:
-        Lowest atom of each atom's unit, (n_atoms,).
     """
     kept = np.zeros(len(graph.bonds), dtype=np.bool_)
     if keep_hydrogens or keep_groups:

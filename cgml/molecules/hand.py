@@ -29,13 +29,7 @@ from cgml.spec import Section
 
 
 class Bead(Section):
-    """One entry of the file.
-
-    Attributes:
-        name: of the bead, for messages.
-        residue: pattern of the residue's name.
-        atoms: patterns of the names of its atoms.
-    """
+    """One entry of the file: a name for messages, patterns of residue and atoms."""
 
     name: str
     residue: str = "*"
@@ -49,11 +43,7 @@ class _File(Section):
 
 
 def read_mapping(path: Path, graph: MolecularGraph) -> Mapping:
-    """Read which bead each atom of a system belongs to.
-
-    Args:
-        path: a mapping that was saved, or a file that names the atoms of each bead.
-        graph: the atoms.
+    """Read which bead each atom belongs to: a saved mapping, or a file as above.
 
     Raises:
         ValueError: the file is neither, or its beads do not fit the atoms.
@@ -79,12 +69,7 @@ def read_mapping(path: Path, graph: MolecularGraph) -> Mapping:
 
 
 def assign(graph: MolecularGraph, beads: Sequence[Bead], source: str) -> Mapping:
-    """Put every atom into the bead that names it.
-
-    Args:
-        graph: the atoms; their names and residues are its labels.
-        beads: what belongs together.
-        source: the file, for messages.
+    """Put every atom into the bead that names it; source: the file, for messages.
 
     Raises:
         ValueError: an atom in no bead or in two, a name that several atoms of a residue

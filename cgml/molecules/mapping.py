@@ -56,18 +56,7 @@ class Mapping:
         keep_hydrogens: bool = True,
         keep_groups: bool = False,
     ) -> Self:
-        """Cut every molecule into connected beads of nearly equal size.
-
-        Args:
-            graph: the atoms.
-            atoms_per_bead: atoms in a bead, on average.
-            method: how METIS divides: "recursive" or "kway".
-            single_bead_limit: a molecule of at most so many atoms is one bead, for
-                example the anions of an electrolyte; 0 for none.
-            keep_hydrogens: hydrogens stay with their heavy atom; united atoms have
-                none.
-            keep_groups: small groups (CF3, SO2, CH3) and rings stay whole, too.
-        """
+        """Cut every molecule into connected beads of nearly equal size: a `Recipe`."""
         recipe = Recipe(
             atoms_per_bead, method, single_bead_limit, keep_hydrogens, keep_groups
         )
@@ -77,10 +66,6 @@ class Mapping:
     def from_recipe(cls, graph: MolecularGraph, recipe: Recipe) -> Self:
         """Cut every molecule by a recipe.
 
-        Args:
-            graph: the atoms.
-            recipe: of the beads.
-
         Raises:
             ValueError: the recipe is of beads that were assigned by hand.
         """
@@ -88,24 +73,12 @@ class Mapping:
 
     @classmethod
     def from_spec(cls, graph: MolecularGraph, spec: BaseSpec) -> Self:
-        """Cut molecules as those that a model was trained on.
-
-        Args:
-            graph: the atoms.
-            spec: of the model.
-
-        Raises:
-            ValueError: the beads of the model were assigned by hand.
-        """
+        """Cut molecules as those that a model was trained on, see `from_recipe`."""
         return cls.from_recipe(graph, Recipe.from_spec(spec))
 
     @classmethod
     def from_labels(cls, graph: MolecularGraph, labels: ArrayLike) -> Self:
-        """Take an assignment as given.
-
-        Args:
-            graph: the atoms.
-            labels: bead of each atom, (n_atoms,).
+        """Take an assignment as given: bead of each atom, (n_atoms,).
 
         Raises:
             ValueError: an empty bead, one in several pieces or molecules, or a
@@ -160,14 +133,12 @@ class Mapping:
         return group_shares(self.bead_index, self.graph.masses)
 
     def positions(self, atom_positions: NDArray[Any]) -> NDArray[Any]:
-        """Return the centres of mass of the beads.
+        """Return the centres of mass of the beads, (..., n_beads, 3), nm.
+
+        Float32 for float32 and else float64; summed in float64.
 
         Args:
             atom_positions: unwrapped, (..., n_atoms, 3), nm.
-
-        Returns:
-            (..., n_beads, 3), nm, float32 for float32 and else float64; summed in
-            float64.
 
         Raises:
             ValueError: the atom count does not match, or a position is not finite.
@@ -192,9 +163,6 @@ class Mapping:
         Args:
             atom_positions: (..., n_atoms, 3), nm.
             bead_displacements: (..., n_beads, 3), nm.
-
-        Returns:
-            (..., n_atoms, 3), nm.
 
         Raises:
             ValueError: a count does not match.
@@ -233,11 +201,7 @@ class Mapping:
 
     @classmethod
     def from_json(cls, text: str, source: str = "text") -> Self:
-        """Read what `to_json` wrote.
-
-        Args:
-            text: the JSON.
-            source: where it comes from, for the error text.
+        """Read what `to_json` wrote; source: where it comes from, for the error text.
 
         Raises:
             ValueError: not a mapping, or one of a newer version.
@@ -283,12 +247,7 @@ class Mapping:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read a file that `save` wrote.
-
-        Raises:
-            ValueError: the file is not a mapping, is damaged, or is of a newer
-                version.
-        """
+        """Read a file that `save` wrote, see `from_json`."""
         return cls.from_json(read_text(path), str(path))
 
 

@@ -31,24 +31,14 @@ def elements() -> Mapping[str, float]:
 def differing(
     masses: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Return the places where masses are not those expected, ascending.
-
-    Args:
-        masses: (n,) Da.
-        expected: (n,) Da.
-    """
+    """Return the places where masses, (n,) Da, are not those expected, ascending."""
     return np.flatnonzero(~(np.abs(masses - expected) <= MASS_TOLERANCE))
 
 
 def names_of(mass: float, known: Mapping[str, float]) -> list[str]:
-    """Return the names that a mass may have: the nearest ones within the tolerance.
+    """Return the names (of name -> Da) nearest to a mass, Da, within the tolerance.
 
-    Args:
-        mass: Da.
-        known: name -> mass, Da.
-
-    Returns:
-        No name where no mass is near; several where they have one mass.
+    None where no mass is near; several where they have one mass.
 
     Example:
         >>> names_of(12.0, {"C": 12.011, "N": 14.007, "CG": 12.011})
@@ -62,16 +52,10 @@ def names_of(mass: float, known: Mapping[str, float]) -> list[str]:
 
 
 def type_of(element: str, mass: float, known: Mapping[str, float] | None = None) -> str:
-    """Name the type of an atom of this element and mass.
+    """Name the type of an atom of this element and mass, Da.
 
-    Args:
-        element: its symbol.
-        mass: Da.
-        known: name -> mass, Da, of particles that are no element.
-
-    Returns:
-        The symbol if the mass is the element's; else the one known particle of this
-        mass; else the united atom; else the symbol with the mass.
+    The symbol if the mass is the element's; else the one known particle (name -> Da)
+    of this mass; else the united atom; else the symbol with the mass.
 
     Example:
         >>> type_of("C", 12.0), type_of("C", 14.027), type_of("H", 3.024)
@@ -138,10 +122,8 @@ def of_elements(
 
     Example:
         >>> bonds = np.array([[0, 1], [0, 2]])
-        >>> of_elements("OHH", np.array([11.999, 3.008, 3.008]), bonds).round(
-        ...     2
-        ... ).tolist()
-        [16.0, 1.01, 1.01]
+        >>> of_elements("OHH", np.array([12.0, 3.007, 3.008]), bonds).round(1).tolist()
+        [16.0, 1.0, 1.0]
     """
     usual = np.array([elements().get(symbol, np.nan) for symbol in symbols])
     is_light = np.array([symbol == "H" for symbol in symbols], dtype=np.bool_)
@@ -158,12 +140,9 @@ def of_elements(
 
 
 def united_hint(name: str, known: Iterable[str]) -> str:
-    """Say what to do about an element where a model knows united atoms of it.
+    """Say what to do about an unknown type that is an element of known united atoms.
 
-    Args:
-        name: particle type that the model does not know; readers that find elements by
-            mass call CH2 nitrogen and CH3 oxygen.
-        known: types that it knows.
+    Readers that find elements by mass call CH2 nitrogen and CH3 oxygen.
 
     Returns:
         The end of a message; empty where it would not help.

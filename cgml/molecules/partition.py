@@ -39,10 +39,6 @@ def partition(graph: MolecularGraph, recipe: Recipe) -> Labels:
     into consecutive runs, which is optimal in cut and balance. Molecules with the same
     bonds, atoms numbered alike, are divided once.
 
-    Args:
-        graph: the molecules.
-        recipe: size of the beads, and how METIS divides.
-
     Returns:
         Bead of each atom, (n_atoms,), 0 to n_beads - 1, molecules in order.
 

@@ -84,11 +84,7 @@ class Recipe:
         return max(1, round(n_atoms / self.atoms_per_bead))
 
     def require(self, asked: Table[str, Any], source: str) -> None:
-        """Refuse another wish.
-
-        Args:
-            asked: attribute -> value, of those that matter.
-            source: what the recipe is of, for the error text.
+        """Refuse another wish: attribute -> value; source: what the recipe is of.
 
         Raises:
             ValueError: a value is not that of the recipe; both are named.

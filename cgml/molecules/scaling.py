@@ -55,8 +55,7 @@ class Rescaler:
             corners: where each box begins, (n_frames, 3), nm; None: at the origin.
 
         Returns:
-            (n_frames, n_atoms, 3), nm: molecules whole, of their own shape, their
-            centres without jumps in time.
+            Positions; molecules are whole, of their own shape, without jumps in time.
         """
         to_one = np.linalg.inv(boxes) @ self._vectors  # (n_frames, 3, 3)
         points = positions.astype(np.float64)
@@ -70,14 +69,9 @@ class Rescaler:
 
 
 def largest_change(boxes: NDArray[Any], box: Box) -> NDArray[np.float64]:
-    """Return how much the vectors of boxes differ from those of one box.
+    """Return how much boxes, (n, 3, 3) nm, differ from one, (3, 3) nm.
 
-    Args:
-        boxes: (n_frames, 3, 3), nm.
-        box: (3, 3), nm.
-
-    Returns:
-        (n_frames,), largest entry of the strain between the two, 0 for none.
+    The largest entry of the strain between the two, (n,), 0 for none.
     """
     strain = np.linalg.inv(boxes) @ box - np.eye(3)
     return np.asarray(abs(strain).max(axis=(1, 2)))

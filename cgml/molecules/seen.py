@@ -65,11 +65,7 @@ class _Beads(NamedTuple):
 
 
 def survey(systems: Iterable[tuple[Mapping, Box | None]]) -> Seen:
-    """Describe systems as a model file does.
-
-    Args:
-        systems: atoms -> beads, and the box, row vectors, (3, 3), nm; None: open.
-    """
+    """Describe systems, and their boxes, (3, 3) nm or None, as a model file does."""
     return reduce(_joined, (_seen(_look(*system)) for system in systems), Seen())
 
 

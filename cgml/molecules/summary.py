@@ -124,14 +124,7 @@ def formula(types: Iterable[str]) -> str:
 
 
 def follow(pieces: Iterable[BeadTrajectory]) -> tuple[Mapping, Summary]:
-    """Look at all frames of a system, piece by piece.
-
-    Args:
-        pieces: frames one after the other, at least one piece.
-
-    Returns:
-        The mapping of the system, and its summary.
-    """
+    """Look at all frames of a system, in one piece or more, one after the other."""
     first, times = None, []
     for piece in pieces:
         first = first or piece

@@ -42,9 +42,6 @@ def lack_hydrogens(
         symbols: of elements, (n_atoms,), "" where an atom has none.
         bonds: atom indices, (n_bonds, 2).
 
-    Returns:
-        (n_atoms,).
-
     Example:
         >>> lack_hydrogens("COC", np.array([[0, 1], [1, 2]])).tolist()
         [True, False, True]

@@ -56,14 +56,9 @@ class Unwrapper:
         self._jumps: NDArray[np.float64] | None = None  # box vectors added to it
 
     def __call__(self, positions: NDArray[Any]) -> NDArray[Any]:
-        """Take the next frames.
+        """Take the next frames, (n_frames, n_atoms, 3) nm, and return them whole.
 
-        Args:
-            positions: (n_frames, n_atoms, 3), nm.
-
-        Returns:
-            (n_frames, n_atoms, 3), nm, of the same kind; the lowest atom of each
-            molecule stays where it is in the very first frame.
+        The lowest atom of each molecule stays where it is in the very first frame.
 
         Raises:
             ValueError: a bond is too long.
@@ -104,13 +99,7 @@ class Unwrapper:
 def whole_paths(
     positions: NDArray[Any], graph: MolecularGraph, box: Box | None
 ) -> NDArray[Any]:
-    """Undo periodic boundaries of all frames at once, see `Unwrapper`.
-
-    Args:
-        positions: (n_frames, n_atoms, 3), nm.
-        graph: the atoms.
-        box: (3, 3), nm; None leaves positions as they are.
-    """
+    """Undo periodic boundaries of all frames at once, see `Unwrapper`."""
     return Unwrapper(graph, box)(positions)
 
 
@@ -127,9 +116,6 @@ def whole_beads(
 
     Returns:
         (n_frames, n_beads, 3), nm, molecules whole, no jumps in time.
-
-    Raises:
-        ValueError: the number of particles is neither, or a position is not finite.
     """
     if positions.shape[1] == mapping.n_beads:
         beads = Unwrapper(mapping.bead_graph, box, are_carried=True)(positions)

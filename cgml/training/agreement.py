@@ -15,11 +15,9 @@ from cgml.molecules.recipe import GIVEN, Recipe
 def shared_recipe(systems: Sequence[BeadTrajectory], asked: Table[str, Any]) -> Recipe:
     """Find the one recipe that cuts all molecules into the very beads they have.
 
-    Args:
-        systems: bead frames. They bring their recipe along; older files do not, there
-            it is what is asked for, or else the only whole number of atoms per bead
-            that explains the beads.
-        asked: attribute of the recipe -> value, as the training file says.
+    Frames bring their recipe along; older files do not, there it is what is asked for
+    (attribute of the recipe -> value, as the training file says), or else the only
+    whole number of atoms per bead that explains the beads.
 
     Raises:
         ValueError: frames of several recipes, another recipe is asked for, or none is

@@ -16,16 +16,10 @@ def inspect(
 ) -> Iterator[tuple[Mapping, Summary]]:
     """Read files to the end, as `cgml prepare` does, and describe what they hold.
 
-    Args:
-        paths: trajectories of atoms or of beads, or files of atoms and bonds alone.
-        topology: file with the atoms and bonds of trajectories of atoms.
-        coarsening: how these become beads.
+    Arguments are those of `read_systems`; files of atoms and bonds alone will do, too.
 
     Yields:
         The mapping and the summary of each system, those with frames first.
-
-    Raises:
-        ValueError: a file cannot be used.
     """
     moving = [path for path in paths if table.has_frames(path)]
     if topology is not None and not moving:
@@ -42,11 +36,7 @@ def inspect(
 
 
 def pictures(found: Sequence[tuple[Mapping, Summary]]) -> list[Picture]:
-    """Choose the kinds of molecules to draw: each once, in all systems.
-
-    Args:
-        found: the systems.
-    """
+    """Choose the kinds of molecules to draw: each once, in all systems."""
     chosen: dict[str, Picture] = {}
     for mapping, summary in found:
         for kind in summary.kinds:

@@ -38,9 +38,6 @@ def read_systems(
         coarsening: how those atoms become beads.
         n_frames: the first ones of each system, which alone are read; None: all.
 
-    Yields:
-        The systems, files in the order given.
-
     Raises:
         ValueError: trajectories of atoms without a topology, or a file that cannot
             be used.
@@ -56,15 +53,7 @@ def read_systems(
 def read_prepared(
     paths: Sequence[Path], recipe: Recipe | None = None
 ) -> list[BeadTrajectory]:
-    """Read files of beads, where atoms will not do.
-
-    Args:
-        paths: frames of beads (.h5md), or arrays in the reference layout (.npz).
-        recipe: see `Coarsening`.
-
-    Raises:
-        ValueError: a file holds atoms, or cannot be used.
-    """
+    """Read files of beads (.h5md, .npz), where atoms will not do."""
     for path in paths:
         if table.of_frames(path).beads is None:
             raise ValueError(
@@ -84,11 +73,7 @@ def read_pieces(
 ) -> Iterator[Iterator[BeadTrajectory]]:
     """Read bead frames piece by piece: memory does not grow with a file of atoms.
 
-    Args:
-        paths: as for `read_systems`, as is the rest.
-        topology: of the atoms.
-        coarsening: how they become beads.
-        n_frames: in a piece; None: so many that it has a few megabytes.
+    Arguments are those of `read_systems`; n_frames: in a piece; None: a few megabytes.
 
     Yields:
         Of each system its pieces, to be taken before the next system.
@@ -125,15 +110,7 @@ def read_pieces(
 def read_graphs(
     sources: Sequence[Path], coarsening: Coarsening
 ) -> dict[Path, MolecularGraph]:
-    """Read topologies; what the user says of a name must serve in one of them.
-
-    Args:
-        sources: files of atoms and bonds.
-        coarsening: what is known of them.
-
-    Raises:
-        ValueError: a file cannot be used, or the user names what is not there.
-    """
+    """Read topologies; what the user says of a name must serve in one of them."""
     return _read_graphs(sources, coarsening)[0]
 
 
@@ -175,11 +152,7 @@ def prepare(
 ) -> list[Path]:
     """Map trajectories to beads and write one H5MD file per system.
 
-    Args:
-        paths: trajectories of atoms, or arrays in the reference layout.
-        topology: file with the atoms and bonds of the trajectories.
-        output: folder, made if need be.
-        coarsening: how atoms become beads.
+    Arguments are those of `read_systems`; output: folder, made if need be.
 
     Returns:
         The files written, `output/NAME.h5md`; each holds its mapping. The mapping of

@@ -11,12 +11,7 @@ from cgml.training.coarsening import Coarsening
 def check_options(
     rows: Table[Path, Format], topology: Path | None, coarsening: Coarsening
 ) -> None:
-    """Refuse what the user says and none of the files would use.
-
-    Args:
-        rows: files and their formats.
-        topology: given by the user, as is what stands in coarsening.
-        coarsening: what is known of atoms and times.
+    """Refuse what the user says and none of the files (with their formats) would use.
 
     Raises:
         ValueError: an option of files of atoms, or of LAMMPS, and there are none.
@@ -45,16 +40,7 @@ def check_options(
 
 
 def topology_of(path: Path, row: Format, topology: Path | None) -> Path:
-    """Return the file with the bonds: the one given, or a file that has them itself.
-
-    Args:
-        path: frames of atoms.
-        row: their format.
-        topology: the file given.
-
-    Raises:
-        ValueError: none is given, and the frames have no bonds.
-    """
+    """Return the file with the bonds of frames of atoms: the one given, or theirs."""
     if topology is not None:
         return topology
     if row.topology is not None:

@@ -46,9 +46,6 @@ def check_disjoint(
 
     Molecules are the same if types and bonds are, whatever the order of their atoms,
     their masses, or how many copies there are.
-
-    Raises:
-        ValueError: two systems are the same; the text says what to do.
     """
     seen = {kinds(item.mapping.graph): item.name for item in train}
     for item in validation:
