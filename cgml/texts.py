@@ -8,7 +8,7 @@ def short(value: object, most: int = 60) -> str:
 
     Example:
         >>> short(5.0), short("abc"), short([1] * 9, 9)
-        ('5', "'abc'", '[1, 1, 1, ...')
+        ('5', "'abc'", '[1, 1, 1,...')
     """
     text = f"{value:g}" if isinstance(value, float) else repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
