@@ -6,7 +6,7 @@ Example:
     'CGMLDynamics'
 """
 
+from ase_cgml.beads import bead_atoms as bead_atoms
 from ase_cgml.calculator import CGMLDynamics as CGMLDynamics
-from ase_cgml.convert import bead_atoms as bead_atoms
 from ase_cgml.convert import graph_from_atoms as graph_from_atoms
 from ase_cgml.dynamics import LearnedCGMD as LearnedCGMD

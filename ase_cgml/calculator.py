@@ -15,12 +15,11 @@ from ase.calculators.calculator import (
 )
 from numpy.typing import NDArray
 
+from ase_cgml.beads import check_beads
+from ase_cgml.checks import check_atoms, check_order
 from ase_cgml.convert import (
     NM,
     box_from_atoms,
-    check_beads,
-    check_order,
-    check_types,
     graph_from_atoms,
     graph_from_mdtraj,
 )
@@ -203,8 +202,7 @@ class CGMLDynamics(Calculator):
         elif not isinstance(topology, MolecularGraph | Mapping):
             topology = graph_from_mdtraj(topology, atoms, spec)
         mapping = resolve_mapping(topology, spec)
-        if self.type_names is not None:
-            check_types(atoms, mapping.graph, self.type_names)
+        check_atoms(atoms, mapping.graph, self.type_names)
         return mapping
 
     def dynamics(

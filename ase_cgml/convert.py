@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from cgml.formats.topology import from_mdtraj
 from cgml.molecules.graph import BOND, Labels, MolecularGraph
-from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import (
     MASS_TOLERANCE,
     differing,
@@ -222,93 +221,6 @@ def box_from_atoms(atoms: Atoms, spec: BaseSpec) -> NDArray[np.float64] | None:
         )
         raise ValueError(f"{error} ({hint})") from error
     return np.array(atoms.cell.array) / NM if spec.periodic else None
-
-
-def check_order(atoms: Atoms) -> None:
-    """Refuse atoms that were sorted, cut, repeated or joined after they were moved.
-
-    Raises:
-        ValueError: the array "cgml_index" does not count from 0 on.
-    """
-    index = atoms.arrays.get(INDEX)
-    if index is None or np.array_equal(index, np.arange(len(atoms))):
-        return
-    place = int(np.flatnonzero(index != np.arange(len(atoms)))[0])
-    raise ValueError(
-        "the atoms were edited (sorted, cut, repeated or joined) after a run, which "
-        f"knows them by their place: atom {place} was atom {index[place]}; undo that, "
-        f'or for a new start delete atoms.info["cgml"] and atoms.arrays["{INDEX}"], '
-        "and pass topology= in the new order"
-    )
-
-
-def check_beads(atoms: Atoms, mapping: Mapping) -> None:
-    """Refuse beads in another order than the mapping's, where masses show it.
-
-    Args:
-        atoms: the beads.
-        mapping: atoms -> beads.
-
-    Raises:
-        ValueError: a mass is not that of the bead.
-    """
-    if not atoms.has("masses"):
-        return
-    wrong = differing(atoms.get_masses(), mapping.bead_masses)
-    if len(wrong):
-        i = int(wrong[0])
-        raise ValueError(
-            f"beads in the order of the mapping are required, bead {i} of "
-            f"{mapping.bead_masses[i]:g} Da has {atoms.get_masses()[i]:g} Da in the "
-            "atoms: make them with bead_atoms(atoms, mapping), and edit them no more"
-        )
-
-
-def check_types(
-    atoms: Atoms, graph: MolecularGraph, type_names: Dictionary[int, str]
-) -> None:
-    """Refuse a topology whose atoms have other types than the LAMMPS types here.
-
-    Args:
-        atoms: all atoms, or beads, which have no types.
-        graph: of all atoms.
-        type_names: LAMMPS type -> particle type name.
-
-    Raises:
-        ValueError: an atom has another type than the topology says.
-    """
-    if "type" not in atoms.arrays or len(atoms) != graph.n_atoms:
-        return
-    found = particle_types(atoms, type_names)
-    for i, (name, known) in enumerate(zip(found, graph.types, strict=True)):
-        if name != known:
-            raise ValueError(
-                f"atom {i} is {known} in the topology and {name} in the atoms: pass a "
-                "topology= in the order that the atoms have now, or correct type_names"
-            )
-
-
-def bead_atoms(atoms: Atoms, mapping: Mapping) -> Atoms:
-    """Make the Atoms of the beads alone: symbols "X", the masses of the beads.
-
-    Args:
-        atoms: all atoms of the mapping.
-        mapping: atoms -> beads; pass it to CGMLDynamics as topology, too.
-
-    Raises:
-        ValueError: the atom count is not that of the mapping, or the atoms have been
-            edited since they were moved.
-    """
-    check_order(atoms)
-    beads = Atoms(
-        numbers=np.zeros(mapping.n_beads, dtype=int),
-        positions=mapping.positions(atoms.positions),
-        masses=mapping.bead_masses,
-        cell=atoms.cell,
-        pbc=atoms.pbc,
-    )
-    beads.set_array(INDEX, np.arange(mapping.n_beads))
-    return beads
 
 
 def _check_ids(atoms: Atoms) -> None:

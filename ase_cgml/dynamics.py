@@ -22,7 +22,8 @@ from ase.md.md import MolecularDynamics
 from numpy.typing import ArrayLike, NDArray
 
 from ase_cgml import record
-from ase_cgml.convert import NM, PS, box_from_atoms, check_beads
+from ase_cgml.beads import check_beads
+from ase_cgml.convert import NM, PS, box_from_atoms
 from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import Propagator, State
 

@@ -32,7 +32,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_cgml.convert import INDEX, NM, check_order
+from ase_cgml.checks import check_order
+from ase_cgml.convert import INDEX, NM
 from cgml.dynamics.passengers import Passengers
 from cgml.dynamics.propagator import State
 from cgml.molecules.mapping import Mapping

@@ -8,7 +8,9 @@ from ase.io import read
 from ase_systems import DATA_FILE, N_ATOMS, NAMES, make_dynamics, read_chain
 
 from ase_cgml import CGMLDynamics, bead_atoms, graph_from_atoms
+from ase_cgml.checks import check_atoms
 from cgml.models.file import load_model
+from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
 
@@ -151,3 +153,16 @@ def test_run_of_other_weights_is_refused(tiny_model, tmp_path):
     atoms.calc = CGMLDynamics(model)
     with pytest.raises(ValueError, match="other weights"):
         atoms.calc.dynamics(atoms)
+
+
+def test_atoms_that_are_not_those_of_the_topology():
+    """Symbols and masses tell, where nothing else does."""
+    graph = MolecularGraph.create(
+        ["C", "O", "CH3"], [12.011, 15.999, 15.035], [[0, 1], [1, 2]]
+    )
+    check_atoms(Atoms("COC", np.zeros((3, 3))), graph, None)
+    check_atoms(Atoms("COC", masses=[12.0, 16.0, 15.03]), graph, None)
+    with pytest.raises(ValueError, match="atom 0 is C in the topology and O in the"):
+        check_atoms(sort(Atoms("COC"), tags=[1, 0, 2]), graph, None)
+    with pytest.raises(ValueError, match=r"atom 2 \(CH3\) has 15\.035 .* and 14\.027"):
+        check_atoms(Atoms("COC", masses=[12.0, 16.0, 14.027]), graph, None)

@@ -313,7 +313,7 @@ def test_integrator_takes_united_atoms_from_the_system(
 
 def test_beads_of_united_atoms(tiny_model: Path) -> None:
     model, topology = united_model(tiny_model), openmm_topology(GLYME)
-    with pytest.raises(ValueError, match=r"masses: .*in OpenMM a System"):
+    with pytest.raises(ValueError, match="types and masses are required"):
         bead_simulation(model, topology, GLYME.positions)
     system = openmm_system(GLYME)
     beads = bead_simulation(model, topology, GLYME.positions, system=system)
