@@ -96,8 +96,22 @@ def widened(values: torch.Tensor) -> torch.Tensor:
 
 
 def silu(values: torch.Tensor) -> torch.Tensor:
-    """SiLU of values that are used up."""
-    return nn.functional.silu(values, inplace=not torch.is_grad_enabled())
+    """SiLU of values that are used up; the same bits whatever else is in the batch.
+
+    On the CPU the last few of a row of numbers, too few for its registers, go to
+    another routine: they are filled up.
+    """
+    if torch.is_grad_enabled():
+        return nn.functional.silu(values)
+    n, n_at_once = values.numel(), 128 // values.element_size()  # two registers
+    n_rest = n % n_at_once
+    if n_rest == 0 or not (values.is_cpu and values.is_contiguous()) or _is_compiled():
+        return nn.functional.silu(values, inplace=True)
+    flat = values.view(-1)
+    nn.functional.silu(flat[: n - n_rest], inplace=True)
+    rest = nn.functional.pad(flat[n - n_rest :], (0, n_at_once - n_rest))
+    flat[n - n_rest :] = nn.functional.silu(rest, inplace=True)[:n_rest]
+    return values
 
 
 def grown(total: torch.Tensor, more: torch.Tensor) -> torch.Tensor:

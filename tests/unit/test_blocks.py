@@ -8,6 +8,7 @@ from cgml.network.blocks import (
     MLP,
     Interaction,
     RadialBasis,
+    ScalarReadout,
     VectorReadout,
 )
 from cgml.network.directions import Directions
@@ -18,6 +19,9 @@ from cgml.network.leaves import (
     multiply,
     multiply_onto,
     pack,
+)
+from cgml.network.leaves import (
+    silu as quick_silu,
 )
 from cgml.network.pairs import Layout, lay_out
 from cgml.network.sums import add_ends, at_ends, sum_arrivals
@@ -297,3 +301,30 @@ def test_bits_do_not_depend_on_the_place_in_the_batch(stream, function):
             some = values[part]
             found = from_lanes(function(to_lanes(some)), some)
             assert torch.equal(found, whole[part])
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", [5, 8, 48, 96])
+def test_a_row_alone_has_the_bits_that_it_has_among_others(width, kind):
+    """The last numbers of a batch go another way on the CPU."""
+    rows = 3.0 * torch.randn(77, width, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for n in (1, 2, 7, 33, 77):
+            together = quick_silu(rows[:n].to(kind))
+            alone = [quick_silu(row.to(kind)) for row in rows[:n].split(1)]
+            assert torch.equal(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("width", [8, 32, 48])
+def test_the_radius_of_a_molecule_depends_on_it_alone(width):
+    """As where the molecules of a run are divided among workers."""
+    stream = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        readout = ScalarReadout(width)
+    rows = torch.randn(40, width, generator=stream)
+    with torch.inference_mode():
+        together = readout(rows)
+        for n in (1, 2, 3, 7, 13):
+            divided = torch.cat([readout(part) for part in rows.split(n)])
+            assert torch.equal(together, divided)
