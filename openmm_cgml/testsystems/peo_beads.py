@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cgml.files import replacing
 from cgml.molecules.atoms import AtomTable
+from cgml.molecules.centres import group_means, group_shares
 from cgml.molecules.chemistry import Chemistry, describe
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
@@ -150,11 +151,10 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
             f"beads of whole residues are required, {recipe.atoms_per_bead:g} atoms to "
             f"a bead cut residue {residues[cut[0]]} of {path}"
         )
-    weighted = np.zeros((len(positions), mapping.n_beads, 3))
-    np.add.at(weighted, (slice(None), bead), masses[:, None] * positions)
+    centres = group_means(group_shares(bead, masses), positions)
     return BeadTrajectory(
         mapping=mapping,
-        positions=(weighted / mapping.bead_masses[:, None]).astype(np.float32),
+        positions=centres.astype(np.float32),
         times=times.astype(np.float64),
         box=content["box"],
         name=path.stem,
