@@ -1,5 +1,6 @@
 """Between OpenMM's Topology, System and Quantity and the core's arrays."""
 
+import warnings
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
 from typing import Any
@@ -265,7 +266,7 @@ def check_system(system: openmm.System) -> None:
 
 
 def check_constraints(system: openmm.System, mapping: Mapping | None) -> None:
-    """Refuse constraints that a model would break.
+    """Say which constraints a model does not keep.
 
     The atoms of a bead move as one: a constraint among them is kept.
 
@@ -274,8 +275,10 @@ def check_constraints(system: openmm.System, mapping: Mapping | None) -> None:
         mapping: atoms -> beads; None: it is to be read from the System.
 
     Raises:
-        ValueError: a constraint joins two beads, or stands for a bond that the System's
-            forces do not tell.
+        ValueError: constraints stand for bonds that the System's forces do not tell.
+
+    Warns:
+        UserWarning: constraints join two beads.
     """
     n_constraints = system.getNumConstraints()
     if n_constraints and mapping is None:
@@ -286,18 +289,20 @@ def check_constraints(system: openmm.System, mapping: Mapping | None) -> None:
     if not n_constraints or mapping is None:
         return
     n_particles = system.getNumParticles()
-    of_beads = n_particles == mapping.n_beads
-    bead_of = np.arange(n_particles) if of_beads else mapping.bead_index
-    for number in range(n_constraints):
-        i, j, _ = system.getConstraintParameters(number)
-        if max(i, j) < len(bead_of) and bead_of[i] != bead_of[j]:
-            raise ValueError(
-                "constraints inside beads are required, that of particles "
-                f"{i} and {j} joins beads {bead_of[i]} and {bead_of[j]}: build the "
-                "System with constraints=None and rigidWater=False, or take them "
-                "out, for i in reversed(range(system.getNumConstraints())): "
-                "system.removeConstraint(i)"
-            )
+    bead_of = mapping.bead_index
+    if n_particles == mapping.n_beads:
+        bead_of = np.arange(n_particles)
+    ends = [system.getConstraintParameters(i)[:2] for i in range(n_constraints)]
+    pairs = np.array(ends)[np.max(ends, axis=1) < len(bead_of)]
+    across = pairs[bead_of[pairs[:, 0]] != bead_of[pairs[:, 1]]]
+    if len(across):
+        i, j = across[0]
+        warnings.warn(
+            f"{len(across)} of {n_constraints} constraints join two beads, as that of "
+            f"particles {i} and {j} beads {bead_of[i]} and {bead_of[j]}: a model moves "
+            "beads, these distances are not kept",
+            stacklevel=2,
+        )
 
 
 def in_picoseconds(time: Any) -> float:

@@ -76,7 +76,6 @@ def with_box(system):
         (with_barostat, "has the force MonteCarloBarostat, .* remove it"),
         (with_membrane_barostat, "has the force MonteCarloMembraneBarostat"),
         (with_thermostat, "has the force AndersenThermostat"),
-        (with_constraint, r"4 and 5 joins beads 0 and 1: .* with constraints=None"),
         (with_virtual_site, "without virtual sites is required, particle 1 is one"),
         (with_fixed_particle, "particle 7 is fixed by a mass of zero"),
         (with_particle, "60 atoms or 12 beads are required .*, got 61 particles"),
@@ -87,6 +86,14 @@ def test_system_that_a_model_cannot_move(tiny_model, change, match):
     system = chain().system
     change(system)
     with pytest.raises(ValueError, match=match):
+        context_of(tiny_model, system)
+
+
+def test_constraints_that_join_beads_are_said(tiny_model):
+    system = chain().system
+    with_constraint(system)
+    said = "1 of 2 constraints join two beads, as that of particles 4 and 5 beads 0"
+    with pytest.warns(UserWarning, match=said):
         context_of(tiny_model, system)
 
 
