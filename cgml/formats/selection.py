@@ -94,13 +94,13 @@ class FrameOptions:
 
     def of_beads(self, system: BeadTrajectory, path: Path) -> BeadTrajectory:
         """Choose frames of beads; molecules are whole there, and atoms are no more."""
-        if self.select is not None or self.box is not None:
+        if self.select is not None or not (self.box is None or system.box is None):
             raise ValueError(
                 f"atoms are selected and boxes given for files of atoms, {path} holds "
                 "beads: prepare it again from the atoms, or leave select and box out"
             )
-        if self.is_open:
-            system = replace(system, box=None)
+        if self.is_open or self.box is not None:
+            system = replace(system, box=self.box)
         if (self.start, self.stop, self.stride) == (0, None, 1):
             return system
         start, stop = self.bounds(len(system.times), path)
@@ -123,7 +123,7 @@ class FrameOptions:
             count = "" if n_frames is None else f", which has {n_frames}"
             raise ValueError(
                 f"no frame from {self.start} on{last} is in {path}{count}: "
-                "correct start and stop"
+                "correct start and stop, or the number of the frame"
             )
         return start, stop
 

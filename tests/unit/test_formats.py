@@ -14,6 +14,7 @@ from cgml.formats import table
 from cgml.formats.format import Format, Frames, LammpsOptions
 from cgml.formats.h5md import read_beads
 from cgml.formats.pdb import write_topology
+from cgml.formats.selection import FrameOptions
 from cgml.formats.topology import from_mdtraj
 from cgml.formats.trajectory import read, read_pieces, read_topology
 from cgml.formats.writer import TrajectoryWriter
@@ -188,6 +189,12 @@ def test_first_frames_of_beads(tmp_path: Path) -> None:
     whole = read_beads(beads)
     assert first.times.tolist() == [0.0, 5.0]
     assert first.positions.tobytes() == whole.positions[:2].tobytes()
+    free = FrameOptions(is_open=True).of_beads(whole, beads)
+    boxed = FrameOptions(box=CUBE).of_beads(free, beads)
+    assert free.box is None
+    assert np.array_equal(boxed.box, CUBE)
+    with pytest.raises(ValueError, match="boxes given for files of atoms"):
+        FrameOptions(box=CUBE).of_beads(whole, beads)
 
 
 @pytest.mark.parametrize(
