@@ -30,7 +30,6 @@ from cgml.molecules.valence import lack_hydrogens
 from cgml.texts import listed
 
 _LABEL = re.compile(r"[A-Za-z][\w+*'-]*")
-_UNKNOWN = float("nan")  # one object, so that equal atoms are equal
 
 
 class Row(NamedTuple):
@@ -49,9 +48,6 @@ class Chemistry:
             type, number of a LAMMPS type, or type -> type and mass. A name with a mass
             alone also names what has this mass and no name.
         known: particle type -> mass, Da, of a model: what atoms probably are called.
-
-    Raises:
-        ValueError: a mass is not positive.
     """
 
     rows: Table[str, Row] = field(default_factory=dict)
@@ -79,16 +75,15 @@ class _Atom(NamedTuple):
     kind: str
     number: int
     element: str
-    mass: float  # NaN: not known
+    mass: float | None  # None: not known
     has_hydrogen: bool
     is_alone: bool
 
     @property
     def keys(self) -> list[str]:
         """What the user may call it, most special first."""
-        texts = [self.name, self.kind, str(self.number or "")]
-        if self.name and self.residue:
-            texts.insert(0, f"{self.residue}:{self.name}")
+        special = f"{self.residue}:{self.name}" if self.name and self.residue else ""
+        texts = (special, self.name, self.kind, str(self.number or ""))
         return [text for text in texts if text]
 
     def __str__(self) -> str:
@@ -111,17 +106,14 @@ def describe(
 ) -> MolecularGraph:
     """Find types and masses of all atoms, and give them their bonds.
 
-    Args:
-        atoms: what the file says.
-        chemistry: what else is known.
-        used: gets the names of the rows that served; None: each row must.
+    The names of the user's rows that served are put into `used`; None: each must.
 
     Raises:
         UnknownMassesError: atoms of which only a name is known.
         ValueError: masses that fit no name or several, a type of two masses, an
             implausible element, an unused row.
     """
-    served: set[str] = set()
+    served: set[str] = set() if used is None else used
     rows = _rows(atoms)
     found: dict[_Atom, _Found] = {}
     nameless: list[_Atom] = []
@@ -133,13 +125,9 @@ def describe(
             found[row] = answer
             check_mass(answer.mass, str(row), row.name or row.kind, atoms.source)
     if nameless:
-        doubtful = next((atom for atom in nameless if atom.element), None)
-        reason = "" if doubtful is None else _doubt(doubtful)
-        raise UnknownMassesError(_nameless(nameless, atoms.source, reason))
+        raise UnknownMassesError(_nameless(nameless, atoms.source))
     if used is None:
         check_used(chemistry, served, [atoms])
-    else:
-        used |= served
     masses = _one_mass_each(found.values(), atoms.source)
     _check_hydrogens(atoms, rows, found)
     types = [found[row].type for row in rows]
@@ -153,10 +141,10 @@ def check_used(
     chemistry: Chemistry, used: set[str], tables: Sequence[AtomTable]
 ) -> None:
     """Require that each row of the user is of some atom, perhaps of one left out."""
-    rest = [name for name in chemistry.rows if name not in used]
+    rest = chemistry.rows.keys() - used
     asked = tables if rest else ()
     there = [key for atoms in asked for row in _rows(atoms) for key in row.keys]
-    unknown = sorted(set(rest) - set(there))
+    unknown = sorted(rest - set(there))
     if unknown:
         raise ValueError(
             f"nothing is called {unknown[0]!r}, whose type or mass is given; in "
@@ -176,9 +164,7 @@ def check_carbons(atoms: AtomTable, chemistry: Chemistry) -> None:
     lacking = lack_hydrogens(atoms.elements, atoms.bonds)
     if atoms.masses is not None:
         lacking &= np.isnan(atoms.masses)
-    if not lacking.any():
-        return
-    rows = _rows(atoms.take(np.flatnonzero(lacking)))
+    rows = _rows(atoms.take(np.flatnonzero(lacking))) if lacking.any() else []
     found = [row for row in rows if chemistry.rows.keys().isdisjoint(row.keys)]
     if found:
         reason = (
@@ -205,7 +191,7 @@ def _rows(atoms: AtomTable) -> list[_Atom]:
     columns = (
         *(atoms.residues or blank, atoms.names, atoms.kinds or blank),
         *(atoms.numbers or [0] * n, symbols),
-        [_UNKNOWN if math.isnan(mass) else mass for mass in masses],
+        [None if math.isnan(mass) else mass for mass in masses],
         *(has_hydrogen.tolist(), is_alone.tolist()),
     )
     return [_Atom(*row) for row in zip(*columns, strict=True)]
@@ -225,7 +211,7 @@ def _identify(
         known = {**elements(), **chemistry.known, **_masses(chemistry)}
         if said.type in chemistry.rows:
             used.add(said.type)
-        given = [said.mass, known.get(said.type), _or_none(atom.mass)]
+        given = [said.mass, known.get(said.type), atom.mass]
         mass = next((value for value in given if value is not None), None)
         if mass is None:
             raise ValueError(
@@ -246,7 +232,7 @@ def _identify(
 def _by_itself(atom: _Atom, chemistry: Chemistry, source: str) -> _Found | None:
     """Find type and mass of an atom of which the user says nothing."""
     named = {**chemistry.known, **_masses(chemistry)}
-    mass = _or_none(atom.mass)
+    mass = atom.mass
     is_nameless = mass is not None and not (atom.element or atom.kind)
     if is_nameless and re.fullmatch(r"C(H\d?)?", type_of("C", mass or 0.0)):
         atom = atom._replace(element="C" if atom.name.startswith("C") else "")
@@ -260,15 +246,9 @@ def _by_itself(atom: _Atom, chemistry: Chemistry, source: str) -> _Found | None:
     if atom.element:
         mass = elements()[atom.element]
         return None if _doubt(atom) else _Found(atom.element, mass)
-    return _of_name(atom.name, named)
-
-
-def _of_name(name: str, named: Table[str, float]) -> _Found | None:
-    """Take a name for a type that is no element: that of an element is no proof."""
-    mass = named.get(name)
-    if mass is None or abs(mass - elements().get(name, np.inf)) <= MASS_TOLERANCE:
-        return None
-    return _Found(name, mass)
+    mass = named.get(atom.name, np.nan)  # the name of an element is no proof of it
+    is_own = abs(mass - elements().get(atom.name, np.inf)) > MASS_TOLERANCE
+    return _Found(atom.name, mass) if is_own else None
 
 
 def _of_mass(atom: _Atom, mass: float, named: Table[str, float], source: str) -> _Found:
@@ -315,24 +295,20 @@ def _masses(chemistry: Chemistry) -> dict[str, float]:
     }
 
 
-def _or_none(mass: float) -> float | None:
-    return None if math.isnan(mass) else mass
-
-
-def _nameless(atoms: Sequence[_Atom], source: str, doubt: str) -> str:
+def _nameless(atoms: Sequence[_Atom], source: str, doubt: str = "") -> str:
     """Explain that names are no chemistry, nor is an element that is in doubt."""
     doubtful = next((atom for atom in atoms if atom.element), None)
-    texts = [str(atom) for atom in atoms]
-    example = (doubtful or atoms[0]).name or texts[0]
+    example = (doubtful or atoms[0]).name or str(atoms[0])
     reason = "of which the names alone are known"
     if doubtful is not None:
+        doubt = doubt or _doubt(doubtful)
         reason = f"{doubtful} is {doubtful.element} by its element, {doubt}"
     return (
-        f"types and masses are required of {listed(texts)} in {source}, {reason}: "
-        "give the file of the force field (--system SYSTEM.xml of OpenMM, or a "
-        "topology that has masses: GROMACS .top, PRMTOP, PSF, LAMMPS data), a table "
-        f'(--types TABLE.toml with lines like "{example}" = {{ type = "NAME", mass = '
-        f"14.027 }}), or --mass {example}=NUMBER"
+        f"types and masses are required of {listed(map(str, atoms))} in {source}, "
+        f"{reason}: give the file of the force field (--system SYSTEM.xml of OpenMM, "
+        "or a topology that has masses: GROMACS .top, PRMTOP, PSF, LAMMPS data), a "
+        f'table (--types TABLE.toml with lines like "{example}" = {{ type = "NAME", '
+        f"mass = 14.027 }}), or --mass {example}=NUMBER"
     )
 
 
@@ -352,17 +328,14 @@ def _one_mass_each(found: Iterable[_Found], source: str) -> dict[str, float]:
 def _check_hydrogens(
     atoms: AtomTable, rows: Sequence[_Atom], found: Table[_Atom, _Found]
 ) -> None:
-    """Refuse hydrogens that are such by their mass alone and cannot be.
-
-    A hydrogen has one bond, and something heavier stands beside it.
-    """
+    """Refuse hydrogens by mass alone with two bonds, or with nothing heavier beside."""
     guessed = [found[row].is_by_mass and found[row].type == "H" for row in rows]
     if not any(guessed):
         return
     degree = np.bincount(np.asarray(atoms.bonds).ravel(), minlength=atoms.n_atoms)
-    many = np.flatnonzero(np.array(guessed) & (degree > 1))
-    if len(many):
-        i, why = int(many[0]), f"has {degree[many[0]]} bonds"
+    many = np.flatnonzero(np.array(guessed) & (degree > 1)).tolist()
+    if many:
+        i, why = many[0], f"has {degree[many[0]]} bonds"
     elif all(found[row].type == "H" for row in rows):
         i, why = 0, "stands beside nothing heavier"
     else:
