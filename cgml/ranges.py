@@ -3,14 +3,35 @@
 import math
 from numbers import Integral
 
+LIMITS = {
+    "": (1e-12, 1e12),
+    "nm": (1e-6, 1e6),
+    "ps": (1e-9, 1e12),
+    "1/ps": (1e-12, 1e9),
+    "Da": (1e-6, 1e9),
+    "K": (1e-3, 1e6),
+}
+"""Unit -> least and largest number that makes sense; their squares are finite too."""
+
+
+def is_sensible(value: float, unit: str) -> bool:
+    """Whether a positive number in a unit is within `LIMITS`."""
+    least, largest = LIMITS[unit]
+    return least <= value <= largest
+
+
+def sense(unit: str) -> str:
+    """Say what `LIMITS` has of a unit."""
+    return f"must be {LIMITS[unit][0]:g} to {LIMITS[unit][1]:g} {unit}".rstrip()
+
 
 def positive(value: float, name: str, unit: str = "") -> float:
-    """Return a number that is finite and above 0.
+    """Return a number that is finite and above 0, and makes sense in its unit.
 
     Args:
         value: as given.
         name: of the number, for the error text.
-        unit: of the number.
+        unit: of the number; those of `LIMITS` are looked at.
 
     Raises:
         ValueError: it is another one.
@@ -24,6 +45,8 @@ def positive(value: float, name: str, unit: str = "") -> float:
         raise ValueError(
             f"{name} must be positive{finite}, got {value:g} {unit}".rstrip()
         )
+    if unit and unit in LIMITS and not is_sensible(value, unit):
+        raise ValueError(f"{name} {sense(unit)}, got {value:g} {unit}")
     return value
 
 

@@ -4,11 +4,40 @@ import math
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+from cgml.ranges import is_sensible, sense
+
+
+def _in(unit: str) -> AfterValidator:
+    """Refuse numbers that make no sense in a unit (ranges.py), but for 0."""
+
+    def check(value: float) -> float:
+        if value != 0.0 and not is_sensible(value, unit):
+            raise PydanticCustomError("senseless", sense(unit))
+        return value
+
+    return AfterValidator(check)
+
+
+_Above = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Positive = Annotated[_Above, _in("")]
+Length = Annotated[_Above, _in("nm")]
+Time = Annotated[_Above, _in("ps")]
+Rate = Annotated[_Above, _in("1/ps")]
+Mass = Annotated[_Above, _in("Da")]
+Temperature = Annotated[_Above, _in("K")]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _in("")]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 """Features of a network: bounded, so that a file cannot ask for all memory."""
 Rounds = Annotated[int, Field(ge=0, le=256)]
@@ -16,6 +45,16 @@ Rounds = Annotated[int, Field(ge=0, le=256)]
 
 
 MAX_EVALUATIONS = 100_000
+
+
+def faults(error: ValidationError) -> str:
+    """Say in one line which keys are wrong and why, three of them at the most."""
+    wrong, texts = error.errors(include_url=False), []
+    for item in wrong[:3]:
+        place = ".".join(map(str, item["loc"]))
+        texts.append(f"{place:.60} {item['msg']}, got {item['input']!r:.60}")
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return "; ".join(texts) + more
 
 
 def check_evaluations(n: int) -> None:
@@ -153,10 +192,10 @@ class Statistics(Section):
         mean_degree: mean number of edges that arrive at a bead.
     """
 
-    length_scale: Positive
-    displacement_scale: Positive
-    max_displacement: Positive
-    bond_length_range: tuple[NonNegative, Positive]
+    length_scale: Length
+    displacement_scale: Length
+    max_displacement: Length
+    bond_length_range: tuple[NonNegative, Length]
     min_distance: NonNegative
     mean_degree: Positive
 
@@ -182,10 +221,10 @@ class Seen(Section):
         density: least and largest number of beads per nm^3; None: open boundaries.
     """
 
-    bead_atoms: dict[str, tuple[int, int]] = {}
-    bead_bonds: tuple[int, int] | None = None
-    molecule_beads: tuple[int, int] | None = None
-    small_molecules: list[dict[str, int]] = []
+    bead_atoms: dict[str, tuple[Whole, Whole]] = {}
+    bead_bonds: tuple[Whole, Whole] | None = None
+    molecule_beads: tuple[Whole, Whole] | None = None
+    small_molecules: list[dict[str, Whole]] = []
     density: tuple[Positive, Positive] | None = None
 
 
@@ -221,19 +260,19 @@ class BaseSpec(Section):
     format: Literal[1] = 1
     kind: str
     name: str
-    time_step: Positive
+    time_step: Time
     n_history: Rounds
-    particle_types: dict[str, Positive]
+    particle_types: dict[str, Mass]
     bond_types: list[str]
     atoms_per_bead: Positive
     partition: Literal["recursive", "kway", "given"]
-    single_bead_limit: Annotated[int, Field(ge=0)] = 0
+    single_bead_limit: Whole = 0
     keep_hydrogens: bool = False
     keep_groups: bool = False
-    cutoff: Positive | None
+    cutoff: Length | None
     periodic: bool
-    temperature: Positive
-    friction: Positive | None
+    temperature: Temperature
+    friction: Rate | None
     remove_drift: bool = False
     has_property: bool
     provenance: dict[str, str]

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cgml import units
 from cgml.models.file import save_model
 from cgml.published.checkpoint import build_model, read_checkpoint
 from cgml.published.model import bond_types, particle_types
 from cgml.published.spec import HyperParameters, PublishedSpec
 from cgml.ranges import at_least, positive
+from cgml.spec import faults
 
 
 @dataclass(frozen=True)
@@ -96,26 +99,29 @@ def describe(
         ValueError: a unit of length is needed and missing.
     """
     unit = _length_unit(parameters, origin)
-    return PublishedSpec(
-        name=origin.name or "published",
-        time_step=parameters.dilation * origin.frame_spacing,
-        n_history=parameters.seq_len - 1,
-        particle_types=particle_types(parameters),
-        bond_types=bond_types(parameters),
-        atoms_per_bead=parameters.cg_level,
-        partition="recursive",
-        single_bead_limit=origin.single_bead_limit,
-        cutoff=parameters.radius * unit,
-        periodic=origin.periodic,
-        temperature=origin.temperature,
-        friction=None,
-        remove_drift=parameters.remove_com,
-        has_property=_has_radius(parameters, origin),
-        provenance=provenance,
-        parameters=parameters,
-        n_embedding=n_embedding,
-        length_unit=unit,
-    )
+    try:
+        return PublishedSpec(
+            name=origin.name or "published",
+            time_step=parameters.dilation * origin.frame_spacing,
+            n_history=parameters.seq_len - 1,
+            particle_types=particle_types(parameters),
+            bond_types=bond_types(parameters),
+            atoms_per_bead=parameters.cg_level,
+            partition="recursive",
+            single_bead_limit=origin.single_bead_limit,
+            cutoff=parameters.radius * unit,
+            periodic=origin.periodic,
+            temperature=origin.temperature,
+            friction=None,
+            remove_drift=parameters.remove_com,
+            has_property=_has_radius(parameters, origin),
+            provenance=provenance,
+            parameters=parameters,
+            n_embedding=n_embedding,
+            length_unit=unit,
+        )
+    except ValidationError as error:
+        raise ValueError(f"no model file can say this: {faults(error)}") from error
 
 
 def _has_radius(parameters: HyperParameters, origin: Origin) -> bool:

@@ -30,7 +30,7 @@ from cgml.files import replacing
 from cgml.forks import one_thread_after_fork
 from cgml.models.kinds import KINDS, OWN
 from cgml.network.model import LearnedModel
-from cgml.spec import BaseSpec
+from cgml.spec import BaseSpec, faults
 from cgml.texts import short
 from cgml.unpickling import Record, load_pickle
 
@@ -162,16 +162,8 @@ def _spec(path: Path, entries: Entries) -> BaseSpec:
     try:
         return KINDS[kind].spec.model_validate_json(bytes(text), strict=True)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)
-        places = [
-            f"{short('.'.join(map(str, item['loc'])))} {item['msg']}, got "
-            f"{short(item['input'])}"
-            for item in wrong[:3]
-        ]
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ModelFileError(
-            f"{path} has an invalid {SPEC_FILE}: {'; '.join(places)}{more}: export it "
-            "anew"
+            f"{path} has an invalid {SPEC_FILE}: {faults(error)}: export it anew"
         ) from error
 
 

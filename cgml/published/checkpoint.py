@@ -19,6 +19,7 @@ from cgml.archive import ArchiveError, read_archive, refusing
 from cgml.contract.plan import planning
 from cgml.published.model import PublishedModel
 from cgml.published.spec import HyperParameters
+from cgml.spec import faults
 from cgml.unpickling import Record, kind, load_pickle
 
 LARGEST_FILE = 1 << 28  # bytes, packed and unpacked
@@ -103,13 +104,8 @@ def _checkpoint(found: Any) -> Checkpoint:
     try:
         parameters = HyperParameters.model_validate(values)
     except ValidationError as error:
-        texts = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}, got "
-            f"{item['input']!r:.80}"
-            for item in error.errors()
-        ]
         raise ArchiveError(
-            f"has hyper parameters that cannot be used: {'; '.join(texts)}"
+            f"has hyper parameters that cannot be used: {faults(error)}"
         ) from error
     weights = _weights(found["state_dict"])
     return Checkpoint(parameters, weights, _embedding_width(parameters, weights))

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cgml.spec import BaseSpec, Count, Positive, Width, check_evaluations
+from cgml.spec import (
+    BaseSpec,
+    Count,
+    Length,
+    NonNegative,
+    Positive,
+    Width,
+    check_evaluations,
+)
 
 Hidden = Annotated[int, Field(ge=0, le=8)]
 """Hidden layers of a perceptron."""
@@ -97,7 +105,7 @@ class HyperParameters(BaseModel):
     num_btypes: Annotated[int, Field(ge=0, le=65536)]
     use_atom_mass: bool
     use_weights: bool
-    min_std: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    min_std: NonNegative
     cg_tfsi: bool = False
     remove_com: bool = False
     embedding_gn_hparams: NetworkSizes
@@ -144,4 +152,4 @@ class PublishedSpec(BaseSpec):
     kind: Literal["graphwm"] = "graphwm"
     parameters: HyperParameters
     n_embedding: Width
-    length_unit: Positive
+    length_unit: Length

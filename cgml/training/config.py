@@ -10,7 +10,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from cgml.files import read_text
-from cgml.spec import Count, NetworkConfig, NonNegative, Positive, Refinement, Section
+from cgml.spec import (
+    Count,
+    Length,
+    NetworkConfig,
+    NonNegative,
+    Positive,
+    Rate,
+    Refinement,
+    Section,
+    Temperature,
+    Time,
+)
 
 
 class DataConfig(Section):
@@ -132,16 +143,16 @@ class TrainingConfig(Section):
 
     name: str
     output: Path
-    time_step: Positive
+    time_step: Time
     n_history: Annotated[int, Field(ge=0)] = 1
     atoms_per_bead: Positive | None = None
     partition: Literal["recursive", "kway", "given"] | None = None
     single_bead_limit: Annotated[int, Field(ge=0)] | None = None
     keep_hydrogens: bool | None = None
     keep_groups: bool | None = None
-    cutoff: Positive | None = None
-    temperature: Positive
-    friction: Positive | None = None
+    cutoff: Length | None = None
+    temperature: Temperature
+    friction: Rate | None = None
     remove_drift: bool = False
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
