@@ -191,7 +191,9 @@ class LearnedModel:
     @cached_property
     def digest(self) -> str:
         """Fingerprint (sha256) of what decides a step: the spec and every weight."""
-        said = self.spec.model_dump_json(exclude={"provenance", "seen"})
+        said = self.spec.model_dump_json(  # a key to come will have its default
+            exclude={"provenance", "seen"}, exclude_defaults=True
+        )
         digest = hashlib.sha256(said.encode())
         for name, values in self.module.state_dict().items():
             digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())

@@ -18,6 +18,7 @@ from cgml.files import make_folder, replacing
 from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import Unseen
+from cgml.network.model import LearnedModel
 from cgml.ranges import at_least
 from cgml.spec import FAST, Execution
 from cgml.texts import short
@@ -115,12 +116,12 @@ def divide(sizes: Sequence[int], n_groups: int) -> list[range]:
 
 
 def describe(
-    model: Path, systems: Sequence[BeadTrajectory], options: RunOptions
+    model: LearnedModel, systems: Sequence[BeadTrajectory], options: RunOptions
 ) -> dict[str, Any]:
     """Say what makes a run this run and no other.
 
     Args:
-        model: file.
+        model: whichever file it was read from.
         systems: start configurations.
         options: length and form.
 
@@ -137,7 +138,7 @@ def describe(
             "a start file"
         )
     return {
-        "model": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "model": model.digest,
         "systems": [
             [system.name, system.mapping.hash(), _fingerprint(system.positions[0])]
             for system in systems
@@ -153,7 +154,7 @@ def describe(
 
 
 def claim(
-    output: Path, plan: dict[str, Any], groups: list[range]
+    output: Path, plan: dict[str, Any], groups: list[range], model: Path
 ) -> tuple[list[range], Tally | None]:
     """Take a folder for a run.
 
@@ -161,6 +162,7 @@ def claim(
         output: folder, made if need be.
         plan: from `describe`.
         groups: division of the paths, where the run starts anew.
+        model: file, which older versions knew by its bytes.
 
     Returns:
         The groups, those found if the run goes on; and what the guards did, None if
@@ -177,6 +179,8 @@ def claim(
     found = json.loads(path.read_text(encoding="utf-8"))
     if found["plan"].get("execution", {}).get("plain") is False:
         del found["plan"]["execution"]["plain"]  # of a version with two networks
+    if found["plan"].get("model") == hashlib.sha256(model.read_bytes()).hexdigest():
+        found["plan"]["model"] = plan["model"]
     for key, value in plan.items():
         if found["plan"].get(key) != value:
             raise ValueError(

@@ -294,8 +294,9 @@ def open_job(
         ValueError: the folder holds another run, or there is nothing to run.
     """
     path = find_model(model).resolve()
-    check_memory(read_spec(path), systems, options, n_groups)
-    plan = describe(path, systems, options)
+    learned = load_model(path)
+    check_memory(learned.spec, systems, options, n_groups)
+    plan = describe(learned, systems, options)
     replicas = [
         Replica(
             number=place * options.n_replicas + copy,
@@ -307,5 +308,5 @@ def open_job(
         for copy in range(options.n_replicas)
     ]
     sizes = [replica.system.mapping.n_beads for replica in replicas]
-    groups, tally = claim(output, plan, divide(sizes, n_groups))
+    groups, tally = claim(output, plan, divide(sizes, n_groups), path)
     return Job(path, output, options, replicas, groups, plan), tally

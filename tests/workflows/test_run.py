@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -142,6 +143,28 @@ def test_a_run_of_a_version_with_two_networks_goes_on(tiny_model, chains, tmp_pa
     (tmp_path / "run.json").write_text(json.dumps(plan))
     with pytest.raises(ValueError, match="holds a run with execution"):
         simulation.run(tiny_model, systems, tmp_path, options())
+
+
+def test_a_run_goes_on_with_the_same_model_in_another_file(
+    tiny_model, chains, tmp_path
+):
+    """A plan knows what a model says, not the bytes of a file; older plans did."""
+    systems, output = read_reference(chains), tmp_path / "run"
+    first = simulation.run(tiny_model, systems, output, options())
+    model = load_model(tiny_model)
+    again = model.spec.model_copy(update={"provenance": {"saved": "again"}})
+    save_model(tmp_path / "again.pt", again, model.module)
+    assert (tmp_path / "again.pt").read_bytes() != Path(tiny_model).read_bytes()
+    assert simulation.run(tmp_path / "again.pt", systems, output, options()) == first
+    plan = json.loads((output / "run.json").read_text())
+    plan["plan"]["model"] = hashlib.sha256(Path(tiny_model).read_bytes()).hexdigest()
+    (output / "run.json").write_text(json.dumps(plan))
+    assert simulation.run(tiny_model, systems, output, options()) == first
+    weights = model.module.denoiser.edge_encoder.weight
+    weights[0, 0] += 1.0
+    save_model(tmp_path / "other.pt", model.spec, model.module)
+    with pytest.raises(ValueError, match="holds a run with model"):
+        simulation.run(tmp_path / "other.pt", systems, output, options())
 
 
 @pytest.fixture
