@@ -78,6 +78,21 @@ def _require_regular(mode: int, path: Path | str) -> None:
         raise ValueError(f"{path} must be a regular file, it is a {found}")
 
 
+def existing(path: Path | str) -> Path:
+    """Return the path of a file that is there: a pipe would block for ever.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no regular file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not path.is_file():
+        raise ValueError(f"a regular file is required, {path} is a folder or a pipe")
+    return path
+
+
 def read_text(path: Path | str) -> str:
     """Read a text file in UTF-8, with or without a byte-order mark.
 

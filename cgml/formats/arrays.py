@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.format import check_finite, existing
+from cgml.formats.format import check_finite
 from cgml.molecules.frames import BeadTrajectory, cut
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
+from cgml.npz import read_arrays
 from cgml.ranges import at_least, positive
 
 _CHAINS = ("x", "types", "rg2", "x0", "meta")
@@ -206,21 +206,15 @@ def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays, or say why not."""
-    existing(path)
-    try:
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            names = [] if isinstance(file, np.ndarray) else file.files
-            required = _BOX if "kind" in names else _CHAINS
-            missing = [name for name in required if name not in names]
-            if missing:
-                raise ValueError(
-                    f"the arrays {', '.join(required)} are required, it lacks "
-                    f"{', '.join(missing)}"
-                )
-            return {name: file[name] for name in required}
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as reference data: {error}") from error
+    arrays = read_arrays(path, {*_CHAINS, *_BOX}, "reference data")
+    required = _BOX if "kind" in arrays else _CHAINS
+    missing = [name for name in required if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path} cannot be read as reference data: the arrays "
+            f"{', '.join(required)} are required, it lacks {', '.join(missing)}"
+        )
+    return arrays
 
 
 def _map(

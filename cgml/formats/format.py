@@ -188,16 +188,6 @@ def foreign(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
-def existing(path: Path | str) -> Path:
-    """Return the path of a file that is there; a pipe would block for ever."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    if not path.is_file():
-        raise ValueError(f"a regular file is required, {path} is a folder or a pipe")
-    return path
-
-
 def uncompressed(path: Path) -> Path:
     """Return the name without .gz."""
     return path.with_suffix("") if path.suffix.lower() == ".gz" else path

@@ -22,8 +22,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.files import replacing
-from cgml.formats.format import check_finite, existing
+from cgml.files import existing, replacing
+from cgml.formats.format import check_finite
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe

@@ -7,7 +7,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.format import existing
+from cgml.files import existing
 
 _LARGEST = 1 << 30  # bytes
 _MOST = 50_000_000  # particles

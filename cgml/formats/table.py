@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from cgml.files import existing
 from cgml.formats import (
     amber,
     arrays,
@@ -22,7 +23,6 @@ from cgml.formats.format import (
     Format,
     SinkOpener,
     TopologyReader,
-    existing,
 )
 
 T = TypeVar("T")

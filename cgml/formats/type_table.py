@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from cgml.formats.format import existing
+from cgml.files import existing
 from cgml.molecules.chemistry import Row
 
 _LARGEST = 1 << 24  # bytes

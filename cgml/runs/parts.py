@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from cgml.dynamics.guards import Trip
 from cgml.dynamics.propagator import State
 from cgml.files import replacing
+from cgml.npz import read_arrays
+from cgml.runs.soundness import BEFORE, DIGEST, Layout, digest_of, keep_sound, stops_of
 
 OWNER = "owner"
 
@@ -57,33 +58,30 @@ class Part:
 
     def stops(self) -> list[Trip | None]:
         """Why replicas are stopped, one entry per replica; None: it goes on."""
-        found = json.loads(str(self._read("stops")))
-        return [None if item is None else Trip(**item) for item in found]
+        return stops_of({"stops": self._read("stops")})
 
     def _read(self, key: str) -> NDArray[Any]:
-        try:
-            with (
-                self.path.open("rb") as stream,
-                np.load(stream, allow_pickle=False) as arrays,
-            ):
-                array: NDArray[Any] = arrays[key]
-        except (BadZipFile, ValueError, EOFError, KeyError) as error:
-            raise ValueError(
-                f"{self.path} is damaged ({error}): delete it and the parts after it, "
-                "then run the same command again"
-            ) from error
-        return array
+        found = read_arrays(self.path, {key})
+        if key not in found:
+            raise ValueError(f"{self.path} holds no {key}: run the same command again")
+        return found[key]
 
 
 def find_parts(folder: Path) -> list[Part]:
     """Parts in a folder, in order."""
-    return [Part(int(path.stem), path) for path in sorted(folder.glob("[0-9]*.npz"))]
+    paths = sorted(folder.glob("[0-9]*.npz"))
+    return [Part(int(path.stem), path) for path in paths if path.stem.isdecimal()]
 
 
 def count_frames(folder: Path) -> int:
-    """Frames of each replica in the parts of a folder."""
+    """Frames of each replica in the parts of a folder, as the last one says."""
     parts = find_parts(folder)
-    return parts[-1].first + len(parts[-1].frames(0)) if parts else 0
+    if not parts:
+        return 0
+    try:
+        return parts[-1].first + len(parts[-1].frames(0))
+    except ValueError:  # it is damaged, and will be computed again
+        return parts[-1].first
 
 
 class PartWriter:
@@ -94,16 +92,22 @@ class PartWriter:
 
     Args:
         folder: of the parts, made if need be.
-        slices: beads of each replica.
+        layout: what they are like.
+
+    Attributes:
+        parts: those that are sound, in order; others are deleted.
     """
 
-    def __init__(self, folder: Path, slices: Sequence[slice]) -> None:
+    def __init__(self, folder: Path, layout: Layout) -> None:
         self._folder = folder
-        self._slices = slices
+        self._layout = layout
         self._token = uuid4().hex
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / OWNER) as temporary:
             temporary.write_text(self._token, encoding="utf-8")
+        found = [part.path for part in find_parts(folder)]
+        kept, self._before = keep_sound(found, layout)
+        self.parts = [Part(int(path.stem), path) for path in kept]
 
     def write(
         self,
@@ -139,10 +143,14 @@ class PartWriter:
         if radii is not None:
             arrays["radii"] = radii
         frames = np.stack([state.positions.numpy(force=True) for state in states])
-        for number, beads in enumerate(self._slices):
+        for number, beads in enumerate(self._layout.slices):
             arrays[f"frames_{number}"] = frames[:, beads].astype(np.float32)
+        arrays[BEFORE] = np.array(self._before)
+        digest = digest_of(arrays)
+        arrays[DIGEST] = np.array(digest)
         with replacing(self._folder / f"{first:09d}.npz") as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
+        self._before = digest
 
     def _check_owner(self) -> None:
         path = self._folder / OWNER

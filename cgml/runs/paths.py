@@ -9,9 +9,10 @@ from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.frames import boxes_of
 from cgml.network.model import LearnedModel
-from cgml.runs.parts import Part, PartWriter, count_frames, find_parts
+from cgml.runs.parts import Part, PartWriter
 from cgml.runs.plan import RunOptions
 from cgml.runs.results import Replica
+from cgml.runs.soundness import Layout
 
 
 class Paths:
@@ -20,8 +21,9 @@ class Paths:
     Args:
         replicas: the paths.
         options: length and form of the run.
-        folder: of the parts.
+        folder: of the parts; those that are not sound are deleted.
         learned: the model.
+        origin: tells this run and these paths from others.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Paths:
         options: RunOptions,
         folder: Path,
         learned: LearnedModel,
+        origin: str,
     ) -> None:
         systems = [replica.system for replica in replicas]
         self._options = options
@@ -45,13 +48,21 @@ class Paths:
             unseen=options.unseen,
             device=options.device,
         )
-        self._writer = PartWriter(folder, self._propagator.slices)
-        parts = find_parts(folder)
+        layout = Layout(
+            slices=self._propagator.slices,
+            n_history=learned.spec.n_history,
+            n_radii=self._has_radii * sum(item.n_molecules for item in replicas),
+            stride=options.stride,
+            origin=origin,
+        )
+        self._writer = PartWriter(folder, layout)
         start = np.concatenate([system.positions[0] for system in systems])
         self._state = self._propagator.start(start)
-        if parts:
-            self._go_on(parts[-1])
-        self._n_done = count_frames(folder)
+        self._n_done = 0
+        if self._writer.parts:
+            last = self._writer.parts[-1]
+            self._go_on(last)
+            self._n_done = last.first + len(last.frames(0))
         self._mark()
 
     def _go_on(self, part: Part) -> None:

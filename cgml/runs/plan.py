@@ -33,10 +33,12 @@ class Tally:
     Attributes:
         guards: guard -> draws it refused, those that did.
         stopped: a line for each path that was stopped: which, where, why.
+        files: name -> bytes of what was written; none of older versions.
     """
 
     guards: dict[str, int]
     stopped: list[str]
+    files: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,11 @@ def claim(
             "version, or choose another folder"
         )
     guards = found["guards"]
-    tally = None if guards is None else Tally(guards, found.get("stopped", []))
+    tally = (
+        None
+        if guards is None
+        else Tally(guards, found.get("stopped") or [], found.get("files") or {})
+    )
     return [range(*pair) for pair in found["groups"]], tally
 
 
@@ -217,6 +223,7 @@ def record(
         "groups": [[numbers.start, numbers.stop] for numbers in groups],
         "guards": tally and tally.guards,
         "stopped": tally and tally.stopped,
+        "files": tally and tally.files,
     }
     with replacing(output / PLAN) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

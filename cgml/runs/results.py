@@ -112,7 +112,7 @@ def assemble(
     Returns:
         What the guards did.
     """
-    rows, counts, stopped = [], Counter[str](), []
+    rows, counts, stopped, written = [], Counter[str](), [], [RESULTS]
     for group in groups:
         trips = group.parts[-1].guard_trips() if group.parts else []
         radii = _mean_squared_radii(group) if has_radii else {}
@@ -129,14 +129,18 @@ def assemble(
                 row["status"] = "finished" if is_whole else "unfinished"
             row |= {f"trips_{name}": own.get(name, 0) for name in GUARDS}
             rows.append(row | radii.get(replica.number, {}))
+            written += [str(row["file"])] if "file" in row else []
             if replica.copy == 0:
                 system = replica.system
                 target = output / f"{system.name}.pdb"
                 write_topology(target, system.mapping, system.positions[0])
+                written.append(target.name)
     _write_results(output / RESULTS, rows)
     if has_radii:
         _write_radii(output / RADII, groups, interval)
-    return Tally({name: n for name, n in counts.items() if n}, stopped)
+        written.append(RADII)
+    files = {name: (output / name).stat().st_size for name in written}
+    return Tally({name: n for name, n in counts.items() if n}, stopped, files)
 
 
 def _stop_line(replica: Replica, stop: Trip, n: int, n_frames: int) -> str:

@@ -7,6 +7,8 @@ function of the state, to the last bit as if nothing had happened. Nor does a pa
 depend on its group. At the end the parts become one trajectory file per path.
 """
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from cgml.network.model import LearnedModel
 from cgml.ranges import positive
 from cgml.runs.parts import count_frames, find_parts, release
 from cgml.runs.paths import Paths
-from cgml.runs.plan import RunOptions, Tally, claim, describe, divide, record
+from cgml.runs.plan import PLAN, RunOptions, Tally, claim, describe, divide, record
 from cgml.runs.results import RESULTS, Group, Replica, assemble
 from cgml.spec import BaseSpec
 
@@ -130,13 +132,46 @@ class Job:
                 parts.
             RuntimeError: another process took the group over.
         """
-        replicas = [self.replicas[number] for number in self.groups[group]]
-        Paths(replicas, self.options, self.folder(group), learned).propagate(on_frame)
+        numbers = self.groups[group]
+        replicas = [self.replicas[number] for number in numbers]
+        same = [self.plan[key] for key in ("model", "systems", "seed", "stride")]
+        text = json.dumps([*same, numbers.start, numbers.stop])
+        origin = hashlib.sha256(text.encode()).hexdigest()
+        paths = Paths(replicas, self.options, self.folder(group), learned, origin)
+        paths.propagate(on_frame)
 
     def release(self) -> None:
         """Stop those who work at it, wherever they are, before their next part."""
         for group in range(len(self.groups)):
             release(self.folder(group))
+
+    def lost(self, tally: Tally) -> list[str]:
+        """Names of files of the finished run that are not as they were written."""
+        there = {path.name: path.stat().st_size for path in self.output.iterdir()}
+        names = [replica.trajectory.name for replica in self.replicas]
+        if not tally.files and not tally.stopped:  # of a version without sizes
+            return [name for name in names if name not in there]
+        return [name for name, size in tally.files.items() if there.get(name) != size]
+
+    def has_parts(self) -> bool:
+        """Whether there are parts of all groups."""
+        return all(find_parts(self.folder(n)) for n in range(len(self.groups)))
+
+    def check_whole(self) -> None:
+        """Refuse to make results of fewer frames than planned.
+
+        Raises:
+            RuntimeError: parts are missing.
+        """
+        for group in range(len(self.groups)):
+            folder, n_planned = self.folder(group), self.options.n_frames
+            n_frames, parts = count_frames(folder), find_parts(folder)
+            are_stopped = bool(parts) and all(parts[-1].stops())
+            if n_frames != n_planned and not are_stopped:
+                raise RuntimeError(
+                    f"{n_planned} frames of each path are required, the parts in "
+                    f"{folder} hold {n_frames}: run the same command again"
+                )
 
     def assemble(self) -> Tally:
         """Write what there is of the results; return what the guards did."""
@@ -226,12 +261,20 @@ def conduct(
         ValueError: as `run`, as are the other errors.
     """
     job, tally = open_job(model, systems, output, options, n_groups=n_groups)
-    if tally is None:
+    lost = [] if tally is None else job.lost(tally)
+    if lost and not job.has_parts():
+        raise ValueError(
+            f"the run in {output} is finished, but {', '.join(lost[:3])} there are "
+            f"missing or not as they were written ({len(lost)} files): delete "
+            f"{output / PLAN} and run the same command again, which computes the same"
+        )
+    if tally is None or lost:
         try:
             work(job)
         except GuardError:
             job.assemble()
             raise
+        job.check_whole()
         tally = job.assemble()
         record(output, job.plan, job.groups, tally)
     shutil.rmtree(output / PARTS, ignore_errors=True)

@@ -322,21 +322,6 @@ def test_a_file_that_may_not_grow(tiny_model, chains, tmp_path):
     assert not find_parts(tmp_path / GROUP)
 
 
-def test_a_damaged_part_is_named(tiny_model, chains, tmp_path):
-    systems = read_reference(chains)
-    with pytest.raises(KeyboardInterrupt):
-        simulation.run(tiny_model, systems, tmp_path, options(), _stop_at_seven)
-    last = find_parts(tmp_path / GROUP)[-1].path
-    last.write_bytes(last.read_bytes()[:100])
-    with pytest.raises(ValueError, match=f"{last.name} is damaged"):
-        simulation.run(tiny_model, systems, tmp_path, options())
-
-
-def _stop_at_seven(n_frames: int) -> None:
-    if n_frames == 14:  # of two chains
-        raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
