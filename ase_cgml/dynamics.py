@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from ase_cgml import record
 from ase_cgml.beads import check_beads
 from ase_cgml.convert import NM, PS, box_from_atoms
-from cgml.dynamics.passengers import Passengers
+from cgml.dynamics.passengers import Passengers, complete
 from cgml.dynamics.propagator import Propagator, State
 
 LOGGER = logging.getLogger(__name__)
@@ -119,18 +119,22 @@ class LearnedCGMD(MolecularDynamics):
         yield self.nsteps == self.max_steps
         while self.nsteps < self.max_steps:
             self.step()
-            self.nsteps += 1
             self.call_observers()
             yield self.nsteps == self.max_steps
 
     def step(self) -> None:
         """Move the atoms by one step of the model."""
         state, particles = self._now()
-        state, self.atoms.positions, moves = self._passengers.advance(
-            particles, state, NM
-        )
-        self.atoms.set_velocities(moves / self.dt)
-        record.write(self.atoms, self._passengers, state)
+        state, particles, moves = self._passengers.advance(particles, state, NM)
+        left = record.make(particles, self._passengers, state)
+
+        def leave() -> None:
+            self.atoms.positions = particles
+            self.atoms.set_velocities(moves / self.dt)
+            record.write(self.atoms, left)
+            self.nsteps = left["step"]
+
+        complete(leave)
 
     def set_history(self, frames: ArrayLike) -> None:
         """Give true earlier frames, so that a run need not start from one alone.
@@ -146,11 +150,16 @@ class LearnedCGMD(MolecularDynamics):
         """
         state, particles = self._now()
         earlier = np.asarray(frames, dtype=np.float64) / NM
-        self.atoms.positions = particles
         state = self._passengers.start(
             particles / NM, step=int(state.step[0]), earlier=earlier
         )
-        record.write(self.atoms, self._passengers, state)
+        left = record.make(particles, self._passengers, state)
+
+        def leave() -> None:
+            self.atoms.positions = particles
+            record.write(self.atoms, left)
+
+        complete(leave)
 
     def _now(self) -> tuple[State, NDArray[np.float64]]:
         """Read the state off the atoms; positions set by hand are a new start.
@@ -170,7 +179,8 @@ class LearnedCGMD(MolecularDynamics):
                 "positions were set by hand: new start without history at step %d", step
             )
         state = passengers.start(atoms.positions / NM, step=step)
-        record.write(atoms, passengers, state)
+        left = record.make(atoms.positions, passengers, state)
+        complete(lambda: record.write(atoms, left))
         return state, atoms.positions.copy()
 
     def _check_fixed(self) -> None:

@@ -49,8 +49,10 @@ ARRAYS = ("positions", "displacements", "particles")
 ADVICE = "delete it for a new start"
 
 
-def write(atoms: Atoms, passengers: Passengers, state: State) -> None:
-    """Write the state of a run into the atoms that it has moved."""
+def make(
+    particles: NDArray[Any], passengers: Passengers, state: State
+) -> dict[str, Any]:
+    """Make the record of a state, whose particles are there, (n_particles, 3), Å."""
     propagator, mapping = passengers.propagator, passengers.mapping
     record = {
         "time_step": propagator.spec.time_step,
@@ -59,14 +61,19 @@ def write(atoms: Atoms, passengers: Passengers, state: State) -> None:
         "n_known": int(state.n_known[0]),
         "positions": _array(state.positions),
         "displacements": _array(state.displacements),
-        "particles": atoms.positions.copy(),
+        "particles": particles.copy(),
         "mapping": pack_mapping(mapping),
         "system": mapping.hash(),
         "model": passengers.fingerprint.hex(),
     }
-    atoms.info[KEY] = record | {"seal": _seal(record)}
+    return record | {"seal": _seal(record)}
+
+
+def write(atoms: Atoms, record: dict[str, Any]) -> None:
+    """Write a record into the atoms that its run has moved."""
     if INDEX not in atoms.arrays:
         atoms.set_array(INDEX, np.arange(len(atoms)))
+    atoms.info[KEY] = record
 
 
 def read(atoms: Atoms, passengers: Passengers) -> dict[str, Any] | None:

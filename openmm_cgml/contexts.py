@@ -22,7 +22,10 @@ class Driver(Protocol):
         """Remember the Context that was made."""
 
     def _reload(self) -> None:
-        """Read all variables anew: they were filled from a file."""
+        """Read all variables anew: they are filled from a file."""
+
+    def _check_loaded(self) -> None:
+        """Refuse a file that was damaged, now that all is filled from it."""
 
 
 @cache
@@ -61,11 +64,23 @@ def _watched(original: Callable[..., None], kind: type[Any]) -> Callable[..., No
             return
         if original.__name__ == "loadCheckpoint":  # of a file that may be damaged
             _check_size(self, content[0] if content else b"")
+        types = openmm.State
+        state: Any = content[0] if content else None
+        held = state.getDataTypes() if isinstance(state, openmm.State) else -1  # all
+        if held & types.IntegratorParameters:
             integrator._reload()
+        elif state.getStepCount() and held & types.Velocities:
+            warnings.warn(
+                "the state has no variables of an integrator, or its file is damaged: "
+                "a LearnedCGIntegrator starts from its positions without history",
+                stacklevel=2,
+            )
         try:
             original(self, *content, **named)
         except openmm.OpenMMException as error:
             _accept_foreign(error)
+        if held & types.IntegratorParameters and held & types.Positions:
+            integrator._check_loaded()
 
     return fill
 

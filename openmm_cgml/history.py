@@ -13,7 +13,7 @@ count only under a seal, a number that follows from all the global ones.
 import hashlib
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ import openmm
 from numpy.typing import NDArray
 
 from cgml.dynamics.noise import checked_seed
-from cgml.dynamics.passengers import Passengers
+from cgml.dynamics.passengers import Passengers, complete
 from cgml.dynamics.propagator import State
 
 UNMOVED = 1e-6
@@ -73,13 +73,16 @@ class Run:
         """History of the beads, newest first, (n_history, n_beads, 3), nm."""
         return self.state.displacements.cpu().numpy()
 
-    def key(self, fingerprint: bytes) -> int:
+    def key(self, fingerprint: bytes, box: NDArray[np.float64] | None) -> int:
         """Return a fingerprint of the run below 2^52, not zero.
 
         Args:
             fingerprint: of model, weights and mapping.
+            box: row vectors, (3, 3), nm; None for open boundaries.
         """
         digest = hashlib.blake2b(fingerprint, digest_size=8)
+        if box is not None:
+            digest.update(f"{(box.round(6) + 0.0).tolist()}".encode())
         for values in (self.particles, self.beads, self.displacements):
             digest.update((values + 0.0).tobytes())  # -0.0 is 0.0
         digest.update(f"{self.n_known} {self.step}".encode())
@@ -142,6 +145,34 @@ class History:
         """Drop the cache; the variables stay."""
         self._cached = None
 
+    def check_loaded(
+        self, particles: NDArray[np.float64], passengers: Callable[[], Passengers]
+    ) -> None:
+        """Refuse variables of ours, from a file, that do not fit each other.
+
+        Args:
+            particles: positions in the Context, (n_particles, 3), nm.
+            passengers: returns those that they belong to.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        values, is_sealed = self._read_sealed()
+        places = self._read("particles")
+        if is_sealed:
+            is_run = values[-1] != 0
+            is_damaged = is_run and not passengers().are_at(particles, places, UNMOVED)
+        else:  # of another integrator, unless its variables are where ours would be
+            same = np.isclose(particles, places, rtol=UNMOVED, atol=0.0)
+            is_damaged = bool((same & (places != 0.0)).any())
+        if is_damaged:
+            raise ValueError(
+                "the file that was loaded is damaged: its positions and the history "
+                "of its run do not fit each other; load another one, or call "
+                "setHistory([]) to start from these positions without history (also "
+                "where they were set by hand before it was saved)"
+            )
+
     def load(
         self, particles: NDArray[np.float64], passengers: Passengers
     ) -> Run | None:
@@ -185,7 +216,7 @@ class History:
             self._write("beads", run.beads, n_particles)
         for name, values in zip(self._moves, run.displacements, strict=True):
             self._write(name, values, n_particles)
-        key = run.key(passengers.fingerprint)
+        key = run.key(passengers.fingerprint, passengers.box)
         self._write_counts(self.seed, run.step, run.n_known, key)
         self._cached = (key, run)
 
@@ -203,12 +234,13 @@ class History:
             step=step,
         )
         run = Run(state, particles)
-        if run.key(passengers.fingerprint) != key:
+        boxes = (passengers.box, None)  # None: of a version that left it out
+        if key not in {run.key(passengers.fingerprint, box) for box in boxes}:
             raise ValueError(
                 "the history in the Context was written for another model or mapping "
-                f"than {passengers.propagator.spec.name!r} with these weights and this "
-                "topology, or its file is damaged: load a checkpoint of this one, or "
-                "call setHistory([]) to start anew"
+                f"than {passengers.propagator.spec.name!r} with these weights, this "
+                "topology and box, or its file is damaged: load a checkpoint of this "
+                "one, or call setHistory([]) to start anew"
             )
         return run
 
@@ -236,9 +268,8 @@ class History:
 
     def _counts(self) -> tuple[int, int, int, int]:
         """Read seed, step, n_known and key; where the seal is broken, start anew."""
-        read = self._integrator.getGlobalVariableByName
-        values = [read(name) for name in _SEALED]
-        if read(_SEAL) != _seal(values):
+        values, is_sealed = self._read_sealed()
+        if not is_sealed:
             warnings.warn(
                 "the Context's integrator variables are not those of a "
                 "LearnedCGIntegrator of this version: they come from another "
@@ -252,11 +283,21 @@ class History:
         seed, step, n_known, key = map(int, values)
         return seed, step, n_known, key
 
+    def _read_sealed(self) -> tuple[list[Any], bool]:
+        """Read seed, step, n_known and key, and whether the seal is theirs."""
+        read = self._integrator.getGlobalVariableByName
+        values = [read(name) for name in _SEALED]
+        return values, read(_SEAL) == _seal(values)
+
     def _write_counts(self, *values: int) -> None:
         """Write seed, step, n_known and key under a seal."""
-        for name, value in zip(_SEALED, values, strict=True):
-            self._integrator.setGlobalVariableByName(name, value)
-        self._integrator.setGlobalVariableByName(_SEAL, _seal(values))
+        pairs = [*zip(_SEALED, values, strict=True), (_SEAL, _seal(values))]
+
+        def write() -> None:
+            for name, value in pairs:
+                self._integrator.setGlobalVariableByName(name, value)
+
+        complete(write)
 
 
 def _seal(values: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.dynamics.passengers import Passengers
+from cgml.dynamics.passengers import Passengers, complete
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
@@ -135,13 +135,22 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 run = Run(*passengers.advance(run.particles, run.state))
         finally:
             n_done = run.step - first
-            if n_done > 0 and run.moves is not None:
-                context.setPositions(run.particles)
-                context.setVelocities(run.moves / self._model.spec.time_step)
-                self._history.store(run, passengers)
-                self._history.arm(n_done)
-                self._moved_in = self._box
-                super().step(n_done)
+            if n_done > 0:
+                last = context.getStepCount() + n_done
+                complete(lambda: self._leave(context, run, passengers, last))
+
+    def _leave(
+        self, context: openmm.Context, run: Run, passengers: Passengers, last: int
+    ) -> None:
+        """Leave the Context where a run stands, after `last` steps of its count."""
+        context.setPositions(run.particles)
+        if run.moves is not None:
+            context.setVelocities(run.moves / self._model.spec.time_step)
+        self._history.store(run, passengers)
+        self._moved_in = self._box
+        n_left = last - context.getStepCount()
+        self._history.arm(n_left)
+        super().step(n_left)
 
     def setHistory(self, earlier: Any) -> None:  # noqa: N802
         """Give true earlier frames, so that a run need not start from one alone.
@@ -165,7 +174,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             step=self._history.step,
             earlier=convert.in_nanometers(earlier),
         )
-        self._history.store(Run(state, particles), passengers)
+        run = Run(state, particles)
+        complete(lambda: self._history.store(run, passengers))
 
     def computeSystemTemperature(self) -> unit.Quantity:  # noqa: N802
         """Return the model's temperature; a model step has no measurable one."""
@@ -238,6 +248,12 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """Read all variables anew: they were filled from a file."""
         self._history.forget()
 
+    def _check_loaded(self) -> None:
+        """Refuse a file that was damaged."""
+        context = self._require_context()
+        positions = convert.positions_of(context)
+        self._history.check_loaded(positions, lambda: self._ready(context))
+
     def _require_context(self) -> openmm.Context:
         """Return the Context, or say that there is none."""
         context = None if self._context is None else self._context()
@@ -286,11 +302,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             device=self._device,
         )
         passengers = Passengers(propagator, system.getNumParticles(), known_box)
-        self._passengers, self._made_for = passengers, _outline(system, known_box)
-        self._box = known_box
         if self._mapping is not None:
             self._mapping = mapping
         self._history.forget()
+        made_for = _outline(system, known_box)
+        self._passengers, self._made_for, self._box = passengers, made_for, known_box
         return passengers
 
 

@@ -5,6 +5,7 @@ them, a history from earlier frames, and every particle's move in a step.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,27 @@ from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.whole import whole_beads
 from cgml.spec import BaseSpec
+
+_TRIES = 3
+
+
+def complete(change: Callable[[], None]) -> None:
+    """Make a change of an engine's state as a whole, though Ctrl-C comes meanwhile.
+
+    What interrupts it is raised when the change is done.
+
+    Args:
+        change: gives the same when it is called again, wherever it was left.
+    """
+    caught: BaseException | None = None
+    for _ in range(_TRIES):
+        try:
+            change()
+            break
+        except BaseException as error:  # noqa: BLE001 (raised below)
+            caught = error
+    if caught is not None:
+        raise caught
 
 
 class Passengers:
@@ -31,6 +53,7 @@ class Passengers:
         propagator: as given.
         mapping: atoms -> beads.
         is_of_beads: whether the particles are the beads.
+        box: as given.
         is_periodic: whether they are in a box.
         fingerprint: of model, weights and mapping.
 
@@ -54,7 +77,7 @@ class Passengers:
             )
         self.is_of_beads = n_particles == n_beads
         self._n_particles = n_particles
-        self._box, self.is_periodic = box, box is not None
+        self.box, self.is_periodic = box, box is not None
         text = f"{propagator.model.digest} {self.mapping.hash()}"
         self.fingerprint = hashlib.sha256(text.encode()).digest()
 
@@ -84,7 +107,7 @@ class Passengers:
                 f"{before.shape}"
             )
         frames = np.concatenate((before, now[None]))
-        beads = whole_beads(self.mapping, frames, self._box)
+        beads = whole_beads(self.mapping, frames, self.box)
         n_history = self.propagator.spec.n_history
         known = np.diff(beads, axis=0)[::-1][:n_history]  # newest first
         displacements = np.zeros((n_history, *beads.shape[1:]))
@@ -106,8 +129,8 @@ class Passengers:
         if particles.shape != places.shape:
             return False
         gaps = particles - places
-        if self._box is not None and np.isfinite(gaps).all():
-            gaps = gaps + images(gaps, self._box) @ self._box
+        if self.box is not None and np.isfinite(gaps).all():
+            gaps = gaps + images(gaps, self.box) @ self.box
         largest = np.abs(places).max(initial=0.0)
         return bool(np.abs(gaps).max(initial=0.0) <= precision * largest)
 

@@ -62,6 +62,19 @@ class Watch:
         Raises:
             GuardError: under "raise", or where all replicas are stopped.
         """
+        trips, stopped = [dict(own) for own in self.trips], dict(self.stopped)
+        try:
+            return self._step(state, propose)
+        except GuardError:
+            raise
+        except BaseException:  # as if the step had not been asked for
+            for own, before in zip(self.trips, trips, strict=True):
+                own.update(before)
+            self.stopped.clear()
+            self.stopped.update(stopped)
+            raise
+
+    def _step(self, state: State, propose: Callable[[Sequence[int]], State]) -> State:
         attempt = [0] * len(self.trips)
         following = self._with_stopped(state, propose(attempt))
         while trips := self._check(state, following):

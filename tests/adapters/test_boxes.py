@@ -253,3 +253,16 @@ def test_wrapped_state_file_continues_and_moved_one_does_not(tmp_path):
         ends.append(positions_of(other))
     assert np.array_equal(ends[0], positions_of(simulation))
     assert np.abs(wrap(ends[1], BOX) - wrap(ends[0], BOX)).max() > 1e-3
+
+
+def test_a_state_file_whose_box_was_changed_is_refused(tmp_path):
+    simulation, path = simulate(start()), tmp_path / "a.xml"
+    simulation.step(2)
+    simulation.saveState(str(path))
+    text = path.read_text()
+    assert '<A x="6"' in text
+    path.write_text(text.replace('<A x="6"', '<A x="6.5"'))
+    other = simulate(start())
+    other.loadState(str(path))
+    with pytest.raises(ValueError, match="this topology and box, or its file is dam"):
+        other.step(1)
