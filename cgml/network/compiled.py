@@ -9,24 +9,21 @@ and has not changed since. Anything else is refused, and the networks run as the
 
 import hashlib
 import json
-import os
 import platform
-import sys
 import warnings
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import platformdirs
 import torch
 from torch import nn
 from torch.export import Dim
 
 from cgml.contract.lanes import LANES
-from cgml.files import replacing
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network import cache
 from cgml.network.bound import BoundNetworks, Part, Parts
 from cgml.network.inputs import build_system
 from cgml.network.leaves import LEAST_ROWS
@@ -35,8 +32,6 @@ from cgml.network.pairs import Layout, PairSearch
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec
 
-LABEL = "built.json"
-"""Says by what and for what a package was built; written last."""
 _N = (3, 5, 7)
 """Sizes of the examples from which it is read which sizes are free."""
 
@@ -68,19 +63,18 @@ def compile_model(model: LearnedModel) -> Path:
             f"a model trained by cgml is required, {spec.name!r} is a published one: "
             "it runs without being compiled"
         )
-    folder = _folder(_fingerprint(spec, model.module))
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = _folder(spec, model.module)
     networks, examples = zip(
         *(_example(spec, model.module, n) for n in _N), strict=True
     )
     digests = {}
-    for name, part in networks[0].parts()._asdict().items():
-        path = folder / f"{name}.pt2"
-        with replacing(path) as temporary:
-            _compile(part, [inputs[name] for inputs in examples], temporary)
-        digests[name] = _digest(path)
-    with replacing(folder / LABEL) as temporary:
-        temporary.write_text(json.dumps(_label() | {"files": digests}, indent=1))
+    with cache.building(folder) as place:
+        for name, part in networks[0].parts()._asdict().items():
+            path = place / f"{name}.pt2"
+            _compile(part, [inputs[name] for inputs in examples], path)
+            digests[path.name] = cache.digest(path)
+        label = json.dumps(_label() | {"files": digests}, indent=1)
+        (place / cache.LABEL).write_text(label)
     find.cache_clear()
     return folder
 
@@ -94,17 +88,18 @@ def compiled_parts(spec: ModelSpec, module: nn.Module) -> Parts | None:
         spec: of the model.
         module: its networks.
     """
-    folder = _folder(_fingerprint(spec, module))
-    return find(folder) if (folder / LABEL).is_file() else None
+    folder = _folder(spec, module)
+    return find(folder) if cache.has_package(folder) else None
 
 
-@cache
+@lru_cache
 def find(folder: Path) -> Parts | None:
     """Load the package in a folder, or say once why not."""
-    reason = _objection(folder)
-    if reason is None:
+    names = [f"{name}.pt2" for name in Parts._fields]
+    reason = cache.objection(folder, names, _label())
+    if not reason:
         try:
-            return Parts(*(_load(folder / f"{name}.pt2") for name in Parts._fields))
+            return Parts(*(_load(folder / name) for name in names))
         except RuntimeError as error:
             reason = f"it cannot be loaded ({error})"
     warnings.warn(
@@ -113,32 +108,6 @@ def find(folder: Path) -> Parts | None:
         RuntimeWarning,
         stacklevel=2,
     )
-    return None
-
-
-def _objection(folder: Path) -> str | None:
-    """Say why a package must not be loaded, or nothing."""
-    try:
-        label = json.loads((folder / LABEL).read_text())
-        digests = label.pop("files")
-        for key, value in _label().items():
-            if label[key] != value:
-                return f"built for another {key}: {label[key]}"
-        for name in Parts._fields:
-            if digests[name] != _digest(folder / f"{name}.pt2"):
-                return f"{name}.pt2 is not the file that was built"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"it is damaged ({error!r})"
-    return _stranger(folder)
-
-
-def _stranger(folder: Path) -> str | None:
-    """Say what in a folder others than the user could have written, or nothing."""
-    if sys.platform != "win32":
-        for place in (folder, *folder.iterdir()):
-            status = place.stat()
-            if status.st_uid != os.getuid() or status.st_mode & 0o022:
-                return f"others than you own {place.name} or may write to it"
     return None
 
 
@@ -171,22 +140,14 @@ def _processor() -> str:
     return " ".join(part for part in parts if part)
 
 
-def _folder(fingerprint: str) -> Path:
-    return Path(platformdirs.user_cache_path("cgml")) / "compiled" / fingerprint
-
-
-def _fingerprint(spec: ModelSpec, module: nn.Module) -> str:
-    """Digest of networks and weights."""
+def _folder(spec: ModelSpec, module: nn.Module) -> Path:
+    """Place in the cache, named by a digest of networks and weights."""
     digest = hashlib.sha256(spec.network.model_dump_json().encode())
     digest.update(f"{spec.n_history} {spec.periodic}".encode())
     for name, values in module.state_dict().items():
         digest.update(name.encode())
         digest.update(values.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return cache.root() / digest.hexdigest()[:32]
 
 
 def _load(path: Path) -> Part:

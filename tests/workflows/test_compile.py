@@ -56,7 +56,7 @@ def package(model: LearnedModel, tmp_path: Path) -> Path:
 
 
 def folder_of(model: LearnedModel) -> Path:
-    return compiled._folder(compiled._fingerprint(model.spec, model.module))
+    return compiled._folder(model.spec, model.module)
 
 
 def bound(model: LearnedModel, mappings: list[Mapping], **more: object) -> Propagator:
@@ -134,7 +134,24 @@ def test_a_damaged_label_is_refused(package, text):
 
 def test_a_package_that_others_may_write_to_is_refused(package):
     (package / "predict.pt2").chmod(0o666)
-    refused(package, "others than you own predict.pt2 or may write to it")
+    refused(package, "others than you own .*predict.pt2 or may write to it")
+
+
+def test_a_folder_that_others_may_write_to_is_refused(package):
+    package.parent.chmod(0o777)
+    refused(package, f"others than you own {package.parent} or may write to it")
+
+
+@pytest.mark.parametrize("name", ["built.json", "predict.pt2", ""])
+def test_links_are_not_followed(package, name):
+    place = (package / name).rename(package.parent / "elsewhere")
+    (package / name).symlink_to(place)
+    refused(package, "is a link or of another kind")
+
+
+def test_what_cannot_be_read_is_passed_over(package):
+    (package / "predict.pt2").unlink()
+    refused(package, "it is damaged or cannot be read")
 
 
 def test_nothing_is_loaded_from_beside_the_model(model, tmp_path):
@@ -154,4 +171,7 @@ def test_without_a_compiler_the_error_says_what_is_needed(monkeypatch, tmp_path)
     result = in_process("compile", tmp_path / "model.pt")
     assert result.returncode == 1
     assert "needs a C++ compiler" in result.stderr
-    assert not list(folder_of(small).iterdir()), "remains of a package"
+    above = folder_of(small).parent
+    assert not folder_of(small).exists()
+    assert not list(above.glob(".building*")), "remains of a package"
+    assert above.stat().st_mode & 0o777 == 0o700
