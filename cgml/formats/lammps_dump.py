@@ -89,16 +89,11 @@ def pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames
 def boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
     """Read the boxes alone, (1, 3, 3) nm each; none for open boundaries."""
     del options
-    items: dict[str, tuple[list[str], list[str]]] = {}
     try:
         with open_text(path) as stream:
             while line := stream.readline():
-                name = next((key for key in _N_LINES if _names(line, key)), None)
-                if name is not None:
-                    words = line.removeprefix(f"ITEM: {name}").split()
-                    items[name] = (words, _take(stream, _N_LINES[name]))
-                elif line.startswith("ITEM: ATOMS"):
-                    header = _understood(path, items)
+                if line.strip():
+                    header, _, _ = _head(path, line, stream)
                     _take(stream, header.n_atoms)
                     if header.is_periodic:
                         yield header.box[None] * ANGSTROM
@@ -149,16 +144,12 @@ def _check_sequence(path: Path, first: _Frame, last: _Frame, frame: _Frame) -> N
             f"steps must increase, step {frame.step} follows step {last.step} in "
             f"{path}: put the runs in files of their own"
         )
-    if _kind(frame) != _kind(first):
+    kinds = [(x.is_unwrapped, x.box is None, x.time is None) for x in (frame, first)]
+    if kinds[0] != kinds[1]:
         raise ValueError(
             f"the columns, times or boundaries of {path} change at step {frame.step}: "
             "put the runs in files of their own"
         )
-
-
-def _kind(frame: _Frame) -> tuple[bool, ...]:
-    """What must not change from frame to frame."""
-    return frame.is_unwrapped, frame.box is None, frame.time is None
 
 
 def _frames(path: Path, options: LammpsOptions) -> Iterator[_Frame]:
@@ -179,6 +170,19 @@ def _frames(path: Path, options: LammpsOptions) -> Iterator[_Frame]:
 
 def _frame(path: Path, line: str, stream: IO[str], options: LammpsOptions) -> _Frame:
     """Read one frame, whose first line is given; EOFError: the file ends inside."""
+    header, units, columns = _head(path, line, stream)
+    asked = options.units or "real"
+    if units not in {"", asked}:
+        raise ValueError(
+            f"the units of {path} are {units!r}, it was to be read with "
+            f"{asked!r}: pass the file's (--units; {' and '.join(TIME_UNITS)} "
+            "are read)"
+        )
+    return _atoms(path, header, columns, _take(stream, header.n_atoms))
+
+
+def _head(path: Path, line: str, stream: IO[str]) -> tuple[_Header, str, list[str]]:
+    """Read what stands before the atoms of a frame: items, units, columns."""
     items: dict[str, tuple[list[str], list[str]]] = {}
     while not line.startswith("ITEM: ATOMS"):
         if not line.endswith("\n"):
@@ -192,16 +196,9 @@ def _frame(path: Path, line: str, stream: IO[str], options: LammpsOptions) -> _F
         words = line.removeprefix(f"ITEM: {name}").split()
         items[name] = (words, _take(stream, _N_LINES[name]))
         line = stream.readline()
-    header = _understood(path, items)
-    if "UNITS" in items:
-        _check_units(path, items["UNITS"][1][0].strip(), options)
-    return _atoms(path, header, line.split()[2:], _take(stream, header.n_atoms))
-
-
-def _understood(path: Path, items: dict[str, tuple[list[str], list[str]]]) -> _Header:
-    """Understand the items before the atoms, and name the file where that fails."""
+    _, (units, *_) = items.get("UNITS", ([], [""]))
     try:
-        return _header(items)
+        return _header(items), units.strip(), line.split()[2:]
     except (IndexError, ValueError) as error:
         raise ValueError(
             f"{path} holds a frame that cannot be read: {error}"
@@ -221,17 +218,6 @@ def _take(stream: IO[str], n: int) -> list[str]:
             f"{n} lines are required, it ends in or behind line {len(lines)}"
         )
     return lines
-
-
-def _check_units(path: Path, units: str, options: LammpsOptions) -> None:
-    """Require the units of the file to be those asked for."""
-    asked = options.units or "real"
-    if units != asked:
-        raise ValueError(
-            f"the units of {path} are {units!r}, it was to be read with "
-            f"{asked!r}: pass the file's (--units; {' and '.join(TIME_UNITS)} "
-            "are read)"
-        )
 
 
 def _header(items: dict[str, tuple[list[str], list[str]]]) -> _Header:

@@ -1,6 +1,7 @@
 """Frames of atoms as a file has them -> whole molecules in one box."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cgml.formats.format import (
     check_finite,
     uncompressed,
 )
-from cgml.formats.selection import FrameOptions, chunks_within, within
+from cgml.formats.selection import FrameOptions, part_of, within
 from cgml.molecules.box import Box, reduce
 from cgml.molecules.frames import Trajectory, cut
 from cgml.molecules.graph import MolecularGraph
@@ -74,9 +75,12 @@ class Reader:
             n_frames = sum(len(frames.positions) for frames in again)
         start, stop = chosen.bounds(n_frames, self._path)
         is_empty = True
-        for number, frames in within(pieces, start, stop):
+        for number, frames in within(
+            pieces, start, stop, lambda some: len(some.positions), part_of
+        ):
             if self._whole is None:
-                self._prepare(frames, self._boxes(frames, start, stop, options), start)
+                boxes = partial(self._boxes, frames, start, stop, options)
+                self._prepare(frames, boxes, start)
             whole = self._take(number, frames)
             is_empty = False
             part = slice(-(number - start) % chosen.stride, None, chosen.stride)
@@ -88,28 +92,17 @@ class Reader:
 
     def _boxes(
         self, frames: Frames, start: int, stop: int | None, options: LammpsOptions
-    ) -> Callable[[], Iterator[NDArray[np.float64]]]:
-        """Return what reads the boxes of all chosen frames.
+    ) -> Iterator[NDArray[np.float64]]:
+        """Read the boxes of all chosen frames; they must be numbers.
 
         A piece alone tells them where the format is read at once.
         """
-        reader = self._row.boxes
-        if frames.boxes is None:
-            return lambda: iter([])
-        own = frames.boxes
-        if reader is None or stop == start + 1:
-            return lambda: self._finite(iter([own]), start)
-        return lambda: self._finite(
-            chunks_within(reader(self._path, options), start, stop), start
-        )
-
-    def _finite(
-        self, boxes: Iterator[NDArray[np.float64]], number: int
-    ) -> Iterator[NDArray[np.float64]]:
-        """Require boxes that are numbers."""
-        for some in boxes:
+        reader, found = self._row.boxes, iter([(start, self._all(frames.boxes))])
+        if reader is not None and stop != start + 1:
+            chunks = reader(self._path, options)
+            found = within(chunks, start, stop, len, lambda some, part: some[part])
+        for number, some in found:
             check_finite(self._path, number, boxes=some)
-            number += len(some)
             yield some
 
     def _prepare(

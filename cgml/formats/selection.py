@@ -2,10 +2,10 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import mdtraj
 import numpy as np
@@ -17,6 +17,8 @@ from cgml.molecules.box import Box
 from cgml.molecules.frames import BeadTrajectory, cut
 
 LOGGER = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_SCALING = 0.05
 """Largest relative change of a box that is taken for a fluctuation."""
@@ -149,40 +151,37 @@ def parse_box(text: str) -> NDArray[np.float64]:
 
 
 def within(
-    pieces: Iterator[Frames], start: int, stop: int | None
-) -> Iterator[tuple[int, Frames]]:
+    pieces: Iterator[T],
+    start: int,
+    stop: int | None,
+    size: Callable[[T], int],
+    part: Callable[[T, slice], T],
+) -> Iterator[tuple[int, T]]:
     """Leave out frames before the start and from the stop on.
+
+    Args:
+        pieces: frames, or boxes, one after the other.
+        start: first frame.
+        stop: frame before which to stop; None: at the end.
+        size: number of frames in a piece.
+        part: takes some of them.
 
     Yields:
         Number of the first frame of each piece, and the piece; none is empty.
     """
     first = 0
     for piece in pieces:
-        n = len(piece.positions)
-        low = max(start - first, 0)
+        n, low = size(piece), max(start - first, 0)
         high = n if stop is None else min(stop - first, n)
         if low < high:
-            yield first + low, _part(piece, slice(low, high))
+            yield first + low, part(piece, slice(low, high))
         first += n
         if stop is not None and first >= stop:
             return
 
 
-def chunks_within(
-    chunks: Iterator[NDArray[np.float64]], start: int, stop: int | None
-) -> Iterator[NDArray[np.float64]]:
-    """Leave out rows before the start and from the stop on, as `within`."""
-    first = 0
-    for chunk in chunks:
-        n = len(chunk) if stop is None else min(stop - first, len(chunk))
-        if n > (low := max(start - first, 0)):
-            yield chunk[low:n]
-        first += len(chunk)
-        if stop is not None and first >= stop:
-            return
-
-
-def _part(frames: Frames, part: slice) -> Frames:
+def part_of(frames: Frames, part: slice) -> Frames:
+    """Take some frames of a piece."""
     arrays = (frames.times, frames.boxes, frames.corners)
     times, boxes, corners = (None if x is None else x[part] for x in arrays)
     return frames._replace(
@@ -226,9 +225,9 @@ def select_atoms(atoms: AtomTable, selection: str) -> Selection:
     bonds = atoms.bonds.reshape(-1, 2)
     if atoms.masses is not None:  # virtual sites may go
         bonds = bonds[(atoms.masses[bonds] != 0.0).all(axis=1)]
-    cut = np.flatnonzero(is_inside[bonds].sum(axis=1) == 1)
-    if len(cut):
-        i, j = sorted(bonds[cut[0]].tolist(), key=lambda atom: not is_inside[atom])
+    parted = np.flatnonzero(is_inside[bonds].sum(axis=1) == 1)
+    if len(parted):
+        i, j = sorted(bonds[parted[0]].tolist(), key=lambda atom: not is_inside[atom])
         raise ValueError(
             f"select = {selection!r} takes atom {topology.atom(i)} ({i}) of "
             f"{atoms.source} and leaves {topology.atom(j)} ({j}), which is bonded to "

@@ -186,15 +186,6 @@ def _keep_largest_pieces(
     return np.where(is_largest[piece], labels, -1)
 
 
-def _restricted(near: Neighbours, is_inside: NDArray[np.bool_]) -> Neighbours:
-    """Neighbours among the chosen nodes; the others have none."""
-    inside = is_inside.tolist()
-    return [
-        [j for j in others if inside[j]] if inside[i] else []
-        for i, others in enumerate(near)
-    ]
-
-
 def _balance(near: Neighbours, weights: Labels, labels: Labels, n_parts: int) -> Labels:
     """Divide pairs of touching parts anew until sizes are within TOLERANCE.
 
@@ -240,20 +231,19 @@ def _bisect(near: Neighbours, weights: Labels, nodes: NDArray[np.int64]) -> list
     Returns:
         Nodes of one of the two.
     """
-    is_inside = np.zeros(len(near), dtype=np.bool_)
-    is_inside[nodes] = True
-    inside = _restricted(near, is_inside)
-    branches = [
-        _best_branch(
-            _spanning_tree(inside, int(nodes[0]), depth_first=depth_first), weights
-        )
+    inside = set(nodes.tolist())
+    trees = [
+        _spanning_tree(near, inside, int(nodes[0]), depth_first=depth_first)
         for depth_first in (False, True)
     ]
+    branches = [_best_branch(tree, weights) for tree in trees]
     total = int(weights[nodes].sum())
     return min(branches, key=lambda own: abs(total - 2 * int(weights[own].sum())))
 
 
-def _spanning_tree(near: Neighbours, root: int, *, depth_first: bool) -> dict[int, int]:
+def _spanning_tree(
+    near: Neighbours, inside: set[int], root: int, *, depth_first: bool
+) -> dict[int, int]:
     """Parent of each node in the order of their visit; the root is its own."""
     parent: dict[int, int] = {}
     waiting = deque([(root, root)])
@@ -261,7 +251,8 @@ def _spanning_tree(near: Neighbours, root: int, *, depth_first: bool) -> dict[in
         node, origin = waiting.pop() if depth_first else waiting.popleft()
         if node not in parent:
             parent[node] = origin
-            waiting.extend((j, node) for j in near[node] if j not in parent)
+            others = [j for j in near[node] if j in inside and j not in parent]
+            waiting.extend((j, node) for j in others)
     return parent
 
 

@@ -174,22 +174,15 @@ def _wider(one: Any, other: Any) -> Any:
 
 def _joined(one: Seen, other: Seen) -> Seen:
     """Describe the systems of both."""
-    atoms = dict(one.bead_atoms)
-    if one.bead_atoms and other.bead_atoms:  # a type that is absent counts as none
-        names = sorted({*one.bead_atoms, *other.bead_atoms})
-        none = (0, 0)
-        atoms = {
-            name: _wider(
-                one.bead_atoms.get(name, none), other.bead_atoms.get(name, none)
-            )
-            for name in names
-        }
-    elif other.bead_atoms:
-        atoms = dict(other.bead_atoms)
-    alone = {tuple(sorted(item.items())) for item in one.small_molecules}
-    alone |= {tuple(sorted(item.items())) for item in other.small_molecules}
+    first, second = one.bead_atoms, other.bead_atoms
+    none = (0, 0) if first and second else None  # for a type that is absent
+    molecules = [*one.small_molecules, *other.small_molecules]
+    alone = {tuple(sorted(item.items())) for item in molecules}
     return Seen(
-        bead_atoms=atoms,
+        bead_atoms={
+            name: _wider(first.get(name, none), second.get(name, none))
+            for name in sorted({*first, *second})
+        },
         bead_bonds=_wider(one.bead_bonds, other.bead_bonds),
         molecule_beads=_wider(one.molecule_beads, other.molecule_beads),
         small_molecules=[dict(item) for item in sorted(alone)],

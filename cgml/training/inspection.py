@@ -30,7 +30,7 @@ def inspect(
     for pieces in read_pieces(moving, topology, coarsening) if moving else ():
         yield follow(pieces)
     alone = [path for path in paths if path not in moving]
-    for path, graph in read_graphs(alone, coarsening).items() if alone else ():
+    for path, (graph, _) in read_graphs(alone, coarsening).items() if alone else ():
         mapping = coarsening.map(graph)
         yield mapping, describe(mapping, path.stem)
 

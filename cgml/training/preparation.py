@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cgml.formats.selection import FrameOptions, selected
 from cgml.locks import exclusive
 from cgml.molecules.checks import check_topology
 from cgml.molecules.chemistry import check_carbons, check_used, describe
-from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
+from cgml.molecules.frames import BeadTrajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
@@ -85,7 +86,7 @@ def read_pieces(
         if row.beads is None
     }
     check_options(dict(rows), topology, coarsening)
-    graphs, selections = _read_graphs(list(dict.fromkeys(sources.values())), coarsening)
+    graphs = read_graphs(list(dict.fromkeys(sources.values())), coarsening)
     mappings: dict[Path, Mapping] = {}
     for path, row in rows:
         if row.beads is not None:
@@ -96,28 +97,24 @@ def read_pieces(
         source = sources[path]
         atoms = trajectory.read_pieces(
             path,
-            graphs[source],
+            graphs[source][0],
             n_frames=n_frames if coarsening.frames.start == 0 else None,
             time_step=coarsening.time_step,
             lammps=coarsening.lammps,
-            frames=selections[source],
+            frames=graphs[source][1],
         )
         if source not in mappings:
-            mappings[source] = coarsening.map(graphs[source])
-        yield _coarsened(atoms, mappings[source])
+            mappings[source] = coarsening.map(graphs[source][0])
+        yield map(partial(coarsen, mapping=mappings[source]), atoms)
 
 
 def read_graphs(
     sources: Sequence[Path], coarsening: Coarsening
-) -> dict[Path, MolecularGraph]:
-    """Read topologies; what the user says of a name must serve in one of them."""
-    return _read_graphs(sources, coarsening)[0]
+) -> dict[Path, tuple[MolecularGraph, FrameOptions]]:
+    """Read topologies, and find the atoms that are selected in each.
 
-
-def _read_graphs(
-    sources: Sequence[Path], coarsening: Coarsening
-) -> tuple[dict[Path, MolecularGraph], dict[Path, FrameOptions]]:
-    """Read topologies, and find the atoms that are selected in each."""
+    What the user says of a name must serve in one of them.
+    """
     used: set[str] = set()
     lammps, system = coarsening.lammps, coarsening.system
     tables = [
@@ -130,18 +127,8 @@ def _read_graphs(
     for source, graph, (atoms, _) in zip(sources, graphs, chosen, strict=True):
         check_topology(graph, str(source))
         check_carbons(atoms, coarsening.chemistry)
-    frames = [options for _, options in chosen]
-    return (
-        dict(zip(sources, graphs, strict=True)),
-        dict(zip(sources, frames, strict=True)),
-    )
-
-
-def _coarsened(
-    atoms: Iterator[Trajectory], mapping: Mapping
-) -> Iterator[BeadTrajectory]:
-    for piece in atoms:
-        yield coarsen(piece, mapping)
+    pairs = zip(graphs, (options for _, options in chosen), strict=True)
+    return dict(zip(sources, pairs, strict=True))
 
 
 def prepare(
