@@ -35,15 +35,18 @@ class Columns(NamedTuple):
     serials: Sequence[str] = ()
 
 
-def symbol_of(text: str) -> str:
-    """Return an element's symbol as it is usually written; "" if it is none.
+def symbol_of(element: str | int) -> str:
+    """Return the symbol of an element, told as text or number; "" if it is none.
 
     Example:
-        >>> symbol_of(" CL"), symbol_of("VS"), symbol_of("")
-        ('Cl', '', '')
+        >>> symbol_of(" CL"), symbol_of("VS"), symbol_of(17), symbol_of(0)
+        ('Cl', '', 'Cl', '')
     """
-    symbol = text.strip().capitalize()
-    return symbol if symbol in elements() else ""
+    known = elements()
+    if isinstance(element, int):
+        return list(known)[element - 1] if 0 < element <= len(known) else ""
+    symbol = element.strip().capitalize()
+    return symbol if symbol in known else ""
 
 
 def pdb(path: Path) -> Columns:
@@ -90,14 +93,10 @@ def prmtop(path: Path) -> Columns:
     starts = [int(text) - 1 for text in _cells(flags["RESIDUE_POINTER"], 8)]
     owner = np.searchsorted(starts, np.arange(n), side="right") - 1
     numbers = [int(text) for text in _cells(flags.get("ATOMIC_NUMBER", []), 8)]
-    symbols = list(elements())
     return Columns(
         names=names[:n],
         residues=[residues[i] for i in owner.tolist()],
-        elements=[
-            symbols[number - 1] if 0 < number <= len(symbols) else ""
-            for number in numbers
-        ],
+        elements=[symbol_of(number) for number in numbers],
         kinds=list(_cells(flags.get("AMBER_ATOM_TYPE", []), 4))[:n],
         masses=np.array([float(text) for text in _cells(flags["MASS"], 16)]),
     )

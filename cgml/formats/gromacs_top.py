@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.formats.columns import symbol_of
 from cgml.formats.format import LammpsOptions
 from cgml.molecules.atoms import AtomTable
-from cgml.molecules.masses import elements
 
 _MOST_ATOMS = 50_000_000
 _DEEPEST = 32  # files that include one another
@@ -187,11 +187,9 @@ def _atom_type(line: _Line, topology: _Topology) -> None:
     )
     if place is None:
         raise ValueError(f"the particle type (A) is missing in {' '.join(words)!r}")
-    symbols = list(elements())
     number = words[place - 3] if place > 3 and words[place - 3].isdecimal() else "0"
-    is_element = 0 < int(number) <= len(symbols)
-    element = symbols[int(number) - 1] if is_element else ""
-    topology.types[words[0]] = _Type(element, float(words[place - 2]))
+    mass = float(words[place - 2])
+    topology.types[words[0]] = _Type(symbol_of(int(number)), mass)
 
 
 def _molecule_type(line: _Line, topology: _Topology) -> None:

@@ -10,31 +10,7 @@ from numpy.typing import NDArray
 from cgml.files import existing
 
 _LARGEST = 1 << 30  # bytes
-_MOST = 50_000_000  # particles
 _PIECE = 1 << 20  # bytes
-
-
-class _System:
-    """Gathers the masses of the particles as the parser comes by them."""
-
-    def __init__(self) -> None:
-        self.masses: list[float] = []
-        self.place: list[str] = []
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        """Enter an element."""
-        self.place.append(name)
-        if len(self.place) == 1 and name != "System":
-            raise ValueError(f"it holds a {name}")
-        if self.place == ["System", "Particles", "Particle"]:
-            self.masses.append(float(attributes["mass"]))
-        if len(self.masses) > _MOST:
-            raise ValueError(f"it has more than {_MOST} particles")
-
-    def end(self, name: str) -> None:
-        """Leave an element."""
-        del name
-        self.place.pop()
 
 
 def read_masses(path: Path) -> NDArray[np.float64]:
@@ -46,22 +22,32 @@ def read_masses(path: Path) -> NDArray[np.float64]:
     size = existing(path).stat().st_size
     if size > _LARGEST:
         raise ValueError(f"a System of at most 1 GiB is read, {path} has {size} bytes")
-    system, parser = _System(), expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = system.start, system.end
+    masses, place = list[float](), list[str]()
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        place.append(name)
+        if place[0] != "System":
+            raise ValueError(f"it holds a {place[0]}")
+        if place == ["System", "Particles", "Particle"]:
+            masses.append(float(attributes["mass"]))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda _: place.pop()
     parser.StartDoctypeDeclHandler = _refuse
     try:
         with path.open("rb") as stream:
             while part := stream.read(_PIECE):
                 parser.Parse(part)
             parser.Parse(b"", True)  # noqa: FBT003
-        if not system.masses or not np.isfinite(system.masses).all():
+        if not masses or not np.isfinite(masses).all():
             raise ValueError("it has no particles, or their masses are no numbers")
     except (expat.ExpatError, ValueError, KeyError) as error:
         raise ValueError(
             f"the XML file of an OpenMM System is required (openmm.XmlSerializer."
             f"serialize(system)), {path} is none: {error}"
         ) from error
-    return np.array(system.masses)
+    return np.array(masses)
 
 
 def _refuse(*_: object) -> NoReturn:

@@ -59,16 +59,10 @@ class BeadTrajectory:
     Attributes:
         mapping: atoms -> beads.
         positions: unwrapped, (n_frames, n_beads, 3), nm, float32.
-        times: (n_frames,), ps, increasing.
-        box: row vectors, (3, 3), nm; None for open boundaries.
-        name: of the system.
+        times: as of a `Trajectory`, as are box, name and scaling.
         observables: name -> values, (n_frames, ...); "rg2" is the squared radius of
             gyration of all atoms, nm^2.
         first_atoms: atoms of the first frame, (n_atoms, 3), nm; None if not known.
-        scaling: as of a `Trajectory`.
-
-    Raises:
-        ValueError: shapes that do not match, or times that do not increase.
     """
 
     mapping: Mapping
