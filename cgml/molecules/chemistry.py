@@ -24,6 +24,7 @@ from cgml.molecules.masses import (
     elements,
     names_of,
     of_elements,
+    own_mass,
     type_of,
 )
 from cgml.molecules.valence import lack_hydrogens
@@ -208,11 +209,10 @@ def _identify(
         if said.type is None and not key.isdecimal():
             said = said._replace(type=key.rpartition(":")[2])
     if said.type is not None:
-        known = {**elements(), **chemistry.known, **_masses(chemistry)}
         if said.type in chemistry.rows:
             used.add(said.type)
-        given = [said.mass, known.get(said.type), atom.mass]
-        mass = next((value for value in given if value is not None), None)
+        usual = own_mass(atom.mass, {**elements(), **chemistry.known}.get(said.type))
+        mass = said.mass or _masses(chemistry).get(said.type) or usual
         if mass is None:
             raise ValueError(
                 f"a mass is required of type {said.type!r}, given to {atom} of "
@@ -225,7 +225,8 @@ def _identify(
     row = chemistry.rows.get(found.type, Row())
     if found.type in chemistry.rows:
         used.add(found.type)
-    mass = said.mass or row.mass or chemistry.known.get(found.type, found.mass)
+    own = own_mass(found.mass, chemistry.known.get(found.type)) or found.mass
+    mass = said.mass or row.mass or own
     return _Found(row.type or found.type, mass, found.is_by_mass)
 
 
@@ -262,7 +263,7 @@ def _of_mass(atom: _Atom, mass: float, named: Table[str, float], source: str) ->
     ):
         return _Found(names[0], known[names[0]], names[0] not in named)
     if own and len(names) < 2:
-        return _Found(own, named.get(own, mass))
+        return _Found(own, mass)
     if own and own in names:
         return _Found(own, known[own])
     if own and is_round:

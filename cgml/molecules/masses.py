@@ -75,6 +75,13 @@ def type_of(element: str, mass: float, known: Mapping[str, float] | None = None)
     return f"{element}({mass:g})"
 
 
+def own_mass(mass: float | None, usual: float | None) -> float | None:
+    """Return the usual mass of a type, Da, unless the atom's own is another one."""
+    if mass is None or (usual is not None and abs(mass - usual) <= MASS_TOLERANCE):
+        return usual
+    return mass
+
+
 def check_mass(mass: float, atom: str, name: str, source: str) -> None:
     """Require a mass, Da, of an atom of some name: virtual sites have none.
 

@@ -5,6 +5,7 @@
 | a type that no bead had, or none of one that all had in a whole molecule | refused |
 | far more or fewer atoms of a type in a bead | refused |
 | a molecule that is one bead, of other atoms | refused |
+| frames of beads that were cut by another recipe | refused |
 | a bead bonded to more or fewer beads | refused |
 | a little more or fewer atoms of a type in a bead | said |
 | molecules of more or fewer beads, another density of beads | said |
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from cgml.molecules.box import Box
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import united_hint
+from cgml.molecules.recipe import GIVEN, Recipe
 from cgml.spec import BaseSpec, Seen
 
 Unseen = Literal["refuse", "warn", "allow"]
@@ -217,6 +219,14 @@ def _new_kinds(
             f"{named(index)} that is bonded to {beads.degrees[index]} beads; it knows "
             + (f"{low} to {high}" if seen.bead_bonds else "molecules of one bead alone")
         )
+    own = Recipe.from_spec(spec)
+    if mapping.recipe not in {None, own} and own.method != GIVEN:
+        n_beads = Mapping.from_recipe(mapping.graph, own).n_beads
+        if n_beads != mapping.n_beads:
+            yield (
+                f"{mapping.n_beads} beads cut with {mapping.recipe}; its own recipe, "
+                f"{own}, makes {n_beads} of them: prepare the frames with that"
+            )
 
 
 def _fits(beads: _Beads, seen: Seen, slack: int) -> NDArray[np.bool_]:

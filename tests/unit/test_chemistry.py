@@ -50,6 +50,17 @@ def test_united_atoms_of_names_and_masses() -> None:
     assert found(table) == {"CH3": 15.035, "CH2": 14.027, "A3": 14.027}
 
 
+def test_a_named_type_keeps_the_mass_of_the_file() -> None:
+    """The type B of mass 1 in a LAMMPS file is no boron, nor that of a model."""
+    table = atoms("X Y", numbers=[1, 2], masses=np.array([1.0, 12.0]))
+    rows = {"1": Row("B"), "2": Row("C")}
+    assert found(table, rows) == {"B": 1.0, "C": 12.011}
+    assert found(table, rows, B=2.0) == {"B": 1.0, "C": 12.011}
+    assert found(table, {**rows, "B": Row(mass=3.0)})["B"] == 3.0
+    named = atoms("X Y", kinds=["AA", "BB"], masses=np.array([5.0, 2.0]))
+    assert found(named, AA=1.0, BB=2.0) == {"AA": 5.0, "BB": 2.0}
+
+
 def test_a_type_needs_a_mass() -> None:
     table = atoms("C1 O1", elements=["C", "O"])
     with pytest.raises(ValueError, match=r"of type 'CH3', given to C1 .*--mass CH3="):

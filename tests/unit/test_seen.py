@@ -1,6 +1,7 @@
 """What a model has not seen it says: refused, warned of, or allowed by a switch."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_new_kinds_of_beads_are_refused(tiny_model, parts, ions, match):
     with pytest.warns(UserWarning, match="beyond what it has seen: .*allowed: bead"):
         check_seen(told, [mapping], BOX, "warn")
     check_seen(told, [mapping], BOX, "allow")
+
+
+def test_beads_of_another_recipe_are_refused(tiny_model):
+    """Their compositions may pass, within the margins."""
+    told = spec(tiny_model)
+    other = mixture(*PEO, ions=3, per_bead=6.5)
+    with pytest.raises(ValueError, match=r"beads cut with 6\.5 .* recipe, 7 atoms"):
+        check_seen(told, [other], BOX, "refuse")
+    check_seen(told, [replace(other, recipe=None)], BOX, "allow")
 
 
 def test_branched_molecules_are_refused(tiny_model):
