@@ -309,7 +309,7 @@ def _nameless(atoms: Sequence[_Atom], source: str, doubt: str = "") -> str:
         f"{reason}: give the file of the force field (--system SYSTEM.xml of OpenMM, "
         "or a topology that has masses: GROMACS .top, PRMTOP, PSF, LAMMPS data), a "
         f'table (--types TABLE.toml with lines like "{example}" = {{ type = "NAME", '
-        f"mass = 14.027 }}), or --mass {example}=NUMBER"
+        f"mass = 14.027 }}), --mass {example}=NUMBER, or leave atoms out (--select)"
     )
 
 
