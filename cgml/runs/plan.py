@@ -1,7 +1,6 @@
 """What a run is, on disk: its options, its start, how its paths are divided."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml import plans
 from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.propagator import GuardPolicy
-from cgml.files import make_folder, replacing
+from cgml.files import make_folder
 from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.ranges import at_least
+from cgml.runs.conditions import CONDITIONS, conditions_of, settle
 from cgml.spec import FAST, Execution
-from cgml.texts import short
 
 PLAN = "run.json"
 
@@ -152,6 +152,7 @@ def describe(
         "file_format": options.file_format,
         "execution": options.execution.model_dump(),
         **({"unseen": list(options.allowed)} if options.allowed else {}),
+        CONDITIONS: conditions_of(model, options),
     }
 
 
@@ -162,7 +163,7 @@ def claim(
 
     Args:
         output: folder, made if need be.
-        plan: from `describe`.
+        plan: from `describe`; its conditions become those of the run, if it goes on.
         groups: division of the paths, where the run starts anew.
         model: file, which older versions knew by its bytes.
 
@@ -171,30 +172,37 @@ def claim(
         it is not finished.
 
     Raises:
-        ValueError: the folder holds another run.
+        ValueError: the folder holds another run; each value that differs is named. Or
+            it cannot go on here to the same bits.
     """
     make_folder(output)
     path = output / PLAN
     if not path.exists():
         record(output, plan, groups, None)
         return groups, None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["plan"].get("execution", {}).get("plain") is False:
-        del found["plan"]["execution"]["plain"]  # of a version with two networks
-    if found["plan"].get("model") == hashlib.sha256(model.read_bytes()).hexdigest():
-        found["plan"]["model"] = plan["model"]
-    for key, value in plan.items():
-        if found["plan"].get(key) != value:
-            raise ValueError(
-                f"{output} holds a run with {key} {short(found['plan'].get(key))}, "
-                f"asked for is {short(value)}: choose another folder, or repeat that "
-                "run's options to continue it"
-            )
+    found = plans.read_plan(path)
+    earlier = dict(found["plan"])
+    conditions = earlier.pop(CONDITIONS, None)
+    execution = earlier.get("execution")
+    if isinstance(execution, dict) and execution.get("plain") is False:
+        del execution["plain"]  # of a version with two networks
+    if earlier.get("model") == plans.digest(model):
+        earlier["model"] = plan["model"]
+    asked = {key: value for key, value in plan.items() if key != CONDITIONS}
+    changed = plans.changes(earlier, asked)
+    if changed:
+        raise ValueError(
+            f"{output} holds a run with {plans.describe(changed)}: choose another "
+            "folder, or repeat that run's options to continue it"
+        )
+    is_finished = found.get("guards") is not None
     if "groups" not in found:
         raise ValueError(
             f"{output} holds a run of an older version of cgml: finish it with that "
             "version, or choose another folder"
         )
+    if not is_finished:
+        plan[CONDITIONS] = settle(conditions, plan[CONDITIONS], output)
     guards = found["guards"]
     tally = (
         None
@@ -225,8 +233,7 @@ def record(
         "stopped": tally and tally.stopped,
         "files": tally and tally.files,
     }
-    with replacing(output / PLAN) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    plans.write_plan(output / PLAN, content)
 
 
 def _fingerprint(positions: NDArray[np.float32]) -> str:

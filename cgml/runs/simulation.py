@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from cgml.models.file import find_model, load_model, read_spec
 from cgml.molecules.frames import BeadTrajectory
 from cgml.network.model import LearnedModel
 from cgml.ranges import positive
+from cgml.runs.conditions import CONDITIONS
 from cgml.runs.parts import count_frames, find_parts, release
 from cgml.runs.paths import Paths
 from cgml.runs.plan import PLAN, RunOptions, Tally, claim, describe, divide, record
@@ -90,6 +91,14 @@ class Job:
     groups: list[range]
     plan: dict[str, Any]
 
+    @property
+    def settled(self) -> RunOptions:
+        """Options; without compiled networks, if the run began without them."""
+        execution = self.options.execution
+        is_compiled = execution.compiled and self.plan[CONDITIONS]["compiled"]
+        execution = execution.model_copy(update={"compiled": is_compiled})
+        return replace(self.options, execution=execution)
+
     def folder(self, group: int) -> Path:
         """Parts of a group."""
         return self.output / PARTS / f"{group:04d}"
@@ -137,7 +146,7 @@ class Job:
         same = [self.plan[key] for key in ("model", "systems", "seed", "stride")]
         text = json.dumps([*same, numbers.start, numbers.stop])
         origin = hashlib.sha256(text.encode()).hexdigest()
-        paths = Paths(replicas, self.options, self.folder(group), learned, origin)
+        paths = Paths(replicas, self.settled, self.folder(group), learned, origin)
         paths.propagate(on_frame)
 
     def release(self) -> None:
