@@ -11,6 +11,8 @@ from pathlib import Path
 LARGEST_TEXT = 1 << 28
 """Bytes of a text file that is read."""
 
+LONGEST_NAME = 200  # bytes; file systems take 255, with what is put before and behind
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _LEAST_FREE = 1 << 16  # bytes; with less, an error without a reason has this one
 
@@ -30,6 +32,34 @@ def make_folder(path: Path | str) -> Path:
             f"the output is a folder, {there} is a file: choose another name"
         ) from error
     return path
+
+
+def component(name: str, what: str) -> str:
+    """Return a name that can be that of a file in a folder, and of none elsewhere.
+
+    Args:
+        name: as it stands in a file.
+        what: has it, for the error text.
+
+    Raises:
+        ValueError: it is empty, too long, hidden, or would lead out of the folder.
+
+    Example:
+        >>> component("chain 1", "the system")
+        'chain 1'
+    """
+    is_plain = name not in {"", ".", ".."} and not name.startswith(".")
+    forbidden = "/\\:" if os.name == "nt" else "/\\"
+    is_plain &= not any(letter in forbidden or ord(letter) < 32 for letter in name)
+    n_bytes = len(name.encode("utf-8", "surrogateescape"))
+    if not is_plain or n_bytes > LONGEST_NAME:
+        shown = name if len(name) <= 60 else f"{name[:57]}..."
+        raise ValueError(
+            f"the name of {what} becomes the name of a file: a plain one of at most "
+            f"{LONGEST_NAME} bytes, without / and \\ and no dot in front, is required, "
+            f"got {shown!r}"
+        )
+    return name
 
 
 def read_bytes(path: Path | str, largest: int) -> bytes:
@@ -145,6 +175,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
             f"there is no folder {path.parent} to write {path.name} to: make it first"
         )
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    temporary.unlink(missing_ok=True)  # it might be a link to somewhere else
     try:
         yield temporary
         _flush(temporary)

@@ -19,7 +19,7 @@ from threading import Event, Thread
 from typing import NamedTuple
 from uuid import uuid4
 
-from cgml.files import make_folder
+from cgml.files import make_folder, require_file
 
 if sys.platform == "win32":
     import msvcrt
@@ -129,13 +129,14 @@ def _take(path: Path) -> tuple[int, bool]:
                 "another folder"
             ) from error
         try:
+            require_file(path)
             is_locked = _lock(handle, path)
             # else its holder removed it while this process came to lock it
             if not is_locked or os.path.samestat(os.fstat(handle), os.stat(path)):
                 return handle, is_locked
         except FileNotFoundError:
             pass
-        except InUseError:
+        except (InUseError, ValueError):
             os.close(handle)
             raise
         os.close(handle)

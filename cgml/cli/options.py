@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 def path(text: str) -> Path:
     """Read a path given on the command line; ~ is the user's home."""
-    if not text:
+    if not text.strip():
         raise typer.BadParameter("a path must not be empty")
+    if "\0" in text:
+        raise typer.BadParameter("a path must not hold a zero byte")
     return Path(os.path.expanduser(text))
 
 

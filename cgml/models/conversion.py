@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cgml import units
+from cgml.files import component
 from cgml.models.file import save_model
 from cgml.published.checkpoint import build_model, read_checkpoint
 from cgml.published.model import bond_types, particle_types
@@ -49,6 +50,8 @@ class Origin:
             if value is not None:
                 positive(value, name, unit)
         at_least(self.single_bead_limit, 0, "the single-bead limit")
+        if self.name is not None:
+            component(self.name, "a model")
 
 
 def import_checkpoint(path: Path, output: Path, origin: Origin) -> PublishedSpec:

@@ -10,7 +10,6 @@ Workers are told names and numbers, nothing else: they load the model from its f
 the start configurations from the folder of the run, and check both.
 """
 
-import json
 import logging
 import socket
 import time
@@ -24,11 +23,13 @@ from uuid import uuid4
 
 import torch
 
+from cgml.files import component
 from cgml.formats.trajectory import read_beads, write_beads
 from cgml.locks import exclusive
 from cgml.memory import keep_freed_memory
 from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
+from cgml.plans import read_plan
 from cgml.runs import simulation
 from cgml.runs.plan import PLAN, RunOptions
 from cgml.runs.simulation import PARTS, Job, Outcome
@@ -194,9 +195,10 @@ def open_here(model: Path, output: Path, options: RunOptions) -> Job:
             f"there is no {missing} on {socket.gethostname()}: workers must see the "
             "folder of the run and the model file under the paths given"
         )
-    plan = json.loads(path.read_text(encoding="utf-8"))["plan"]
+    plan = read_plan(path)["plan"]
     folder = output / PARTS / STARTS
-    systems = [read_beads(folder / f"{name}.h5md") for name, *_ in plan["systems"]]
+    names = [component(str(name), "a system") for name, *_ in plan["systems"]]
+    systems = [read_beads(folder / f"{name}.h5md") for name in names]
     return simulation.open_job(model, systems, output, options)[0]
 
 

@@ -44,7 +44,9 @@ def conditions_of(model: LearnedModel, options: "RunOptions") -> dict[str, Any]:
     }
 
 
-def settle(found: dict[str, Any], now: dict[str, Any], output: Path) -> dict[str, Any]:
+def settle(
+    found: dict[str, Any] | None, now: dict[str, Any], output: Path
+) -> dict[str, Any]:
     """Go on under the conditions of a run; what can be had here is taken.
 
     Args:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cgml import plans
 from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.propagator import GuardPolicy
-from cgml.files import make_folder
+from cgml.files import component, make_folder
 from cgml.formats import table
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import Unseen
@@ -128,11 +128,11 @@ def describe(
         options: length and form.
 
     Raises:
-        ValueError: no systems, or two of one name.
+        ValueError: no systems, two of one name, or a name that is no file's.
     """
     if not systems:
         raise ValueError("a run needs at least one system to start from, got none")
-    names = Counter(system.name for system in systems)
+    names = Counter(component(system.name, "a system") for system in systems)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise ValueError(

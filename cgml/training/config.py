@@ -7,9 +7,15 @@ from glob import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from cgml.files import read_text
+from cgml.files import component, read_text
 from cgml.spec import (
     Count,
     Length,
@@ -133,6 +139,20 @@ class AugmentationConfig(Section):
     history_noise: NonNegative = 0.05
 
 
+def _plain(name: str) -> str:
+    return component(name, "a model")
+
+
+def _given(output: object) -> object:
+    if output == "":
+        raise ValueError("the folder of the run must not be empty")
+    return output
+
+
+Name = Annotated[str, AfterValidator(_plain)]
+Output = Annotated[Path, BeforeValidator(_given)]
+
+
 class TrainingConfig(Section):
     """One training run, as it stands in a TOML file.
 
@@ -141,8 +161,8 @@ class TrainingConfig(Section):
     agree.
     """
 
-    name: str
-    output: Path
+    name: Name
+    output: Output
     time_step: Time
     n_history: Annotated[int, Field(ge=0)] = 1
     atoms_per_bead: Positive | None = None

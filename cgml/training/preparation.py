@@ -6,6 +6,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from cgml.files import component
 from cgml.formats import table, trajectory
 from cgml.formats.h5md import write_pieces
 from cgml.formats.selection import FrameOptions, selected
@@ -154,7 +155,8 @@ def prepare(
     with exclusive(output, "prepare"):
         for pieces in read_pieces(paths, topology, coarsening):
             first = next(pieces)
-            target = output / f"{first.name}{BEADS}"
+            name = component(first.name, "a system")
+            target = output / f"{name}{BEADS}"
             if target in written:
                 raise ValueError(
                     f"two systems are named {first.name!r}: prepare them into "

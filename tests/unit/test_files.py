@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgml.files import make_folder, read_text, replacing
+from cgml.files import (
+    component,
+    make_folder,
+    read_bytes,
+    read_text,
+    replacing,
+    require_file,
+)
 
 
 def test_appears_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -134,3 +141,42 @@ def test_folders_and_files_in_the_way(tmp_path):
         replacing(tmp_path / "none" / "x.json"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["chain 1", "Å", "a.b", "a..b", "-x", "~", "x" * 200])
+def test_a_name_of_a_file(name):
+    assert component(name, "a system") == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "/abs/x", "a/b", "a\\b", ".x", "a\0b", "a\nb", "x" * 201]
+    + ["å" * 101],
+)
+def test_a_name_that_leads_elsewhere(name):
+    with pytest.raises(ValueError, match="the name of a system becomes the name of"):
+        component(name, "a system")
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / ".a.part.txt").symlink_to(tmp_path / "mine")
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, kind in (("pipe", "pipe"), ("folder", "folder")):
+        with pytest.raises(ValueError, match=f"{name} must be a regular .* a {kind}"):
+            read_text(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name} must be a regular .* a {kind}"):
+            require_file(tmp_path / name)
+    with pytest.raises(ValueError, match="null must be a regular file, it is a device"):
+        read_text("/dev/null")
+    (tmp_path / "large").write_bytes(b"12345")
+    with pytest.raises(ValueError, match="large must have at most 4 bytes, got 5"):
+        read_bytes(tmp_path / "large", 4)
