@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cgml.ranges import is_sensible, sense
+from cgml.texts import short
 
 
 def _in(unit: str) -> AfterValidator:
@@ -52,7 +53,7 @@ def faults(error: ValidationError) -> str:
     wrong, texts = error.errors(include_url=False), []
     for item in wrong[:3]:
         place = ".".join(map(str, item["loc"]))
-        texts.append(f"{place:.60} {item['msg']}, got {item['input']!r:.60}")
+        texts.append(f"{place:.60} {item['msg']}, got {short(item['input'])}")
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     return "; ".join(texts) + more
 

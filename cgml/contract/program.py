@@ -6,6 +6,7 @@ never runs the program of a file: it takes the weights alone (file.py).
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -13,7 +14,27 @@ from torch import nn
 from cgml import units
 from cgml.contract import system
 from cgml.contract.atoms import bond_graph
+from cgml.molecules.systems import sum_by
 from cgml.spec import BaseSpec
+
+
+class Molecules(NamedTuple):
+    """Atoms of a system; see docs/model-file.md."""
+
+    types: torch.Tensor
+    masses: torch.Tensor  # (n_atoms,) float64 Da
+    bonds: torch.Tensor
+    beads: torch.Tensor
+
+
+class Frame(NamedTuple):
+    """Beads before a step, as `step` has them; known is (n_history, 1, 1)."""
+
+    positions: torch.Tensor
+    displacements: torch.Tensor
+    known: torch.Tensor
+    pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # sender, receiver, shift
+    noise: torch.Tensor
 
 
 class Program(nn.Module):
@@ -55,26 +76,20 @@ class Program(nn.Module):
         """Prepare a system, once; see docs/model-file.md."""
         masses = masses.to(torch.float64)
         n_beads = int(beads.max()) + 1
-        bead_masses = torch.zeros(n_beads, dtype=torch.float64)
         molecules = torch.zeros(n_beads, dtype=torch.int64)
         molecules[beads] = system.components(masses.size(0), bonds)
         found = {
-            "masses": bead_masses.index_add(0, beads, masses).unsqueeze(1),
+            "masses": sum_by(beads, masses, n_beads).unsqueeze(1),
             "bonds": system.bead_bonds(beads, bonds),
             "molecules": molecules,
         }
-        vertices = self.describe(found, types, masses, bonds, beads)
+        vertices = self.describe(found, Molecules(types, masses, bonds, beads))
         atoms = bond_graph(vertices, bonds, bond_types, beads)
         found["embedding"] = self.embedding(atoms)
         return found
 
     def describe(
-        self,
-        found: dict[str, torch.Tensor],
-        types: torch.Tensor,
-        masses: torch.Tensor,
-        bonds: torch.Tensor,
-        beads: torch.Tensor,
+        self, found: dict[str, torch.Tensor], atoms: Molecules
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Add to a system what the networks need; types, masses, depths of `Atoms`."""
         raise NotImplementedError
@@ -96,13 +111,11 @@ class Program(nn.Module):
         masses, molecules = system["masses"], system["molecules"]
         ages = torch.arange(self.n_history).view(-1, 1, 1)
         pairs = (sender, receiver, shift)
-        moved = self.move(
-            system, positions, displacements, ages < n_known, pairs, noise
-        )
+        frame = Frame(positions, displacements, ages < n_known, pairs, noise)
+        moved = self.move(system, frame)
         if self.holds_centre:
             n_molecules = int(molecules.max()) + 1
-            totals = torch.zeros(n_molecules, 1, dtype=masses.dtype)
-            totals = totals.index_add(0, molecules, masses)
+            totals = sum_by(molecules, masses, n_molecules)
             kick = self.kick / totals.sqrt() * kicks.to(masses.dtype)
             moved = moved - self.centre(masses, molecules, moved)
             moved = moved + kick.index_select(0, molecules)
@@ -111,27 +124,16 @@ class Program(nn.Module):
         recent = torch.cat((moved.unsqueeze(0), displacements))[: self.n_history]
         return positions + moved, recent
 
-    def move(
-        self,
-        system: dict[str, torch.Tensor],
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        known: torch.Tensor,
-        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        noise: torch.Tensor,
-    ) -> torch.Tensor:
-        """Displacements (n_beads, 3) of the networks; known is (n_history, 1, 1)."""
+    def move(self, system: dict[str, torch.Tensor], frame: Frame) -> torch.Tensor:
+        """Displacements of the networks, (n_beads, 3) float64 nm."""
         raise NotImplementedError
 
     def centre(
         self, masses: torch.Tensor, molecules: torch.Tensor, vectors: torch.Tensor
     ) -> torch.Tensor:
         """Mass-weighted mean over each bead's molecule, of (..., n_beads, 3)."""
-        sizes = list(vectors.size())
         n_molecules = int(molecules.max()) + 1
-        sizes[-2] = n_molecules
-        sums = torch.zeros(sizes, dtype=vectors.dtype)
-        sums = sums.index_add(len(sizes) - 2, molecules, masses * vectors)
-        totals = torch.zeros(n_molecules, 1, dtype=masses.dtype)
-        means = sums / totals.index_add(0, molecules, masses)
-        return means.index_select(len(sizes) - 2, molecules)
+        rows = (masses * vectors).transpose(0, -2)  # (n_beads, ..., 3)
+        sums = sum_by(molecules, rows, n_molecules).transpose(0, -2)
+        means = sums / sum_by(molecules, masses, n_molecules)
+        return means.index_select(-2, molecules)

@@ -13,15 +13,10 @@ from cgml.spec import BaseSpec
 
 
 class Noise(NamedTuple):
-    """Standard normals of one step.
+    """Standard normals of one step."""
 
-    Attributes:
-        draws: (n_draws, n_beads, 3) float32, for the sampler.
-        kicks: (n_molecules, 3) float64, for the centres of mass.
-    """
-
-    draws: torch.Tensor
-    kicks: torch.Tensor
+    draws: torch.Tensor  # (n_draws, n_beads, 3) float32, for the sampler
+    kicks: torch.Tensor  # (n_molecules, 3) float64, for the centres of mass
 
 
 class Source:

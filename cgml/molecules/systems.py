@@ -10,6 +10,14 @@ from cgml.molecules.box import check_box
 from cgml.molecules.mapping import Mapping
 
 
+def sum_by(index: torch.Tensor, values: torch.Tensor, n: int) -> torch.Tensor:
+    """Sums of the rows (n_rows, ...) of each index, (n, ...); TorchScript as well."""
+    shape = list(values.size())
+    shape[0] = n
+    sums = torch.zeros(shape, dtype=values.dtype, device=values.device)
+    return sums.index_add(0, index, values)
+
+
 class Systems:
     """Beads of all replicas, one after the other.
 
@@ -105,27 +113,18 @@ class Systems:
 
     def system_centre(self, vectors: torch.Tensor) -> torch.Tensor:
         """Mean over each bead's replica, (n_beads, 3)."""
-        sums = torch.zeros(
-            len(self.sizes), 3, dtype=vectors.dtype, device=vectors.device
-        ).index_add(0, self.replica, vectors)
+        sums = sum_by(self.replica, vectors, len(self.sizes))
         counts = torch.tensor(self.sizes, device=vectors.device)[:, None]
         return (sums / counts).index_select(0, self.replica)
 
     def system_drift(self, vectors: torch.Tensor) -> torch.Tensor:
         """Mass-weighted mean over each bead's replica, (n_beads, 3)."""
         columns = torch.cat((self.masses * vectors, self.masses), dim=1)
-        sums = torch.zeros(
-            len(self.sizes), 4, dtype=columns.dtype, device=columns.device
-        ).index_add(0, self.replica, columns)
+        sums = sum_by(self.replica, columns, len(self.sizes))
         return (sums[:, :3] / sums[:, 3:]).index_select(0, self.replica)
 
     def _molecule_sum(self, values: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(
-            sum(self.n_molecules),
-            values.size(1),
-            dtype=values.dtype,
-            device=values.device,
-        ).index_add(0, self.molecules, values)
+        return sum_by(self.molecules, values, sum(self.n_molecules))
 
 
 def _boxes(

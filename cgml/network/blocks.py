@@ -163,21 +163,13 @@ Radial = RadialBasis | PlacedRadialBasis
 
 
 class MessageWeights(NamedTuple):
-    """Packed weights of an Interaction.
+    """Packed weights of an Interaction."""
 
-    Attributes:
-        edge: of the edges.
-        ends: of receiver and sender, side by side, for all nodes.
-        own: first product of the update, of the node itself.
-        arrived: likewise, of the sums of messages.
-        update: second product of the update.
-    """
-
-    edge: Product
-    ends: Product
-    own: Product
-    arrived: Product
-    update: Product
+    edge: Product  # of the edges
+    ends: Product  # of receiver and sender, side by side, for all nodes
+    own: Product  # first product of the update, of the node itself
+    arrived: Product  # likewise, of the sums of messages
+    update: Product  # second product of the update
 
 
 class Interaction(nn.Module):
@@ -242,17 +234,11 @@ class Interaction(nn.Module):
 
 
 class ReadoutWeights(NamedTuple):
-    """Packed weights of a VectorReadout.
+    """Packed weights of a VectorReadout."""
 
-    Attributes:
-        edge: (n_edge_vectors, n_edge) scaled weight of the edges.
-        bias: (n_edge_vectors, 1).
-        node: of the nodes.
-    """
-
-    edge: torch.Tensor
-    bias: torch.Tensor
-    node: MlpWeights
+    edge: torch.Tensor  # (n_edge_vectors, n_edge) scaled weight of the edges
+    bias: torch.Tensor  # (n_edge_vectors, 1)
+    node: MlpWeights  # of the nodes
 
 
 class VectorReadout(nn.Module):
@@ -287,15 +273,10 @@ class VectorReadout(nn.Module):
         node_vectors: torch.Tensor,
         layout: Layout,
     ) -> torch.Tensor:
-        """Combine to (n_nodes, 3).
+        """Combine nodes (n_nodes, n_node) and edges (2 n, n_edge) to (n_nodes, 3).
 
-        Args:
-            weights: packed.
-            nodes: (n_nodes, n_node).
-            edges: (2 n, n_edge).
-            pair_vectors: (n_edge_vectors, 3, n) unit vectors, receiver minus sender.
-            node_vectors: (n_nodes, n_node_vectors, 3).
-            layout: of the edges.
+        Unit vectors of the pairs are (n_edge_vectors, 3, n), receiver minus sender,
+        node vectors (n_nodes, n_node_vectors, 3).
         """
         n = pair_vectors.size(2)
         shares = torch.addmm(weights.bias, weights.edge, edges.t())

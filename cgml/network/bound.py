@@ -33,15 +33,10 @@ Part = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
 
 
 class Parts(NamedTuple):
-    """The parts of the networks that take most of the time.
+    """The parts of the networks that take most of the time."""
 
-    Attributes:
-        predict: once per step.
-        evaluate: once per evaluation of the score network.
-    """
-
-    predict: Part
-    evaluate: Part
+    predict: Part  # once per step
+    evaluate: Part  # once per evaluation of the score network
 
 
 class Neighbourhood(NamedTuple):

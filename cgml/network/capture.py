@@ -29,19 +29,12 @@ Work = Callable[[], torch.Tensor]
 
 
 class _Recorded(NamedTuple):
-    """A recorded step.
+    """A recorded step."""
 
-    Attributes:
-        layout: of the edges, where the step reads it.
-        history: likewise.
-        draws: likewise.
-        replay: do it, and give the next positions.
-    """
-
-    layout: Layout
-    history: History
-    draws: torch.Tensor
-    replay: Work
+    layout: Layout  # of the edges, where the step reads it
+    history: History  # likewise
+    draws: torch.Tensor  # likewise
+    replay: Work  # do it, and give the next positions
 
 
 class CapturedStep:

@@ -27,7 +27,7 @@ from cgml.network import cache
 from cgml.network.bound import BoundNetworks, Part, Parts
 from cgml.network.inputs import build_system
 from cgml.network.leaves import LEAST_ROWS
-from cgml.network.model import LearnedModel
+from cgml.network.model import LearnedModel, fingerprint
 from cgml.network.pairs import Layout, PairSearch
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec
@@ -142,12 +142,8 @@ def _processor() -> str:
 
 def _folder(spec: ModelSpec, module: nn.Module) -> Path:
     """Place in the cache, named by a digest of networks and weights."""
-    digest = hashlib.sha256(spec.network.model_dump_json().encode())
-    digest.update(f"{spec.n_history} {spec.periodic}".encode())
-    for name, values in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(values.cpu().contiguous().numpy().tobytes())
-    return cache.root() / digest.hexdigest()[:32]
+    said = f"{spec.network.model_dump_json()} {spec.n_history} {spec.periodic}"
+    return cache.root() / fingerprint(said, module)[:32]
 
 
 def _load(path: Path) -> Part:

@@ -20,39 +20,23 @@ from cgml.network.pairs import Layout
 
 
 class Condition(NamedTuple):
-    """What the score network keeps over all evaluations of one step.
+    """What the score network keeps over all evaluations of one step."""
 
-    Attributes:
-        mean: (n_beads, 3) predicted positions, nm.
-        spread: (n_beads, 1) predicted spread.
-        nodes: (n_beads, n_node) latent of the predictor.
-        edges: (2 n, n_edge) first-layer term of all constant edge inputs.
-        pairs: (n, n_edge) see Prediction.
-        along: (2, 3, n) unit vectors at the present and at the predicted positions.
-        drift: (n_beads, 3) predicted displacement in units of the displacement scale.
-    """
-
-    mean: torch.Tensor
-    spread: torch.Tensor
-    nodes: torch.Tensor
-    edges: torch.Tensor
-    pairs: torch.Tensor
-    along: torch.Tensor
-    drift: torch.Tensor
+    mean: torch.Tensor  # (n_beads, 3) predicted positions, nm
+    spread: torch.Tensor  # (n_beads, 1) predicted spread
+    nodes: torch.Tensor  # (n_beads, n_node) latent of the predictor
+    edges: torch.Tensor  # (2 n, n_edge) first-layer term of all constant edge inputs
+    pairs: torch.Tensor  # (n, n_edge) see Prediction
+    along: torch.Tensor  # (2, 3, n) unit vectors, at present and predicted positions
+    drift: torch.Tensor  # (n_beads, 3) predicted displacement over its scale
 
 
 class ConditionerWeights(NamedTuple):
-    """Packed weights of a Conditioner.
+    """Packed weights of a Conditioner."""
 
-    Attributes:
-        latent: first product of the encoder, of the predictor's edges.
-        ahead: likewise, of the predicted positions.
-        second: second product.
-    """
-
-    latent: Product
-    ahead: Product
-    second: Product
+    latent: Product  # first product of the encoder, of the predictor's edges
+    ahead: Product  # likewise, of the predicted positions
+    second: Product  # second product
 
 
 class Conditioner(nn.Module):

@@ -9,7 +9,7 @@ References:
     T. Karras, M. Aittala, T. Aila, S. Laine, NeurIPS 2022: eq. 7, table 1.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import nn
@@ -42,73 +42,37 @@ from cgml.spec import NetworkConfig
 
 
 class DenoiserWeights(NamedTuple):
-    """Packed weights of a Denoiser.
+    """Packed weights of a Denoiser."""
 
-    Attributes:
-        encoder: of the edges.
-        filter: of the distances, multiplies the beads' properties.
-        known: first product of the node encoder, of the predictor's latent.
-        phase: likewise, of the noise level.
-        length: (n_node,) likewise, of the length of the noisy coordinates.
-        nodes: second product of the node encoder.
-        turns: what precedes each round of messages.
-        layers: rounds of messages.
-        readout: of the correction.
-    """
-
-    encoder: Product
-    filter: Product
-    known: Product
-    phase: Product
-    length: torch.Tensor
-    nodes: Product
-    turns: list[TurnWeights]
-    layers: list[MessageWeights]
-    readout: ReadoutWeights
+    encoder: Product  # of the edges
+    filter: Product  # of the distances, multiplies the beads' properties
+    known: Product  # first product of the node encoder, of the predictor's latent
+    phase: Product  # likewise, of the noise level
+    length: torch.Tensor  # (n_node,) likewise, of the length of the noisy coordinates
+    nodes: Product  # second product of the node encoder
+    turns: list[TurnWeights]  # what precedes each round of messages
+    layers: list[MessageWeights]  # rounds of messages
+    readout: ReadoutWeights  # of the correction
 
 
 class Level(NamedTuple):
-    """A noise level, of all beads or of each.
+    """A noise level, of all beads or of each."""
 
-    Attributes:
-        phase: (1 or n_beads, n_node) its term of the node encoder.
-        total: (1 or n_beads, 1) sqrt(1 + sigma^2).
-        sigma: (1 or n_beads, 1) the noise level.
-    """
-
-    phase: torch.Tensor
-    total: torch.Tensor
-    sigma: torch.Tensor
+    phase: torch.Tensor  # (1 or n_beads, n_node) its term of the node encoder
+    total: torch.Tensor  # (1 or n_beads, 1) sqrt(1 + sigma^2)
+    sigma: torch.Tensor  # (1 or n_beads, 1) the noise level
 
 
 class DenoiserInputs(NamedTuple):
-    """All that a denoiser's networks look at, tensors alone.
+    """All that a denoiser's networks look at, tensors alone."""
 
-    Attributes:
-        layout: of the edges.
-        edges: (2 n, n_edge) see Condition.
-        pairs: (n, n_edge) see Condition.
-        along: (2, 3, n) see Condition.
-        drift: (n_beads, 3) see Condition.
-        mean: (n_beads, 3) nm, predicted positions.
-        nodes: (n_beads, n_node) term of the step in the node encoder.
-        level: of the noise.
-        unit: (n_beads, 3) noisy white coordinates over `level.total`.
-        candidate: (n_beads, 3) nm, where they are in space.
-        centres: (n_beads, n_types, 3) nm, see inputs.centre_offsets.
-    """
-
-    layout: Layout
-    edges: torch.Tensor
-    pairs: torch.Tensor
-    along: torch.Tensor
-    drift: torch.Tensor
-    mean: torch.Tensor
-    nodes: torch.Tensor
-    level: Level
-    unit: torch.Tensor
-    candidate: torch.Tensor
-    centres: torch.Tensor
+    layout: Layout  # of the edges
+    condition: Condition  # of the step
+    nodes: torch.Tensor  # (n_beads, n_node) term of the step in the node encoder
+    level: Level  # of the noise
+    unit: torch.Tensor  # (n_beads, 3) noisy white coordinates over `level.total`
+    candidate: torch.Tensor  # (n_beads, 3) nm, where they are in space
+    centres: torch.Tensor  # (n_beads, n_types, 3) nm, see inputs.centre_offsets
 
 
 class Denoiser(nn.Module):
@@ -120,6 +84,7 @@ class Denoiser(nn.Module):
         radial: functions of the distance.
     """
 
+    has_turns: Final[bool]
     length_scale: torch.Tensor
     mean_degree: torch.Tensor
     frequencies: torch.Tensor
@@ -138,6 +103,7 @@ class Denoiser(nn.Module):
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
+        self.has_turns = sizes.n_vectors > 0
         self.directions = directions(n_layers, n_node, n_edge, sizes.n_vectors, n_given)
         self.readout = VectorReadout(n_node, n_edge, 3, n_given)
 
@@ -149,17 +115,14 @@ class Denoiser(nn.Module):
         white: torch.Tensor,
         sigma: torch.Tensor,
     ) -> torch.Tensor:
-        """Denoise.
+        """Expect noise-free white coordinates, (n_beads, 3).
 
         Args:
             beads: static description.
-            layout: edges along which beads exchange messages.
+            layout: of the edges.
             condition: of this step.
             white: (n_beads, 3) noisy white coordinates.
             sigma: (n_beads, 1) or (1, 1) noise level.
-
-        Returns:
-            (n_beads, 3) expected noise-free white coordinates.
         """
         weights = self.pack(None)
         nodes = multiply(weights.known, condition.nodes)
@@ -174,7 +137,8 @@ class Denoiser(nn.Module):
         turns: list[TurnWeights] = []
         layers: list[MessageWeights] = []
         for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
-            turns.append(turn.pack(self.mean_degree))  # type: ignore[operator]
+            if self.has_turns:
+                turns.append(turn.pack(self.mean_degree))  # type: ignore[operator]
             layers.append(layer.pack(self.mean_degree, kind))  # type: ignore[operator]
         return DenoiserWeights(
             encoder=pack(self.edge_encoder.weight, self.edge_encoder.bias),
@@ -210,11 +174,7 @@ class Denoiser(nn.Module):
         candidate = unwhiten(unit, condition.mean, condition.spread, beads)
         return DenoiserInputs(
             layout=layout,
-            edges=condition.edges,
-            pairs=condition.pairs,
-            along=condition.along,
-            drift=condition.drift,
-            mean=condition.mean,
+            condition=condition,
             nodes=nodes,
             level=level,
             unit=unit,
@@ -227,18 +187,20 @@ class Denoiser(nn.Module):
     ) -> torch.Tensor:
         """Ask the networks: most of the time of a step is spent here."""
         layout, level, unit = inputs.layout, inputs.level, inputs.unit
+        given = inputs.condition
         pairs, along = self._encode_pairs(weights, inputs)
-        edges = add_to_both(inputs.edges, pairs)
+        edges = add_to_both(given.edges, pairs)
         hidden = inputs.nodes + level.phase
         hidden.addcmul_(length_and_direction(unit)[0], weights.length)
         nodes = self.node_encoder.finish(weights.nodes, hidden)
-        moves = (unit, inputs.drift, inputs.candidate - inputs.mean)
+        moves = (unit, given.drift, inputs.candidate - given.mean)
         own = torch.stack(moves, dim=1)
         if inputs.centres.size(1) > 0:
             own = torch.cat((own, inputs.centres / self.length_scale), dim=1)
         for number, (turn, layer) in enumerate(zip(self.directions, self.layers)):  # noqa: B905 (TorchScript)
-            turned = weights.turns[number]
-            nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
+            if self.has_turns:
+                turned = weights.turns[number]
+                nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
             nodes, edges = layer(weights.layers[number], nodes, edges, layout)
         correction = self.readout(weights.readout, nodes, edges, along, own, layout)
         clean: torch.Tensor = (unit + level.sigma * correction) / level.total
@@ -248,17 +210,17 @@ class Denoiser(nn.Module):
         self, weights: DenoiserWeights, inputs: DenoiserInputs
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the candidate adds to both edges of a pair, and directions (3, 3, n)."""
-        layout = inputs.layout
+        layout, given = inputs.layout, inputs.condition
         both = torch.cat((inputs.candidate, inputs.unit), dim=1)
         ends = differences(both, layout).view(2, 3, layout.receiver.size(0))
         gaps, relative = ends[0], ends[1]
         length, own = lengths_and_directions(add_shift(gaps, layout))
-        along = torch.cat((own.unsqueeze(0), inputs.along))
+        along = torch.cat((own.unsqueeze(0), given.along))
         radial = self.radial(length / self.length_scale)
-        cosines = (inputs.along * own).sum(dim=1)
+        cosines = (given.along * own).sum(dim=1)
         features = torch.cat((radial, cosines, (along * relative).sum(dim=1)))
         latent = multiply(weights.encoder, features.t())
-        latent.addcmul_(multiply(weights.filter, radial.t()), inputs.pairs)
+        latent.addcmul_(multiply(weights.filter, radial.t()), given.pairs)
         return latent, along
 
 

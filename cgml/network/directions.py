@@ -67,13 +67,8 @@ class Directions(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Update nodes (n_nodes, n_node) and edges (2 n, n_edge), which are used up.
 
-        Args:
-            weights: packed.
-            nodes: node features.
-            edges: edge features.
-            along: (3, n) unit vectors of the pairs, receiver minus sender.
-            node_vectors: (n_nodes, n_node_vectors, 3).
-            layout: of the edges.
+        Unit vectors along the pairs are (3, n), receiver minus sender, node vectors
+        (n_nodes, n_node_vectors, 3).
         """
         n_nodes, n, width = nodes.size(0), along.size(1), self.n_vectors
         axes = along.t().unsqueeze(2)  # (n, 3, 1)
@@ -94,34 +89,12 @@ class Directions(nn.Module):
         return nodes, grown(edges, seen)
 
 
-class NoDirections(nn.Module):
-    """In the place of `Directions`, of a network without vectors."""
-
-    def pack(self, mean_degree: torch.Tensor) -> TurnWeights:
-        """Nothing of any use."""
-        none = pack(mean_degree.view(1, 1), None)
-        return TurnWeights(none, none, MlpWeights(none, none), MlpWeights(none, none))
-
-    def forward(
-        self,
-        weights: TurnWeights,
-        nodes: torch.Tensor,
-        edges: torch.Tensor,
-        along: torch.Tensor,
-        node_vectors: torch.Tensor,
-        layout: Layout,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return nodes and edges as they are."""
-        del weights, along, node_vectors, layout
-        return nodes, edges
-
-
 def directions(
     n_layers: int, n_node: int, n_edge: int, n_vectors: int, n_node_vectors: int
 ) -> nn.ModuleList:
-    """One `Directions` per layer, or as many that do nothing if n_vectors is 0."""
+    """One `Directions` per layer, or as many that nobody calls if n_vectors is 0."""
     if n_vectors == 0:
-        return nn.ModuleList([NoDirections() for _ in range(n_layers)])
+        return nn.ModuleList([nn.Identity() for _ in range(n_layers)])
     return nn.ModuleList(
         [Directions(n_node, n_edge, n_vectors, n_node_vectors) for _ in range(n_layers)]
     )

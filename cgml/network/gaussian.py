@@ -4,26 +4,19 @@ from typing import NamedTuple
 
 import torch
 
+from cgml.molecules.systems import sum_by
 from cgml.network.inputs import Beads
 from cgml.network.kinds import apply_kernels
 
 
 class Prediction(NamedTuple):
-    """Gaussian over the next positions, x' = mean + L (spread * w), w white.
+    """Gaussian over the next positions, x' = mean + L (spread * w), w white."""
 
-    Attributes:
-        mean: (n_beads, 3) expected next positions, nm.
-        spread: (n_beads, 1) dimensionless; 1 is the Rouse model's spread.
-        nodes: (n_beads, n_node) latent.
-        edges: (2 n, n_edge) latent, in the rows of a Layout.
-        pairs: (n, n_edge) products of the two beads' learned properties.
-    """
-
-    mean: torch.Tensor
-    spread: torch.Tensor
-    nodes: torch.Tensor
-    edges: torch.Tensor
-    pairs: torch.Tensor
+    mean: torch.Tensor  # (n_beads, 3) expected next positions, nm
+    spread: torch.Tensor  # (n_beads, 1) dimensionless; 1 is the Rouse model's spread
+    nodes: torch.Tensor  # (n_beads, n_node) latent
+    edges: torch.Tensor  # (2 n, n_edge) latent, in the rows of a Layout
+    pairs: torch.Tensor  # (n, n_edge) products of the two beads' learned properties
 
 
 def whiten(
@@ -54,30 +47,23 @@ def project(white: torch.Tensor, spread: torch.Tensor, beads: Beads) -> torch.Te
 
 
 class Held(NamedTuple):
-    """The one direction per molecule that moves nothing.
+    """The one direction per molecule that moves nothing."""
 
-    Attributes:
-        direction: (n_beads, 1) any length; zero where every direction moves.
-        square: (n_molecules, 1) its square length, above zero.
-    """
-
-    direction: torch.Tensor
-    square: torch.Tensor
+    direction: torch.Tensor  # (n_beads, 1) any length; zero where every direction moves
+    square: torch.Tensor  # (n_molecules, 1) its square length, above zero
 
 
 def held_direction(spread: torch.Tensor, beads: Beads) -> Held:
     """Direction that moves nothing under a spread (n_beads, 1)."""
     direction = beads.rest / spread
-    square = torch.zeros_like(beads.molecule_masses, dtype=direction.dtype)
-    square = square.index_add(0, beads.molecules, direction * direction)
+    n_molecules = beads.molecule_masses.size(0)
+    square = sum_by(beads.molecules, direction * direction, n_molecules)
     return Held(direction, square.clamp(min=1e-20))
 
 
 def without(white: torch.Tensor, held: Held, beads: Beads) -> torch.Tensor:
     """Remove a direction from white coordinates, (n_beads, 3)."""
-    sums = torch.zeros(
-        held.square.size(0), 3, dtype=white.dtype, device=white.device
-    ).index_add(0, beads.molecules, held.direction * white)
+    sums = sum_by(beads.molecules, held.direction * white, held.square.size(0))
     share = sums / held.square
     return white - held.direction * share.index_select(0, beads.molecules)
 
@@ -97,6 +83,6 @@ def gaussian_loss(
     # where a direction moves nothing, the volume is that of the others alone
     square = (beads.rest / prediction.spread).square().squeeze(1)
     n_molecules = beads.molecule_masses.size(0)
-    held = square.new_zeros(n_molecules).index_add(0, beads.molecules, square)
+    held = sum_by(beads.molecules, square, n_molecules)
     volume = 0.5 * torch.log(torch.where(held > 0.0, held, 1.0)).sum()
     return terms.mean() + volume / len(target)

@@ -1,7 +1,7 @@
 """Systems as the networks see them: what never changes is built once."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from cgml.contract.atoms import Atoms, bond_graph, known_types
 from cgml.molecules.graph import bond_type_index, type_index
 from cgml.molecules.ideal_chain import depths, kernels, laplacian, pieces, type_centres
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.systems import sum_by
 from cgml.network.kinds import Kinds, Matrices, group_kinds, join_kinds
 from cgml.spec import ModelSpec
 
@@ -149,48 +150,43 @@ def starts(sizes: Sequence[int]) -> list[int]:
 
 def join_atoms(systems: Sequence[Atoms]) -> Atoms:
     """Several bond graphs as one, in order."""
-    atom_offsets = _offsets([part.types for part in systems])
-    bead_offsets = _offsets([part.bead_sizes for part in systems])
-    return Atoms(
-        types=torch.cat([part.types for part in systems]),
-        masses=torch.cat([part.masses for part in systems]),
-        depths=torch.cat([part.depths for part in systems]),
-        sender=_cat([part.sender for part in systems], atom_offsets),
-        receiver=_cat([part.receiver for part in systems], atom_offsets),
-        bond_types=torch.cat([part.bond_types for part in systems]),
-        beads=_cat([part.beads for part in systems], bead_offsets),
-        bead_sizes=torch.cat([part.bead_sizes for part in systems]),
-    )
+    atoms, beads = _offsets(systems, "types"), _offsets(systems, "bead_sizes")
+    counted = {"sender": atoms, "receiver": atoms, "beads": beads}
+    return Atoms(**_joined(systems, Atoms._fields, counted))
 
 
 def join_beads(systems: Sequence[Beads]) -> Beads:
     """Several systems as one, in order; equal molecules share their matrices."""
-    molecule_offsets = _offsets([part.molecule_masses for part in systems])
-    bead_offsets = _offsets([part.masses for part in systems])
+    molecules = _offsets(systems, "molecule_masses")
+    beads = _offsets(systems, "masses")
+    ends = {"centre_receiver": beads, "centre_sender": beads}
+    plain = [name for name in Beads._fields if name != "kinds"]
     return Beads(
-        masses=torch.cat([part.masses for part in systems]),
-        molecules=_cat([part.molecules for part in systems], molecule_offsets),
-        molecule_masses=torch.cat([part.molecule_masses for part in systems]),
-        kinds=join_kinds([part.kinds for part in systems], bead_offsets),
-        rest=torch.cat([part.rest for part in systems]),
-        centre_receiver=_cat([part.centre_receiver for part in systems], bead_offsets),
-        centre_sender=_cat([part.centre_sender for part in systems], bead_offsets),
-        centre_weights=torch.cat([part.centre_weights for part in systems]),
+        kinds=join_kinds([part.kinds for part in systems], beads),
+        **_joined(systems, plain, {"molecules": molecules} | ends),
     )
+
+
+def _joined(
+    systems: Sequence[Any], names: Iterable[str], counted: dict[str, list[int]]
+) -> dict[str, torch.Tensor]:
+    """Fields of several systems one after the other, numbers counted through."""
+    found = {}
+    for name in names:
+        parts = [getattr(part, name) for part in systems]
+        if name in counted:
+            pairs = zip(parts, counted[name], strict=True)
+            parts = [part + offset for part, offset in pairs]
+        found[name] = torch.cat(parts)
+    return found
 
 
 def _column(values: NDArray[np.number]) -> torch.Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32)[:, None])
 
 
-def _offsets(parts: Sequence[torch.Tensor]) -> list[int]:
-    return starts([len(part) for part in parts])
-
-
-def _cat(parts: Sequence[torch.Tensor], offsets: Sequence[int]) -> torch.Tensor:
-    return torch.cat(
-        [part + offset for part, offset in zip(parts, offsets, strict=True)]
-    )
+def _offsets(systems: Sequence[Any], name: str) -> list[int]:
+    return starts([len(getattr(part, name)) for part in systems])
 
 
 def centre_offsets(beads: Beads, positions: torch.Tensor) -> torch.Tensor:
@@ -212,11 +208,5 @@ def centre_offsets(beads: Beads, positions: torch.Tensor) -> torch.Tensor:
         0, beads.centre_receiver
     )
     parts = weights.unsqueeze(2) * gaps.unsqueeze(1)  # (n, n_types, 3)
-    offsets = torch.zeros(
-        positions.size(0),
-        weights.size(1),
-        3,
-        dtype=parts.dtype,
-        device=positions.device,
-    ).index_add(0, beads.centre_receiver, parts)
+    offsets = sum_by(beads.centre_receiver, parts, positions.size(0))
     return offsets.to(positions.dtype)

@@ -13,24 +13,15 @@ class Kinds(NamedTuple):
 
     A group is one kind with all of its molecules, or several kinds of which there is
     one molecule each. Lists have an entry for each group.
-
-    Attributes:
-        members: (n, m) beads of n molecules.
-        mean: (1, m, m) or (n, m, m) float64, see ideal_chain.Kernels.
-        root: likewise, nm.
-        inverse: likewise, 1/nm.
-        separation: likewise, number of bonds between two beads.
-        order: (n_beads,) all members; (0,) where that is 0, 1, 2, ...
-        places: (n_beads,) where each bead stands in the order; or (0,).
     """
 
-    members: list[torch.Tensor]
-    mean: list[torch.Tensor]
-    root: list[torch.Tensor]
-    inverse: list[torch.Tensor]
-    separation: list[torch.Tensor]
-    order: torch.Tensor
-    places: torch.Tensor
+    members: list[torch.Tensor]  # (n, m) beads of n molecules
+    mean: list[torch.Tensor]  # (1, m, m) or (n, m, m) float64, see ideal_chain.Kernels
+    root: list[torch.Tensor]  # likewise, nm
+    inverse: list[torch.Tensor]  # likewise, 1/nm
+    separation: list[torch.Tensor]  # likewise, number of bonds between two beads
+    order: torch.Tensor  # (n_beads,) all members; (0,) where that is 0, 1, 2,
+    places: torch.Tensor  # (n_beads,) where each bead stands in the order; or (0,)
 
 
 def group_kinds(molecules: Sequence[tuple[Matrices, torch.Tensor]]) -> Kinds:

@@ -21,16 +21,11 @@ class Product(NamedTuple):
     Fewer than four rows, and columns beyond a multiple of four, go to routines with
     another order of summation; both are padded, so that a small system alone gets the
     bits that it gets in a batch.
-
-    Attributes:
-        matrix: (n_input, n_output), padded to whole fours of columns.
-        bias: as wide, or None.
-        width: n_output.
     """
 
-    matrix: torch.Tensor
-    bias: torch.Tensor | None
-    width: int
+    matrix: torch.Tensor  # (n_input, n_output), padded to whole fours of columns
+    bias: torch.Tensor | None  # as wide, or None
+    width: int  # n_output
 
 
 def pack(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cgml.contract.atoms import Atoms
+from cgml.molecules.systems import sum_by
 from cgml.network.blocks import (
     MLP,
     PlacedRadialBasis,
@@ -77,15 +78,9 @@ class Embedding(nn.Module):
                     dim=1,
                 )
             )
-            total = torch.zeros_like(nodes).index_add(0, atoms.receiver, sent)
+            total = sum_by(atoms.receiver, sent, len(nodes))
             nodes = nodes + update(torch.cat((nodes, total), dim=1))
-        beads = torch.zeros(
-            atoms.bead_sizes.size(0),
-            nodes.size(1),
-            dtype=nodes.dtype,
-            device=nodes.device,
-        ).index_add(0, atoms.beads, nodes)
-        return beads / atoms.bead_sizes
+        return sum_by(atoms.beads, nodes, len(atoms.bead_sizes)) / atoms.bead_sizes
 
 
 class RadiusHead(nn.Module):
@@ -117,19 +112,13 @@ class RadiusHead(nn.Module):
         """
         weights = beads.masses / beads.molecule_masses.index_select(0, beads.molecules)
         n_molecules = beads.molecule_masses.size(0)
-        centre = _sum(weights * positions, beads.molecules, n_molecules)
+        centre = sum_by(beads.molecules, weights * positions, n_molecules)
         offset = positions - centre.index_select(0, beads.molecules)
         square = (weights * offset.square()).sum(dim=1, keepdim=True)
-        radius = torch.sqrt(_sum(square, beads.molecules, n_molecules) + 1e-8)
-        pooled = _sum(weights * nodes, beads.molecules, n_molecules)
+        radius = torch.sqrt(sum_by(beads.molecules, square, n_molecules) + 1e-8)
+        pooled = sum_by(beads.molecules, weights * nodes, n_molecules)
         correction: torch.Tensor = self.length_scale * self.correction(pooled)
         return (radius + correction).squeeze(1)
-
-
-def _sum(values: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:
-    return torch.zeros(
-        n, values.size(1), dtype=values.dtype, device=values.device
-    ).index_add(0, index, values)
 
 
 class Model(nn.Module):
@@ -176,6 +165,15 @@ def _radial(spec: ModelSpec) -> Radial:
     return RadialBasis(spec.network.n_radial, largest)
 
 
+def fingerprint(said: str, module: nn.Module) -> str:
+    """Digest (sha256) of a text and of every weight."""
+    digest = hashlib.sha256(said.encode())
+    for name, values in module.state_dict().items():
+        digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
+        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class LearnedModel:
     """A model ready to run.
@@ -194,8 +192,4 @@ class LearnedModel:
         said = self.spec.model_dump_json(  # a key to come will have its default
             exclude={"provenance", "seen"}, exclude_defaults=True
         )
-        digest = hashlib.sha256(said.encode())
-        for name, values in self.module.state_dict().items():
-            digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
-            digest.update(values.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(said, self.module)

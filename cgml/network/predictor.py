@@ -1,6 +1,6 @@
 """The dynamics network: history -> Gaussian over the next positions."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import nn
@@ -53,83 +53,47 @@ class History(NamedTuple):
 
 
 class PredictorWeights(NamedTuple):
-    """Packed weights of a Predictor.
+    """Packed weights of a Predictor."""
 
-    Attributes:
-        moving: first product of the edge encoder, of what changes at every step.
-        static: likewise, of what stays as long as the pairs do.
-        edges: second product of the edge encoder.
-        filter: of the distances, multiplies the beads' properties.
-        properties: of the embedding.
-        nodes: node encoder.
-        turns: what precedes each round of messages.
-        layers: rounds of messages.
-        shift: readout of the mean.
-        spread: readout of the spread.
-    """
-
-    moving: Product
-    static: Product
-    edges: Product
-    filter: Product
-    properties: Product
-    nodes: MlpWeights
-    turns: list[TurnWeights]
-    layers: list[MessageWeights]
-    shift: ReadoutWeights
-    spread: MlpWeights
+    moving: Product  # first product of the edge encoder, of what changes at every step
+    static: Product  # likewise, of what stays as long as the pairs do
+    edges: Product  # second product of the edge encoder
+    filter: Product  # of the distances, multiplies the beads' properties
+    properties: Product  # of the embedding
+    nodes: MlpWeights  # node encoder
+    turns: list[TurnWeights]  # what precedes each round of messages
+    layers: list[MessageWeights]  # rounds of messages
+    shift: ReadoutWeights  # readout of the mean
+    spread: MlpWeights  # readout of the spread
 
 
 class Terms(NamedTuple):
-    """What a predictor need not compute again as long as the pairs stay.
+    """What a predictor need not compute again as long as the pairs stay."""
 
-    Attributes:
-        nodes: (n_beads, n_embedding + 1) inputs of the node encoder.
-        static: (n, n_edge) terms of the edge encoder.
-        pairs: (n, n_edge) products of the two beads' learned properties.
-    """
-
-    nodes: torch.Tensor
-    static: torch.Tensor
-    pairs: torch.Tensor
+    nodes: torch.Tensor  # (n_beads, n_embedding + 1) inputs of the node encoder
+    static: torch.Tensor  # (n, n_edge) terms of the edge encoder
+    pairs: torch.Tensor  # (n, n_edge) products of the two beads' learned properties
 
 
 class PredictorInputs(NamedTuple):
-    """All that a predictor's networks look at, tensors alone.
+    """All that a predictor's networks look at, tensors alone."""
 
-    Attributes:
-        layout: of the edges.
-        terms: of the pairs.
-        present: (n_beads, 3) nm.
-        relaxed: (n_beads, 3) nm, one step later without noise and networks.
-        displacements: (n_history, n_beads, 3) nm.
-        known: (n_history, n_beads, 1).
-        centres: (n_beads, n_types, 3) nm, see `centre_offsets`.
-    """
-
-    layout: Layout
-    terms: Terms
-    present: torch.Tensor
-    relaxed: torch.Tensor
-    displacements: torch.Tensor
-    known: torch.Tensor
-    centres: torch.Tensor
+    layout: Layout  # of the edges
+    terms: Terms  # of the pairs
+    present: torch.Tensor  # (n_beads, 3) nm
+    relaxed: torch.Tensor  # (n_beads, 3) nm, one step later without noise and networks
+    displacements: torch.Tensor  # (n_history, n_beads, 3) nm
+    known: torch.Tensor  # (n_history, n_beads, 1)
+    centres: torch.Tensor  # (n_beads, n_types, 3) nm, see `centre_offsets`
 
 
 class PredictorOutputs(NamedTuple):
-    """What a predictor's networks say.
+    """What a predictor's networks say."""
 
-    Attributes:
-        force: (n_beads, 3) shift of the mean in white coordinates.
-        spread: (n_beads, 1) see Prediction.
-        nodes: (n_beads, n_node) latent.
-        edges: (2 n, n_edge) latent.
-    """
-
-    force: torch.Tensor
-    spread: torch.Tensor
-    nodes: torch.Tensor
-    edges: torch.Tensor
+    force: torch.Tensor  # (n_beads, 3) shift of the mean in white coordinates
+    spread: torch.Tensor  # (n_beads, 1) see Prediction
+    nodes: torch.Tensor  # (n_beads, n_node) latent
+    edges: torch.Tensor  # (2 n, n_edge) latent
 
 
 class Predictor(nn.Module):
@@ -145,6 +109,7 @@ class Predictor(nn.Module):
         radial: functions of the distance.
     """
 
+    has_turns: Final[bool]
     min_spread: float
     n_static: int
     length_scale: torch.Tensor
@@ -177,6 +142,7 @@ class Predictor(nn.Module):
         self.layers = nn.ModuleList(
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
+        self.has_turns = sizes.n_vectors > 0
         self.directions = directions(n_layers, n_node, n_edge, sizes.n_vectors, n_given)
         self.shift = VectorReadout(n_node, n_edge, 2, n_given)
         self.spread = ScalarReadout(n_node)
@@ -184,14 +150,7 @@ class Predictor(nn.Module):
     def forward(
         self, beads: Beads, layout: Layout, embedding: torch.Tensor, history: History
     ) -> Prediction:
-        """Predict the next positions.
-
-        Args:
-            beads: static description.
-            layout: edges along which beads exchange messages.
-            embedding: (n_beads, n_embedding).
-            history: present positions and earlier displacements.
-        """
+        """Predict the next positions; embedding is (n_beads, n_embedding)."""
         weights = self.pack(None)
         terms = self.terms(weights, beads, layout, embedding)
         inputs = self.look(beads, layout, terms, history)
@@ -206,7 +165,8 @@ class Predictor(nn.Module):
         turns: list[TurnWeights] = []
         layers: list[MessageWeights] = []
         for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
-            turns.append(turn.pack(self.mean_degree))  # type: ignore[operator]
+            if self.has_turns:
+                turns.append(turn.pack(self.mean_degree))  # type: ignore[operator]
             layers.append(layer.pack(self.mean_degree, kind))  # type: ignore[operator]
         return PredictorWeights(
             moving=pack(moving, None),
@@ -271,8 +231,9 @@ class Predictor(nn.Module):
         own = torch.cat(vectors, dim=1)
         nodes = self.node_encoder.run(weights.nodes, torch.cat(parts, dim=1))
         for number, (turn, layer) in enumerate(zip(self.directions, self.layers)):  # noqa: B905 (TorchScript)
-            turned = weights.turns[number]
-            nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
+            if self.has_turns:
+                turned = weights.turns[number]
+                nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
             nodes, edges = layer(weights.layers[number], nodes, edges, layout)
         force = self.shift(weights.shift, nodes, edges, along, own, layout)
         raw = self.spread.run(weights.spread, nodes) + 0.4
@@ -298,10 +259,7 @@ class Predictor(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """First latent of both edges of a pair, (n, n_edge), and its directions.
 
-        Args:
-            weights: packed.
-            inputs: of the predictor.
-            moves: (n_history, n_beads, 3) scaled displacements.
+        Here moves are (n_history, n_beads, 3) scaled displacements.
         """
         layout, terms = inputs.layout, inputs.terms
         values = [inputs.present, inputs.relaxed]

@@ -5,8 +5,9 @@ import math
 import torch
 
 from cgml.contract import system
-from cgml.contract.program import Program
+from cgml.contract.program import Frame, Molecules, Program
 from cgml.contract.stepper import Pairs
+from cgml.molecules.systems import sum_by
 from cgml.network.gaussian import project, unwhiten
 from cgml.network.inputs import Beads
 from cgml.network.kinds import Kinds
@@ -42,14 +43,10 @@ class OwnProgram(Program):
         self.start, self.rows = plan.start, plan.rows
 
     def describe(
-        self,
-        found: dict[str, torch.Tensor],
-        types: torch.Tensor,
-        masses: torch.Tensor,
-        bonds: torch.Tensor,
-        beads: torch.Tensor,
+        self, found: dict[str, torch.Tensor], atoms: Molecules
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Add matrices of the molecules and places in the beads; see Program."""
+        types, masses, bonds, beads = atoms
         depth = torch.zeros(masses.size(0), 0)
         ends, weights = torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 0).double()
         if self.has_places:
@@ -87,19 +84,12 @@ class OwnProgram(Program):
         found["row"], found["column"] = row, column
         found["apart"] = torch.cat(apart)
 
-    def move(
-        self,
-        system: dict[str, torch.Tensor],
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        known: torch.Tensor,
-        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        noise: torch.Tensor,
-    ) -> torch.Tensor:
+    def move(self, system: dict[str, torch.Tensor], frame: Frame) -> torch.Tensor:
         """Displacements of predictor and score network; see Program."""
+        positions, moves, known, pairs, noise = frame
         masses, molecules = system["masses"], system["molecules"]
         origin = self.centre(masses, molecules, positions)
-        near, moves = (positions - origin).float(), displacements
+        near = (positions - origin).float()
         if self.holds_centre:
             moves = moves - self.centre(masses, molecules, moves)
         flags = known.float().expand(-1, positions.size(0), 1)
@@ -128,7 +118,7 @@ class OwnProgram(Program):
         """Beads as the networks take them."""
         molecules = system["molecules"]
         masses = system["masses"] / self.bead_mass_unit
-        totals = torch.zeros(int(molecules.max()) + 1, 1, dtype=masses.dtype)
+        totals = sum_by(molecules, masses, int(molecules.max()) + 1)
         members: list[torch.Tensor] = []
         mean: list[torch.Tensor] = []
         root: list[torch.Tensor] = []
@@ -144,7 +134,7 @@ class OwnProgram(Program):
         return Beads(
             masses=masses.float(),
             molecules=molecules,
-            molecule_masses=totals.index_add(0, molecules, masses).float(),
+            molecule_masses=totals.float(),
             kinds=Kinds(members, mean, root, inverse, [], order, places),
             rest=system["rest"],
             centre_receiver=system["centre_receiver"],

@@ -28,43 +28,25 @@ Denoise = Callable[[torch.Tensor, float], torch.Tensor]
 
 
 class Evaluation(NamedTuple):
-    """One evaluation of the score network and the step in u that follows it.
+    """One evaluation of the score network and the step in u that follows it."""
 
-    Attributes:
-        sigma: noise level.
-        cosine: of its angle; w = u / cosine is what the network is asked about.
-        sine: of its angle, so that F = (D - u cosine) / sine.
-        kept: u' = kept u + gain E + fresh noise[draw] ...
-        gain: see kept.
-        lead: ... with E = lead F + change (F - F of the evaluation before).
-        change: see lead.
-        fresh: see kept.
-        draw: number of the noise.
-        is_answer: the denoised point is the sample, and no step follows.
-    """
-
-    sigma: float
-    cosine: float
-    sine: float
-    kept: float = 1.0
+    sigma: float  # noise level
+    cosine: float  # of its angle; w = u / cosine is what the network is asked about
+    sine: float  # of its angle, so that F = (D - u cosine) / sine
+    kept: float = 1.0  # u' = kept u + gain E + fresh noise[draw], where ...
     gain: float = 0.0
-    lead: float = 1.0
+    lead: float = 1.0  # ... E = lead F + change (F - F of the evaluation before)
     change: float = 0.0
     fresh: float = 0.0
-    draw: int = 0
-    is_answer: bool = False
+    draw: int = 0  # number of the noise
+    is_answer: bool = False  # the denoised point is the sample, and no step follows
 
 
 class Schedule(NamedTuple):
-    """What a sampler does.
+    """What a sampler does."""
 
-    Attributes:
-        start: standard deviation of the white coordinates before the first step.
-        rows: evaluations, one after the other.
-    """
-
-    start: float
-    rows: list[Evaluation]
+    start: float  # standard deviation of the white coordinates before the first step
+    rows: list[Evaluation]  # evaluations, one after the other
 
 
 def noise_levels(refinement: Refinement) -> list[float]:

@@ -28,39 +28,23 @@ BLOCK = 4096  # edges of one thread; 2048 to 8192 take the same time
 
 
 class PublishedEdges(NamedTuple):
-    """Directed pairs of beads, each bead with itself among them, sorted by receiver.
+    """Directed pairs of beads, each bead with itself among them, sorted by receiver."""
 
-    Attributes:
-        sender: (n_edges,) first bead of the pair.
-        receiver: (n_edges,) second bead, the one that gets the message.
-        vectors: (n_edges, 3) first minus second, shortest image.
-        kinds: (n_edges,) 1 for a bond of beads, else 0.
-    """
-
-    sender: torch.Tensor
-    receiver: torch.Tensor
-    vectors: torch.Tensor
-    kinds: torch.Tensor
+    sender: torch.Tensor  # (n_edges,) first bead of the pair
+    receiver: torch.Tensor  # (n_edges,) second bead, the one that gets the message
+    vectors: torch.Tensor  # (n_edges, 3) first minus second, shortest image
+    kinds: torch.Tensor  # (n_edges,) 1 for a bond of beads, else 0
 
 
 class Block(NamedTuple):
-    """Edges of some receivers, with what embedding_bag takes as index and offsets.
+    """Edges of some receivers, with what embedding_bag takes as index and offsets."""
 
-    Attributes:
-        first: first edge.
-        last: edge after the last one.
-        ends: (2 n,) rows of the terms of receiver and sender, edge after edge.
-        end_starts: (n,) first of the two.
-        rows: (n,) edges of the block.
-        row_starts: (n_receivers,) first edge of each receiver.
-    """
-
-    first: int
-    last: int
-    ends: torch.Tensor
-    end_starts: torch.Tensor
-    rows: torch.Tensor
-    row_starts: torch.Tensor
+    first: int  # first edge
+    last: int  # edge after the last one
+    ends: torch.Tensor  # (2 n,) rows of the terms of receiver and sender by turns
+    end_starts: torch.Tensor  # (n,) first of the two
+    rows: torch.Tensor  # (n,) edges of the block
+    row_starts: torch.Tensor  # (n_receivers,) first edge of each receiver
 
 
 class Product(nn.Linear):

@@ -61,17 +61,11 @@ def bond_types(parameters: HyperParameters) -> list[str]:
 
 
 class PublishedSystem(NamedTuple):
-    """One system as the published networks take it.
+    """One system as the published networks take it."""
 
-    Attributes:
-        atoms: bond graph; masses in Da, types and bond types as rows in the file.
-        bonds: (n, 2) first and second bead of every bond of beads, both ways.
-        masses: (n_beads, 1) float32 Da.
-    """
-
-    atoms: Atoms
-    bonds: torch.Tensor
-    masses: torch.Tensor
+    atoms: Atoms  # masses in Da, types and bond types as rows in the file
+    bonds: torch.Tensor  # (n, 2) beads of every bond of beads, both ways
+    masses: torch.Tensor  # (n_beads, 1) float32 Da
 
 
 def build_published_system(mapping: Mapping, spec: PublishedSpec) -> PublishedSystem:

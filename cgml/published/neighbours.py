@@ -17,20 +17,12 @@ SLACK = 1.0e-4  # of the cutoff: the search finds more, the float32 distance dec
 
 
 class Candidates(NamedTuple):
-    """Pairs of beads that may be edges, in ascending order of (receiver, sender).
+    """Pairs of beads that may be edges, in ascending order of (receiver, sender)."""
 
-    Attributes:
-        sender: (n,) first bead.
-        receiver: (n,) second bead.
-        shift: (3, n) whole box vectors to add to first minus second; their shortest
-            image.
-        is_bond: (n,) a bond of beads: an edge at any length.
-    """
-
-    sender: torch.Tensor
-    receiver: torch.Tensor
-    shift: torch.Tensor
-    is_bond: torch.Tensor
+    sender: torch.Tensor  # (n,) first bead
+    receiver: torch.Tensor  # (n,) second bead
+    shift: torch.Tensor  # (3, n) box vectors that make first minus second the shortest
+    is_bond: torch.Tensor  # (n,) a bond of beads: an edge at any length
 
 
 class NeighbourList:

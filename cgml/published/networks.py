@@ -13,22 +13,17 @@ from torch import nn
 
 from cgml.contract.atoms import Atoms
 from cgml.contract.lanes import from_lanes, to_lanes
+from cgml.molecules.systems import sum_by
 from cgml.published.blocks import GraphNetwork, Perceptron, PublishedEdges
 from cgml.published.spec import HyperParameters, NetworkSizes
 
 
 class Acceleration(NamedTuple):
-    """Diagonal Gaussian over the second difference of positions.
+    """Diagonal Gaussian over the second difference of positions."""
 
-    Attributes:
-        mean: (n_beads, 3).
-        deviation: (n_beads, 3) standard deviation.
-        nodes: (n_beads, latent_dim) last latent, given to score network and head.
-    """
-
-    mean: torch.Tensor
-    deviation: torch.Tensor
-    nodes: torch.Tensor
+    mean: torch.Tensor  # (n_beads, 3)
+    deviation: torch.Tensor  # (n_beads, 3) standard deviation
+    nodes: torch.Tensor  # (n_beads, latent_dim) last latent, for score and head
 
 
 class PublishedEmbedding(nn.Module):
@@ -58,10 +53,7 @@ class PublishedEmbedding(nn.Module):
     def forward(self, atoms: Atoms) -> torch.Tensor:
         """Return the mean embedding of each bead's atoms, (n_beads, n_output)."""
         rows = self.embed_atoms(atoms)
-        beads = torch.zeros(
-            atoms.bead_sizes.size(0), rows.size(1), dtype=rows.dtype, device=rows.device
-        ).index_add(0, atoms.beads, rows)
-        return beads / atoms.bead_sizes
+        return sum_by(atoms.beads, rows, len(atoms.bead_sizes)) / atoms.bead_sizes
 
     def embed_atoms(self, atoms: Atoms) -> torch.Tensor:
         """Embed every atom, (n_atoms, n_output).

@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from cgml.contract.program import Program
+from cgml.contract.program import Frame, Molecules, Program
+from cgml.molecules.systems import sum_by
 from cgml.published.blocks import PublishedEdges
 from cgml.published.model import PublishedModel
 from cgml.published.spec import PublishedSpec
@@ -34,33 +35,21 @@ class PublishedProgram(Program):
         self.levels, self.step_size = levels, parameters.step_size or 0.0
 
     def describe(
-        self,
-        found: dict[str, torch.Tensor],
-        types: torch.Tensor,
-        masses: torch.Tensor,
-        bonds: torch.Tensor,
-        beads: torch.Tensor,
+        self, found: dict[str, torch.Tensor], atoms: Molecules
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Add masses of the beads by those of the types; see Program."""
+        types, beads = atoms.types, atoms.beads
         own = torch.tensor(self.type_masses, dtype=torch.float64)[types]
-        sums = torch.zeros(found["masses"].size(0), dtype=torch.float64)
-        found["inputs"] = sums.index_add(0, beads, own).float().unsqueeze(1)
+        sums = sum_by(beads, own, found["masses"].size(0))
+        found["inputs"] = sums.float().unsqueeze(1)
         return types + self.first_row, own, torch.zeros(types.size(0), 0)
 
-    def move(
-        self,
-        system: dict[str, torch.Tensor],
-        positions: torch.Tensor,
-        displacements: torch.Tensor,
-        known: torch.Tensor,
-        pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        noise: torch.Tensor,
-    ) -> torch.Tensor:
+    def move(self, system: dict[str, torch.Tensor], frame: Frame) -> torch.Tensor:
         """Displacements of Gaussian move and annealing; see Program."""
         unit, masses = self.length_unit, system["inputs"]
-        moves = torch.where(known, displacements, 0.0) / unit
-        pairs = (pairs[0], pairs[1], pairs[2] / unit)
-        start = positions / unit
+        moves = torch.where(frame.known, frame.displacements, 0.0) / unit
+        pairs = (frame.pairs[0], frame.pairs[1], frame.pairs[2] / unit)
+        start, noise = frame.positions / unit, frame.noise
         edges = self.edges(system["bonds"], start, pairs)
         ahead = self.dynamics(edges, moves.flip(0).float(), system["embedding"], masses)
         kick = ahead.mean + ahead.deviation * noise[0]

@@ -16,6 +16,7 @@ from cgml.models.file import SPEC_FILE, ModelFileError, read_spec, save_model
 from cgml.published.spec import HyperParameters, PublishedSpec
 from cgml.ranges import LIMITS, positive
 from cgml.spec import BaseSpec, ModelSpec, faults
+from cgml.texts import short
 
 KEYS = {
     ("time_step",): "ps",
@@ -51,7 +52,7 @@ def test_absurd_numbers_are_refused_by_key(keys, unit, value):
         ModelSpec.model_validate(changed(small_spec(), keys, value))
     least, largest = LIMITS[unit]
     text = f"{'.'.join(keys)} must be {least:g} to {largest:g} {unit}".rstrip()
-    assert f"{text}, got {value!r}" in faults(caught.value)
+    assert f"{text}, got {short(value)}" in faults(caught.value)
     assert "\n" not in faults(caught.value)
 
 
