@@ -282,7 +282,7 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path):
         ({"dynamics_gn_hparams": {"latent_dim": 8}}, "dynamics_gn_hparams.units"),
         ({"min_std": torch.ones(1)}, "min_std must be plain.*got Tensor"),
         ({"num_ptypes": 10**9}, "num_ptypes.*got 1000000000"),
-        ({"radius": "x" * 10**6}, "radius.*got 'x{79}$"),
+        ({"radius": "x" * 10**6}, r"radius.*got 'x{59}\.\.\.$"),
         ({"embedding_gn_hparams": 5, "seq_len": 0}, "seq_len.*; embedding_gn_hparams"),
     ],
 )
@@ -298,7 +298,7 @@ def test_sizes_that_cannot_be_are_refused_before_they_are_built(tmp_path, key):
     content = contents(
         hyper_parameters=hyper_parameters(CHAIN) | {"dynamics_gn_hparams": sizes}
     )
-    with pytest.raises(CheckpointError, match=rf"{key}: .*got 10000000"):
+    with pytest.raises(CheckpointError, match=rf"{key} .*got 10000000"):
         read_checkpoint(write(tmp_path / "a.ckpt", content))
     wide = CHAIN["dynamics_gn_hparams"] | {"latent_dim": 20_000, "units": 20_000}
     content = contents(
