@@ -34,11 +34,11 @@ rollout_steps = 2
 """
 FEWER = {  # of the document -> here
     "step(2_000)": "step(400)",
-    "step(10_000)": "step(4_000)",
+    "step(20_000)": "step(4_000)",
     "step(100)": "step(3)",
     "run(100)": "run(3)",
     "seed=1)": 'seed=1, guard="record")',
-    'split = "time"': 'split = "time"\ngap = 2.0',
+    "gap = 25.0": "gap = 2.0",
     "--time 50": "--time 5",
 }
 STOPPED = 3  # exit code when a guard stopped a replica: so small a network may
