@@ -15,7 +15,7 @@ from cgml.molecules.atoms import AtomTable
 from cgml.molecules.chemistry import Chemistry, check_carbons, describe
 from cgml.molecules.graph import Labels, MolecularGraph, components
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.masses import differing, names_of
+from cgml.molecules.masses import differing, elements, names_of, of_elements
 from cgml.spec import BaseSpec
 
 _IGNORED_BY_A_PROPAGATOR = (
@@ -203,19 +203,37 @@ def resolve_mapping(
     return passengers.resolve_mapping(topology, spec)
 
 
-def tells_more(system: openmm.System, mapping: Mapping | None) -> bool:
-    """Whether a System has other masses than the elements of its topology.
+def mapping_of(
+    system: openmm.System,
+    mapping: Mapping | None,
+    topology: app.Topology | None,
+    spec: BaseSpec,
+) -> Mapping | None:
+    """Return the mapping of a System's atoms; None: it is to be read from its forces.
 
-    Args:
-        system: the atoms, or their beads.
-        mapping: made of the topology alone; None: that has not been possible.
+    The masses of a System decide over the elements of a topology.
+
+    Raises:
+        ValueError: the mapping is of atoms of other masses.
     """
-    if mapping is None:
-        return True
     masses = particle_masses(system)
-    if len(masses) != mapping.graph.n_atoms or len(masses) == mapping.n_beads:
-        return False
-    return len(differing(masses, mapping.graph.masses)) > 0
+    if mapping is None or len(masses) != mapping.graph.n_atoms:
+        wrong = np.zeros(int(mapping is None), dtype=np.int64)
+    else:
+        graph = mapping.graph
+        symbols = [name if name in elements() else "" for name in graph.types]
+        masses = of_elements(symbols, masses, graph.bonds)
+        wrong = differing(masses, graph.masses)
+    if topology is not None and len(wrong):
+        return resolve_mapping(topology, spec, system)
+    if mapping is not None and len(wrong):
+        i, known = int(wrong[0]), mapping.graph
+        raise ValueError(
+            f"atom {i} ({known.types[i]}) has {known.masses[i]:g} Da in the topology "
+            f"and {masses[i]:g} Da in the System: pass topology= of these atoms in "
+            "their order, or correct the masses"
+        )
+    return mapping
 
 
 def check_boundaries(spec: BaseSpec, *, is_periodic: bool) -> None:
@@ -227,10 +245,12 @@ def check_boundaries(spec: BaseSpec, *, is_periodic: bool) -> None:
     try:
         spec.check_boundaries(is_periodic=is_periodic)
     except ValueError as error:
-        hint = "build the System with nonbondedMethod=NoCutoff, and the Topology by "
-        hint += "topology.setPeriodicBoxVectors(None)"
-        if spec.periodic:
-            hint = "topology.setPeriodicBoxVectors(vectors), and pass topology="
+        hint = (
+            "force.setUsesPeriodicBoundaryConditions(True) for a force of the System, "
+            "or topology= an app.Topology with setPeriodicBoxVectors"
+            if spec.periodic
+            else "nonbondedMethod=NoCutoff, topology.setPeriodicBoxVectors(None)"
+        )
         raise ValueError(f"{error} (in OpenMM: {hint})") from error
 
 

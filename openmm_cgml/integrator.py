@@ -280,13 +280,10 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """Check the System and take its particles on board; box as row vectors, nm."""
         convert.check_system(system)
         spec = self._model.spec
-        mapping = self._mapping
-        known = spec.particle_types
-        if self._topology is not None and convert.tells_more(system, mapping):
-            mapping = convert.resolve_mapping(self._topology, spec, system)
+        mapping = convert.mapping_of(system, self._mapping, self._topology, spec)
         convert.check_constraints(system, mapping)
         if mapping is None:
-            graph = convert.graph_from_system(system, known)
+            graph = convert.graph_from_system(system, spec.particle_types)
             mapping = convert.resolve_mapping(graph, spec)
         self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
         convert.check_boundaries(spec, is_periodic=self._is_periodic)

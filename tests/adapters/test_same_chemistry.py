@@ -322,3 +322,16 @@ def test_beads_of_united_atoms(tiny_model: Path) -> None:
         for i in range(beads.system.getNumParticles())
     )
     assert total == pytest.approx(sum(GLYME.masses), abs=0.01)
+
+
+def test_a_graph_of_other_atoms_is_told_by_the_masses_of_the_system(
+    tiny_model: Path,
+) -> None:
+    model, system = united_model(tiny_model), openmm_system(GLYME)
+    graph = from_openmm(GLYME, Path())
+    integrator = LearnedCGIntegrator(model, topology=graph)
+    openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
+    assert integrator.getMapping().graph.hash() == graph.hash()
+    system.setParticleMass(2, 15.035)
+    with pytest.raises(ValueError, match=r"2 \(CH2\) has 14\.027 .* 15\.035 Da in the"):
+        openmm.Context(system, LearnedCGIntegrator(model, topology=graph))
