@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgml.formats.format import check_finite
+from cgml.formats.format import FARTHEST, LONGEST, check_finite, reading
 from cgml.molecules.frames import BeadTrajectory, cut
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -19,6 +19,7 @@ from cgml.ranges import at_least, positive
 
 _CHAINS = ("x", "types", "rg2", "x0", "meta")
 _BOX = ("x", "kind", "chain", "seq", "box", "meta")
+_KINDS = {"x": "f", "rg2": "f", "x0": "f", "box": "f", "types": "iu", "chain": "i"}
 _MASS = 1.0  # of every atom, Da
 
 
@@ -55,11 +56,8 @@ def read_reference(
         ValueError: no such file, a truncated one, or one of beads of another size.
     """
     path = Path(path)
-    arrays = _load(path)
-    try:
-        return _read(arrays, path, particle_types, recipe)
-    except (TypeError, LookupError, OverflowError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be read as reference data: {error}") from error
+    with reading(path):
+        return _read(_load(path), path, particle_types, recipe)
 
 
 def _read(
@@ -121,8 +119,10 @@ def _check_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
             raise ValueError(
                 f"{name} of shape {wanted} is required, {path} has {shapes[name]}"
             )
-        if not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{name} must be finite, {path} has NaN or infinity")
+        if not (abs(arrays[name]) <= FARTHEST**2).all():
+            raise ValueError(
+                f"{name} must be finite, {path} has NaN, infinity or {FARTHEST**2:g}"
+            )
 
 
 def _read_chains(
@@ -160,6 +160,9 @@ def _read_box(
     x, chain, kind = arrays["x"], arrays["chain"], arrays["kind"]
     letters, ions = list(str(arrays["seq"])), kind[kind != "P"].tolist()
     n_chains = int(chain.max(initial=-1)) + 1
+    if chain.ndim != 1 or n_chains > len(chain):
+        raise ValueError(f"chain must be (n,) numbers from 0, {path} has others")
+    positive(float(arrays["box"].reshape(-1)[0]), "the box", "nm")
     mapping = _map(letters, n_chains, ions, recipe)
     is_atoms = meta["group"] == 1
     owner = mapping.graph.molecule_index if is_atoms else mapping.molecule_index
@@ -192,7 +195,7 @@ def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(str(array))
         return {
-            "frame": positive(float(meta["frame"]), "frame", "ps"),
+            "frame": _frame(float(meta["frame"])),
             "group": at_least(int(meta["group"]), 1, "group"),
         }
     except KeyError as error:
@@ -202,6 +205,13 @@ def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
             f"{path} cannot be read as reference data: its meta is no JSON of a "
             f"run: {error}"
         ) from error
+
+
+def _frame(spacing: float) -> float:
+    """Time between frames, ps."""
+    if positive(spacing, "frame", "ps") > LONGEST:
+        raise ValueError(f"frame must be at most {LONGEST:g} ps, got {spacing:g} ps")
+    return spacing
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
@@ -214,6 +224,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             f"{path} cannot be read as reference data: the arrays "
             f"{', '.join(required)} are required, it lacks {', '.join(missing)}"
         )
+    for name, kinds in _KINDS.items():
+        if name in arrays and arrays[name].dtype.kind not in kinds:
+            raise ValueError(f"{path} holds {name} of type {arrays[name].dtype}")
     return arrays
 
 

@@ -25,6 +25,14 @@ from cgml.units import FEMTOSECOND
 TIME_UNITS = {"real": FEMTOSECOND, "metal": 1.0}
 """Time unit, ps, of the LAMMPS units that are read; lengths are Angstrom in both."""
 
+FARTHEST, LONGEST = 1.0e6, 1.0e18
+"""Largest coordinate, nm, and time, ps, that are taken for numbers of a simulation."""
+
+HEAVIEST = 1.0e8
+"""Largest mass of an atom, Da, that is taken for one."""
+
+_LONGEST_TEXT = 1500  # of an error
+
 BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
 """What reading a cut or damaged compressed file raises."""
 
@@ -155,7 +163,7 @@ def check_finite(
     times: NDArray[Any] | None = None,
     boxes: NDArray[Any] | None = None,
 ) -> None:
-    """Refuse frames that are not numbers; the source is named, and the frame.
+    """Refuse frames of no numbers, or of such as no simulation has.
 
     Args:
         source: the file.
@@ -164,17 +172,40 @@ def check_finite(
         times: (n_frames,), ps.
         boxes: (n_frames, 3, 3), nm.
     """
-    items = {"positions": positions, "times": times, "boxes": boxes}
-    for name, values in items.items():
-        if values is None or np.isfinite(values).all():
+    items = (
+        ("positions", positions, FARTHEST, "nm"),
+        ("times", times, LONGEST, "ps"),
+        ("boxes", boxes, FARTHEST, "nm"),
+    )
+    for name, values, largest, unit in items:
+        if values is None or (found := abs(values) <= largest).all():
             continue
-        frame, *place = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        frame, *place = (int(i) for i in np.argwhere(~found)[0])
+        value = values[(frame, *place)]
         where = f" of atom or bead {place[0]}" if name == "positions" else ""
+        what = f"within {largest:g} {unit}" if np.isfinite(value) else "finite"
         raise ValueError(
-            f"{name} must be finite, {source} has {values[(frame, *place)]} in frame "
+            f"{name} must be {what}, {source} has {value} in frame "
             f"{first + frame}{where}: remove that frame and those after it, the run "
             "was no longer sound there"
         )
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Say in one line, with the name of the file, whatever a reader raises."""
+    try:
+        yield
+    except Exception as error:  # whatever a broken file makes a parser say
+        text = " ".join(str(error).split()) or "no more is known"
+        is_foreseen = isinstance(error, ValueError | OSError)
+        if is_foreseen and str(path) in str(error) and "\n" not in str(error):
+            raise
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        kind = "" if is_foreseen else f"{type(error).__name__}: "
+        told = text if str(path) in text else f"{path} cannot be read: {kind}{text}"
+        raise ValueError(told[:_LONGEST_TEXT]) from error
 
 
 @contextmanager

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from cgml.formats.columns import symbol_of
 from cgml.formats.format import LammpsOptions
+from cgml.memory import require
 from cgml.molecules.atoms import AtomTable
 
-_MOST_ATOMS = 50_000_000
+_MOST_ATOMS = 10_000_000
+_OF_AN_ATOM = 500  # bytes in memory, about
 _DEEPEST = 32  # files that include one another
 _CHEMICAL = {"bonds": {"1", "2", "3", "4", "5", "7", "8", "9"}, "constraints": {"1"}}
 """Section -> function types that make a bond; the others only restrain."""
@@ -262,6 +264,7 @@ def _assemble(topology: _Topology) -> AtomTable:
             f"1 to {_MOST_ATOMS} atoms are required, {topology.path} has {n_atoms}: "
             f"give a topology with sections moleculetype and atoms{topology.hint()}"
         )
+    require(n_atoms * _OF_AN_ATOM, f"the atoms of {topology.path}", "check molecules")
     atoms: list[_Atom] = []
     bonds: list[NDArray[np.int64]] = [np.zeros((0, 2), dtype=np.int64)]
     groups: list[str] = []

@@ -15,13 +15,14 @@ from cgml.formats.format import (
     uncompressed,
 )
 from cgml.formats.selection import FrameOptions, part_of, within
-from cgml.molecules.box import Box, reduce
+from cgml.molecules.box import Box, reduce, widths
 from cgml.molecules.frames import Trajectory, cut
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.scaling import Rescaler, largest_change
 from cgml.molecules.whole import Unwrapper
 from cgml.ranges import positive
 
+_NARROWEST = 1.0e-3  # nm, of a box
 _CONSTANT = 1.0e-4  # of a vector: boxes come from files with rounded numbers
 
 
@@ -123,6 +124,8 @@ class Reader:
             one = given if given is not None else first if is_constant else mean
             self._is_scaled = not (is_constant and _is_constant(one[None], first))
         self._box = None if one is None else reduce(one)
+        if self._box is not None and not widths(self._box).min() > _NARROWEST:
+            raise ValueError(f"a box is required, {source} has {self._box.tolist()} nm")
         if self._is_scaled and one is not None:
             self._check_scaling(boxes(), one, start)
             rescaler = Rescaler(

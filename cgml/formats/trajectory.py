@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cgml.formats import table
 from cgml.formats.arrays import read_reference
-from cgml.formats.format import LammpsOptions
+from cgml.formats.format import HEAVIEST, LammpsOptions, reading
 from cgml.formats.h5md import read_beads, write_beads
 from cgml.formats.openmm_xml import read_masses
 from cgml.formats.pdb import write_topology
@@ -122,7 +122,8 @@ def read_pieces(
         )
     n = n_frames or max(1, PIECE // graph.n_atoms)
     reader = Reader(path, row, graph, time_step, chosen)
-    yield from reader.read(row.pieces(path, n, options), n, options)
+    with reading(path):
+        yield from reader.read(row.pieces(path, n, options), n, options)
 
 
 def read_topology(
@@ -170,7 +171,13 @@ def read_atoms(
 ) -> AtomTable:
     """Read what files say of atoms and bonds, see `read_topology`."""
     path = Path(path)
-    atoms = table.topology_reader(path)(path, lammps or LammpsOptions())
+    with reading(path):
+        atoms = table.topology_reader(path)(path, lammps or LammpsOptions())
+        if atoms.masses is not None and (atoms.masses > HEAVIEST).any():
+            raise ValueError(
+                f"masses up to {HEAVIEST:g} Da are read, {path} has "
+                f"{atoms.masses.max():g} Da"
+            )
     if system is None:
         return atoms
     masses = read_masses(Path(system))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cgml.files import existing
+from cgml.formats.format import HEAVIEST
 from cgml.molecules.chemistry import Row
 
 _LARGEST = 1 << 24  # bytes
@@ -27,7 +28,10 @@ def read_types(path: Path) -> dict[str, Row]:
         rows = _from_csv(text) if path.suffix.lower() == ".csv" else _from_toml(text)
         if not rows:
             raise ValueError("it has no lines")
-    except (ValueError, csv.Error) as error:  # among them those of tomllib and of UTF-8
+        for name, row in rows.items():
+            if row.mass is not None and not 0.0 < row.mass < HEAVIEST:
+                raise ValueError(f"the mass of {name!r} must be positive and finite")
+    except (ValueError, csv.Error, RecursionError) as error:
         hint = "; a System is given with --system" if path.suffix == ".xml" else ""
         raise ValueError(
             f"{path} is no table of types (UTF-8, a line for each name: {_FORM}): "
