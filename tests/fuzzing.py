@@ -157,6 +157,7 @@ validation = ["b.h5md"]
 """
 
 TYPES = 'C1 = {type="C", mass=12.0}\nH = 1.0\n'
+CONDITIONS = {"threads": 1, "torch": "2.0", "processor": "some"}
 PLAN = {"model": "abc", "systems": [["a", "b", "c"]], "n_steps": 10, "seed": 0}
 
 
@@ -165,7 +166,7 @@ def plan(path: Path) -> None:
     from cgml.runs.plan import Tally, record
 
     tally = Tally(dict.fromkeys(GUARDS, 1), ["a ended"], {"a.dcd": 12})
-    record(path.parent, PLAN, [range(2)], tally)
+    record(path.parent, PLAN | {"conditions": CONDITIONS}, [range(2)], tally)
 
 
 # --- what reads them, and what the data must be
@@ -237,8 +238,10 @@ def types(path: Path) -> None:
 def finished(path: Path) -> None:
     from cgml.runs.plan import claim
 
-    groups, tally = claim(path.parent, PLAN, [range(2)])
-    if groups != [range(2)] or (tally and not isinstance(tally.files, dict)):
+    asked = PLAN | {"conditions": CONDITIONS}
+    groups, tally = claim(path.parent, asked, [range(2)], path)
+    good = groups == [range(2)] and (tally is None or set(tally.files) >= set())
+    if not good:
         raise AssertionError(f"nonsense: {groups} {tally}")
 
 
@@ -469,12 +472,13 @@ def main(folder: str, seconds: str, first: str = "0", *names: str) -> None:
     warnings.simplefilter("ignore")
     logging.disable()
     counts: dict[str, int] = {}
-    end = time.monotonic() + float(seconds)
+    end = 0.0
     for name, seed, wrong in cases(Path(folder), int(first), list(names or KINDS)):
+        end = end or time.monotonic() + float(seconds)  # from the first case on
         counts[name] = counts.get(name, 0) + 1
         if wrong:
             say([name, seed, wrong])
-        if time.monotonic() > end:
+        if time.monotonic() > end and len(counts) == len(names or KINDS):
             break
     say(counts)
 

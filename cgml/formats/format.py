@@ -199,12 +199,14 @@ def reading(path: Path | str) -> Iterator[None]:
     except Exception as error:  # whatever a broken file makes a parser say
         text = " ".join(str(error).split()) or "no more is known"
         is_foreseen = isinstance(error, ValueError | OSError)
-        if is_foreseen and str(path) in str(error) and "\n" not in str(error):
-            raise
-        if isinstance(error, OSError) and error.filename is not None:
+        is_named = str(path) in str(error)
+        is_line = "\n" not in str(error) and len(text) <= _LONGEST_TEXT
+        is_of_system = isinstance(error, OSError) and error.filename is not None
+        is_own = type(error).__module__.startswith("cgml.")  # others look out for it
+        if is_of_system or is_own or (is_foreseen and is_named and is_line):
             raise
         kind = "" if is_foreseen else f"{type(error).__name__}: "
-        told = text if str(path) in text else f"{path} cannot be read: {kind}{text}"
+        told = text if is_named else f"{path} cannot be read: {kind}{text}"
         raise ValueError(told[:_LONGEST_TEXT]) from error
 
 

@@ -154,8 +154,9 @@ def read_topology(
 
 def _graph(atoms: AtomTable, chemistry: Chemistry, source: str) -> MolecularGraph:
     """Describe and check atoms; what a command would refuse of carbons is said here."""
-    graph = describe(atoms, chemistry)
-    check_topology(graph, source)
+    with reading(source):
+        graph = describe(atoms, chemistry)
+        check_topology(graph, source)
     try:
         check_carbons(atoms, chemistry)
     except UnknownMassesError as error:

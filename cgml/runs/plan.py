@@ -16,14 +16,17 @@ from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.propagator import GuardPolicy
 from cgml.files import component, make_folder
 from cgml.formats import table
+from cgml.memory import require
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.ranges import at_least
 from cgml.runs.conditions import CONDITIONS, conditions_of, settle
-from cgml.spec import FAST, Execution
+from cgml.spec import FAST, BaseSpec, Execution
 
 PLAN = "run.json"
+_OF_A_PATH = 1000  # bytes of what is known of a path, at least
+_MOST_THREADS = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,35 @@ class RunOptions:
     def n_frames(self) -> int:
         """Frames stored per replica."""
         return self.n_steps // self.stride
+
+
+def check_memory(
+    spec: BaseSpec,
+    systems: Sequence[BeadTrajectory],
+    options: RunOptions,
+    n_groups: int = 1,
+) -> None:
+    """Refuse a run that cannot fit, before anything is made of it.
+
+    Args:
+        spec: of the model.
+        systems: start configurations.
+        options: length and form.
+        n_groups: to divide the paths into.
+
+    Raises:
+        ValueError: the states of a part of all paths need more memory than there is.
+    """
+    n_states = min(options.n_part, options.n_frames)
+    numbers = n_states * 3 * (1 + spec.n_history) / n_groups  # of a bead, 8 bytes each
+    n_beads = sum(system.mapping.n_beads for system in systems)
+    per_copy = 8 * numbers * n_beads + _OF_A_PATH * len(systems)
+    require(
+        options.n_replicas * per_copy,
+        f"{options.n_replicas} replicas of {len(systems)} systems, with {n_states} "
+        "frames between saves,",
+        "ask for fewer replicas, or fewer frames between saves (n_part, --part)",
+    )
 
 
 def divide(sizes: Sequence[int], n_groups: int) -> list[range]:
@@ -195,21 +227,43 @@ def claim(
             f"{output} holds a run with {plans.describe(changed)}: choose another "
             "folder, or repeat that run's options to continue it"
         )
-    is_finished = found.get("guards") is not None
     if "groups" not in found:
         raise ValueError(
             f"{output} holds a run of an older version of cgml: finish it with that "
             "version, or choose another folder"
         )
-    if not is_finished:
+    try:
+        parts, tally = _understood(found, conditions or {}, groups[-1].stop)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({str(error)[:200]}): choose another folder, or delete "
+            "this one to start anew"
+        ) from error
+    if tally is None:
         plan[CONDITIONS] = settle(conditions, plan[CONDITIONS], output)
-    guards = found["guards"]
-    tally = (
-        None
-        if guards is None
-        else Tally(guards, found.get("stopped") or [], found.get("files") or {})
-    )
-    return [range(*pair) for pair in found["groups"]], tally
+    return parts, tally
+
+
+def _understood(
+    found: dict[str, Any], conditions: dict[str, Any], n_paths: int
+) -> tuple[list[range], Tally | None]:
+    """Read groups and tally, and require that they can be those of such a run."""
+    groups = [range(*pair) for pair in found["groups"]]
+    ends = [0, *(numbers.stop for numbers in groups)]
+    if [numbers.start for numbers in groups] != ends[:-1] or ends[-1] != n_paths:
+        raise ValueError(f"its groups are not of {n_paths} paths")
+    if not 1 <= conditions.get("threads", 1) <= _MOST_THREADS:
+        raise ValueError("its threads are no number of threads")
+    if found["guards"] is None:
+        return groups, None
+    stopped, files = found.get("stopped") or [], found.get("files") or {}
+    tally = Tally(dict(found["guards"]), list(stopped), dict(files))
+    counts = (*tally.guards.values(), *tally.files.values())
+    if not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError("it counts in no whole numbers")
+    if not all(type(line) is str for line in tally.stopped):
+        raise ValueError("it says in no words which paths were stopped")
+    return groups, tally
 
 
 def record(

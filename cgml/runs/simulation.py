@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cgml import memory
 from cgml.dynamics.guards import GuardError
 from cgml.locks import exclusive
 from cgml.models.file import find_model, load_model, read_spec
@@ -26,12 +25,20 @@ from cgml.ranges import positive
 from cgml.runs.conditions import CONDITIONS
 from cgml.runs.parts import count_frames, find_parts, release
 from cgml.runs.paths import Paths
-from cgml.runs.plan import PLAN, RunOptions, Tally, claim, describe, divide, record
+from cgml.runs.plan import (
+    PLAN,
+    RunOptions,
+    Tally,
+    check_memory,
+    claim,
+    describe,
+    divide,
+    record,
+)
 from cgml.runs.results import RESULTS, Group, Replica, assemble
 from cgml.spec import BaseSpec
 
 PARTS = "parts"
-_OF_A_PATH = 1000  # bytes of what is known of a path, at least
 
 
 @dataclass(frozen=True)
@@ -291,35 +298,6 @@ def conduct(
     if tally.stopped:
         files = [path for path in files if path.exists()]
     return Outcome(files, output / RESULTS, tally.guards, tally.stopped)
-
-
-def check_memory(
-    spec: BaseSpec,
-    systems: Sequence[BeadTrajectory],
-    options: RunOptions,
-    n_groups: int = 1,
-) -> None:
-    """Refuse a run that cannot fit, before anything is made of it.
-
-    Args:
-        spec: of the model.
-        systems: start configurations.
-        options: length and form.
-        n_groups: to divide the paths into.
-
-    Raises:
-        ValueError: the states of a part of all paths need more memory than there is.
-    """
-    n_states = min(options.n_part, options.n_frames)
-    numbers = n_states * 3 * (1 + spec.n_history) / n_groups  # of a bead, 8 bytes each
-    n_beads = sum(system.mapping.n_beads for system in systems)
-    per_copy = 8 * numbers * n_beads + _OF_A_PATH * len(systems)
-    memory.require(
-        options.n_replicas * per_copy,
-        f"{options.n_replicas} replicas of {len(systems)} systems, with {n_states} "
-        "frames between saves,",
-        "ask for fewer replicas, or fewer frames between saves (n_part, --part)",
-    )
 
 
 def open_job(
