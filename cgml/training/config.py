@@ -81,6 +81,7 @@ class OptimiserConfig(Section):
     Attributes:
         n_steps: optimiser steps.
         learning_rate: peak of the one-cycle schedule (linear warm-up, cosine decay).
+        weight_decay: of the weights (AdamW).
         n_molecules: molecules per batch.
         n_windows: windows of each molecule per batch.
         clip: largest norm of the gradient.
@@ -102,6 +103,7 @@ class OptimiserConfig(Section):
 
     n_steps: Count = 20_000
     learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 1e-4
     n_molecules: Count = 16
     n_windows: Count = 4
     clip: Positive = 1.0

@@ -183,7 +183,7 @@ class Learner(lightning.LightningModule):
         optimiser = torch.optim.AdamW(
             self.parameters(),
             lr=sizes.learning_rate,
-            weight_decay=1e-4,
+            weight_decay=sizes.weight_decay,
             fused=self.device.type == "cuda",
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
