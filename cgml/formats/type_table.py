@@ -35,7 +35,7 @@ def read_types(path: Path) -> dict[str, Row]:
         hint = "; a System is given with --system" if path.suffix == ".xml" else ""
         raise ValueError(
             f"{path} is no table of types (UTF-8, a line for each name: {_FORM}): "
-            f"{error}{hint}"
+            f"{str(error)[:1000]}{hint}"
         ) from error
     return rows
 

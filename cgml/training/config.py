@@ -212,7 +212,7 @@ class TrainingConfig(Section):
                 for item in error.errors()
             ]
             text = "\n".join(lines)
-            raise ValueError(f"{path} cannot be used:\n{text}") from error
+            raise ValueError(f"{path} cannot be used:\n{text[:3000]}") from error
         folder = path.resolve().parent
         own = config.data
         data = own.model_copy(

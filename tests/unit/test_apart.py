@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def test_arrays_come_as_they_are():
 @pytest.mark.parametrize(
     ("end", "match"),
     [
-        (lambda: os.kill(os.getpid(), 11), "crashed"),
+        (lambda: os.kill(os.getpid(), 9), "crashed"),
         (lambda: os._exit(3), "crashed"),
         (lambda: int("x"), "ValueError: invalid literal"),
     ],
@@ -53,3 +54,12 @@ def test_whoever_stops_leaves_no_process():
     pieces.close()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_work_asked_for_by_a_thread():
+    def work():
+        yield ARRAYS
+
+    with ThreadPoolExecutor(1) as threads:
+        ((found, _),) = threads.submit(lambda: list(apart(work))).result()
+    np.testing.assert_array_equal(found, ARRAYS[0])
