@@ -173,7 +173,7 @@ def check_carbons(atoms: AtomTable, chemistry: Chemistry) -> None:
             "united atom or one whose hydrogens are missing"
         )
         text = _nameless(found, atoms.source, reason)
-        raise UnknownMassesError(f"{text}; of a bare carbon --mass C=12.011")
+        raise UnknownMassesError(f"{text}; if carbons are bare, --mass C=12.011")
 
 
 def _rows(atoms: AtomTable) -> list[_Atom]:
@@ -225,8 +225,8 @@ def _identify(
     row = chemistry.rows.get(found.type, Row())
     if found.type in chemistry.rows:
         used.add(found.type)
-    own = own_mass(found.mass, chemistry.known.get(found.type)) or found.mass
-    mass = said.mass or row.mass or own
+    usual = own_mass(atom.mass and found.mass, chemistry.known.get(found.type))
+    mass = said.mass or row.mass or usual or found.mass
     return _Found(row.type or found.type, mass, found.is_by_mass)
 
 

@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cgml.molecules.masses import UnknownMassesError, united_hint
+from cgml.molecules.pieces import Piece, pieces
 from cgml.texts import listed
 
 BOND = "bond"
@@ -138,20 +139,16 @@ class MolecularGraph:
     @cached_property
     def molecules(self) -> tuple[NDArray[np.int64], ...]:
         """Atom indices of each molecule, ascending."""
-        order = np.argsort(self.molecule_index, kind="stable")
-        sizes = np.bincount(self.molecule_index)
-        return tuple(np.split(order, np.cumsum(sizes)[:-1])) if self.n_atoms else ()
+        return tuple(piece.members for piece in self._pieces)
 
     @cached_property
     def molecule_bonds(self) -> tuple[NDArray[np.int64], ...]:
         """Bonds of each molecule, (n, 2), its atoms numbered from 0."""
-        local = np.empty(self.n_atoms, dtype=np.int64)
-        for atoms in self.molecules:
-            local[atoms] = np.arange(len(atoms))
-        owner = self.molecule_index[self.bonds[:, 0]]
-        order = np.argsort(owner, kind="stable")
-        counts = np.bincount(owner, minlength=self.n_molecules)
-        return tuple(np.split(local[self.bonds[order]], np.cumsum(counts)[:-1]))
+        return tuple(piece.bonds for piece in self._pieces)
+
+    @cached_property
+    def _pieces(self) -> list[Piece]:
+        return pieces(self.molecule_index, self.bonds)
 
     def select(self, atoms: ArrayLike) -> "MolecularGraph":
         """Take some atoms, (n,) in the order wanted, and the bonds among them."""

@@ -29,49 +29,12 @@ from numpy.typing import NDArray
 from scipy.sparse import block_array, coo_array, csr_array
 from scipy.sparse.linalg import splu
 
+from cgml.molecules.centres import group_shares
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.pieces import pieces
 from cgml.spec import RousePrior
 
 LEAST_WEIGHT = 1e-3  # of a bead in the expected position of an atom; others are left
-
-
-class Piece(NamedTuple):
-    """Part of a graph: a molecule, or a bead.
-
-    Attributes:
-        members: (n,) its nodes, ascending.
-        bonds: (n_bonds, 2) bonds among them, nodes numbered from 0.
-    """
-
-    members: NDArray[np.int64]
-    bonds: NDArray[np.int64]
-
-
-def pieces(labels: NDArray[np.int64], bonds: NDArray[np.int64]) -> list[Piece]:
-    """Split a graph by the labels of its nodes, in time linear in nodes and bonds.
-
-    Args:
-        labels: (n,) piece of each node, 0 to n_pieces - 1.
-        bonds: (n_bonds, 2); those between two pieces are left out.
-    """
-    sizes = np.bincount(labels)
-    order = np.argsort(labels, kind="stable")
-    begins = np.cumsum(sizes) - sizes
-    local = np.empty(len(labels), dtype=np.int64)
-    local[order] = np.arange(len(labels)) - begins[labels[order]]
-    owner = labels[bonds]
-    inside = bonds[owner[:, 0] == owner[:, 1]]
-    owner = labels[inside[:, 0]]
-    inside = local[inside[np.argsort(owner, kind="stable")]]
-    counts = np.bincount(owner, minlength=len(sizes))
-    return [
-        Piece(members, own)
-        for members, own in zip(
-            np.split(order, begins[1:]),
-            np.split(inside, np.cumsum(counts)[:-1]),
-            strict=True,
-        )
-    ]
 
 
 def laplacian(n: int, bonds: NDArray[np.int64]) -> csr_array:
@@ -265,11 +228,7 @@ def _expected_positions(
     The atoms that stretch the springs least while every bead has its centre of mass.
     """
     n_atoms, n_beads = len(masses), int(labels.max()) + 1
-    total = np.bincount(labels, weights=masses)
-    shares = csr_array(
-        (masses / total[labels], (labels, np.arange(n_atoms))),
-        shape=(n_beads, n_atoms),
-    )
+    shares = group_shares(labels, masses)
     matrix = block_array([[laplacian(n_atoms, bonds), shares.T], [shares, None]])
     given = np.concatenate((np.zeros((n_atoms, n_beads)), np.eye(n_beads)))
     solution: NDArray[np.float64] = splu(matrix.tocsc()).solve(given)

@@ -255,9 +255,12 @@ def _composition(beads: _Beads, seen: Seen) -> list[str]:
 def _outside(beads: _Beads, seen: Seen) -> list[str]:
     """Describe sizes and densities that leave their range."""
     said: list[str] = []
-    is_cut = beads.sizes > 1
-    if is_cut.any():
-        said += _sizes_beyond(_range(beads.sizes[is_cut]), seen.molecule_beads)
+    sizes, known = beads.sizes[beads.sizes > 1], seen.molecule_beads
+    if len(sizes) and known is not None:
+        least, most = _range(sizes)
+        if least < known[0] or most > known[1]:
+            size = f"{least}" if least == most else f"{least} to {most}"
+            said.append(f"molecules of {size} beads, of {known[0]} to {known[1]}")
     if beads.density is not None and seen.density is not None:
         low, high = seen.density
         margins = 1.0 - DENSITY_MARGIN, 1.0 + DENSITY_MARGIN
@@ -266,15 +269,6 @@ def _outside(beads: _Beads, seen: Seen) -> list[str]:
                 f"{beads.density:.3g} beads per nm^3, of {low:.3g} to {high:.3g}"
             )
     return said
-
-
-def _sizes_beyond(found: tuple[int, int], known: tuple[int, int] | None) -> list[str]:
-    """Say that molecules are smaller or larger than any before."""
-    if known is None or (known[0] <= found[0] and found[1] <= known[1]):
-        return []
-    least, most = found
-    size = f"{least}" if least == most else f"{least} to {most}"
-    return [f"molecules of {size} beads, of {known[0]} to {known[1]}"]
 
 
 def _named(types: list[str], row: list[int]) -> dict[str, int]:

@@ -227,10 +227,8 @@ def _types(mapping: Mapping) -> dict[str, Type]:
     masses: dict[str, list[float]] = {}
     for name, mass in zip(mapping.graph.types, mapping.graph.masses, strict=True):
         masses.setdefault(name, []).append(float(mass))
-    return {
-        name: Type(len(own), (min(own), max(own)))
-        for name, own in sorted(masses.items())
-    }
+    rows = sorted(masses.items())
+    return {name: Type(len(own), (min(own), max(own))) for name, own in rows}
 
 
 def _bonds(mapping: Mapping, atoms: NDArray[np.float32] | None) -> dict[str, Bonds]:

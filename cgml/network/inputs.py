@@ -10,8 +10,9 @@ from scipy.sparse.csgraph import shortest_path
 
 from cgml.contract.atoms import Atoms, bond_graph, known_types
 from cgml.molecules.graph import bond_type_index, type_index
-from cgml.molecules.ideal_chain import depths, kernels, laplacian, pieces, type_centres
+from cgml.molecules.ideal_chain import depths, kernels, laplacian, type_centres
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.pieces import pieces
 from cgml.molecules.systems import sum_by
 from cgml.network.kinds import Kinds, Matrices, group_kinds, join_kinds
 from cgml.spec import ModelSpec

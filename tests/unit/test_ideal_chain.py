@@ -5,9 +5,9 @@ from cgml.molecules.ideal_chain import (
     gained_variance,
     kernels,
     laplacian_modes,
-    pieces,
     retention,
 )
+from cgml.molecules.pieces import pieces
 from cgml.spec import RousePrior
 
 PRIOR = RousePrior(rate=0.7, variance=1.3)
