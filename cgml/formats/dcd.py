@@ -95,13 +95,7 @@ class Writer:
     def __init__(
         self, path: Path, n_particles: int, box: NDArray[np.float64] | None
     ) -> None:
-        """Open the file.
-
-        Args:
-            path: the file.
-            n_particles: particles in each frame.
-            box: row vectors, (3, 3), nm; None for open boundaries.
-        """
+        """Open the file; box: row vectors, (3, 3) nm; None for open boundaries."""
         self._record = _frame(n_particles, has_cell=box is not None)
         self._cell = None if box is None else _cell(box)
         self._n_particles = n_particles

@@ -51,14 +51,7 @@ class Writer:
         box: NDArray[np.float64] | None,
         name: str = "",
     ) -> None:
-        """Open the file.
-
-        Args:
-            path: the file.
-            mapping: of the beads.
-            box: row vectors, (3, 3), nm; None for open boundaries.
-            name: of the system.
-        """
+        """Open the file; box: row vectors, (3, 3) nm; None for open boundaries."""
         self._file = h5py.File(path, "w")
         self._mapping, self._box = mapping, box
         _write_head(self._file, mapping, name)

@@ -35,9 +35,6 @@ class Reader:
         graph: the atoms that are kept.
         time_step: time between frames, ps; None: the file's.
         chosen: frames, atoms and box.
-
-    Raises:
-        ValueError: atoms are to be selected of a graph, which has no names.
     """
 
     def __init__(

@@ -42,13 +42,9 @@ class TrajectoryWriter:
         box: Box | None = None,
         name: str = "",
     ) -> None:
-        """Choose file and format.
+        """Choose file and format: by the suffix, .dcd, .xtc or .h5md (table.py).
 
-        Args:
-            path: the file; its suffix is the format, .dcd, .xtc or .h5md (table.py).
-            mapping: of the beads.
-            box: row vectors, (3, 3), nm; None for open boundaries.
-            name: of the system (H5MD).
+        The box is row vectors, (3, 3), nm; None for open boundaries.
         """
         self._path = Path(path)
         self._mapping = mapping

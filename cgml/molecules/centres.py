@@ -52,12 +52,7 @@ def group_means(shares: csr_array, positions: ArrayLike) -> Floats:
 def centre_of_mass(positions: ArrayLike, masses: ArrayLike | None = None) -> Floats:
     """Return the centre of mass of all particles together, (..., 3) nm.
 
-    Args:
-        positions: (..., n, 3) nm.
-        masses: (n,) Da; None: equal masses.
-
-    Raises:
-        ValueError: numbers of positions and of masses differ.
+    Positions are (..., n, 3) nm, masses (n,) Da; None: equal masses.
     """
     points = np.asarray(positions, dtype=np.float64)
     shares = mass_shares(masses, points.shape[-2])

@@ -149,8 +149,7 @@ class FrameChecks:
         graph: the atoms.
         box: (3, 3), nm; None: open boundaries.
         source: what the frames are of, for texts.
-        are_carried: atoms have gone with their beads: bonds between beads may have any
-            length up to half the box.
+        are_carried: atoms have gone with their beads: bonds between beads may be long.
     """
 
     def __init__(
@@ -195,10 +194,8 @@ class FrameChecks:
     def moves(self, moves: NDArray[np.float64], first_frame: int) -> None:
         """Say once if molecules move so far that their paths are a guess.
 
-        Args:
-            moves: of the molecules' centres, shortest images, (n_frames, n_molecules,
-                3), nm.
-            first_frame: number of the frame that the first moves lead to.
+        Moves of their centres, shortest images, are (n_frames, n_molecules, 3) nm, the
+        first of them into the first frame.
         """
         if self._box is None or self._is_told or not moves.size:
             return

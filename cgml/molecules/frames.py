@@ -178,10 +178,7 @@ def coarsen(trajectory: Trajectory, mapping: Mapping) -> BeadTrajectory:
     """Map atoms to beads, and keep what the beads alone no longer tell.
 
     A system of one molecule has the observable "rg2", the mass-weighted squared radius
-    of gyration of all atoms, nm^2.
-
-    Raises:
-        ValueError: the mapping belongs to other atoms, or a position is not finite.
+    of gyration of all atoms, nm^2. The mapping must be of the same atoms.
     """
     same = mapping.graph is trajectory.graph
     if not same and mapping.graph.hash() != trajectory.graph.hash():

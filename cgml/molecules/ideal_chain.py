@@ -73,7 +73,7 @@ def laplacian_modes(
         bonds: (n_bonds, 2) bead bonds.
 
     Returns:
-        (n,) ascending eigenvalues and (n, n) eigenvectors in columns.
+        (n,) ascending, and (n, n) in columns.
     """
     weights = np.sqrt(masses / masses.mean())
     matrix = laplacian(len(masses), bonds).toarray()
@@ -106,13 +106,9 @@ def kernels(
     *,
     hold_centre: bool,
 ) -> Kernels:
-    """Matrices of one molecule.
+    """Matrices of one molecule of beads of masses (n,) Da and bonds (n_bonds, 2).
 
-    Args:
-        masses: (n,) bead masses, Da.
-        bonds: (n_bonds, 2) bead bonds.
-        prior: fitted constants.
-        hold_centre: leave the centre of mass out of the noise.
+    With hold_centre the noise leaves out the centre of mass.
     """
     values, vectors = laplacian_modes(masses, bonds)
     weights = np.sqrt(masses / masses.mean())
@@ -134,9 +130,6 @@ def kernels(
 
 def depths(mapping: Mapping) -> NDArray[np.float64]:
     """How far out in its bead each atom is expected, relative to the bead's mean.
-
-    Args:
-        mapping: atoms and beads.
 
     Returns:
         (n_atoms,) expected square distance from the bead's centre over its mean in
@@ -166,12 +159,8 @@ def type_centres(
 
     The centre of the atoms of type t in bead i is expected at
     x_i + sum_j w_ijt (x_j - x_i); only beads of the same molecule have weights, which
-    fall off from bead to bead, and small ones are left out.
-
-    Args:
-        mapping: atoms and beads.
-        types: (n_atoms,) type of each atom, 0 to n_types - 1.
-        n_types: number of types.
+    fall off from bead to bead, and small ones are left out. Types of the atoms are
+    (n_atoms,), 0 to n_types - 1.
 
     Returns:
         Pairs of beads (n, 2), i and j, ascending, and their weights (n, n_types).

@@ -226,10 +226,7 @@ def _bisect(near: Neighbours, weights: Labels, nodes: NDArray[np.int64]) -> list
     """Cut one connected part in two connected ones, as equal as a tree edge allows.
 
     Two spanning trees are tried, the breadth-first (compact halves) and the
-    depth-first (equal halves in rings and sheets).
-
-    Returns:
-        Nodes of one of the two.
+    depth-first (equal halves in rings and sheets). Returns the nodes of one half.
     """
     inside = set(nodes.tolist())
     trees = [

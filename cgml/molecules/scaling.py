@@ -17,14 +17,9 @@ from cgml.molecules.whole import Unwrapper
 
 
 class Rescaler:
-    """Puts frames of changing boxes into one; they come in pieces, one by one.
+    """Puts frames of changing boxes into one, see `Unwrapper`; they come in pieces.
 
-    Args:
-        graph: the atoms.
-        box: the one box, row vectors, (3, 3), nm, of the form that the frames' have.
-        is_unwrapped: positions are unwrapped in time already.
-        source: what the frames are of, for texts.
-        first: number of the first frame, for texts.
+    The one box is row vectors, (3, 3), nm, of the form that the frames' boxes have.
     """
 
     def __init__(

@@ -85,9 +85,6 @@ def check_seen(
         box: row vectors, nm, (3, 3) for all or (n_replicas, 3, 3); None: open.
         unseen: "refuse" other kinds of beads and warn of the rest, only "warn", or
             "allow" everything without a word.
-
-    Raises:
-        ValueError: a kind of bead is new to the model; or `unseen` is something else.
     """
     if unseen not in ("refuse", "warn", "allow"):
         raise ValueError(f"unseen must be 'refuse', 'warn' or 'allow', got {unseen!r}")

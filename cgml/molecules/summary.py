@@ -148,12 +148,12 @@ def describe(
     box: Box | None = None,
     first_atoms: NDArray[np.float32] | None = None,
 ) -> Summary:
-    """Describe a system.
+    """Describe a system, as far as it is known.
 
     Args:
         mapping: its atoms and beads.
         name: of the system.
-        times: of its frames, (n_frames,), ps; None where there are none.
+        times: of its frames, (n_frames,), ps.
         box: row vectors, (3, 3), nm; None for open boundaries.
         first_atoms: of the first frame, molecules whole, (n_atoms, 3), nm.
     """

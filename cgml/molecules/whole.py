@@ -59,9 +59,6 @@ class Unwrapper:
         """Take the next frames, (n_frames, n_atoms, 3) nm, and return them whole.
 
         The lowest atom of each molecule stays where it is in the very first frame.
-
-        Raises:
-            ValueError: a bond is too long.
         """
         whole = self._unwrapped(positions)
         self._checks.bonds(whole, self._n_done)

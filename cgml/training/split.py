@@ -149,12 +149,9 @@ def _series(item: BeadTrajectory) -> Iterator[tuple[np.ndarray, float | None]]:
 def split_in_time(
     systems: Sequence[BeadTrajectory], gap: float | None, fraction: float
 ) -> Splits:
-    """Train on the first frames of each system, validate with the last ones.
+    """Train on the first frames of each system, validate with the last fraction.
 
-    Args:
-        systems: bead frames.
-        gap: time between the two, ps; None: N_TIMES slowest relaxation times.
-        fraction: of the frames that are for validation.
+    Between the two is a gap, ps; None: N_TIMES slowest relaxation times.
 
     Raises:
         ValueError: a system is too short for both and the gap.
