@@ -32,6 +32,7 @@ from openmm_cgml.testsystems.peo_protocol import compressed, density, rescaled, 
 REFERENCE = Path(__file__).parents[1] / "data" / "peo_litfsi" / "train_8x16_10_2.xtc"
 TEMPERATURE, DENSITY = 423.0, 1.11  # K, g/cm3
 AGEING = 5.0  # ns, thrown away
+OPTIONS = {"seed": 1, "guard": "redraw"}  # a step out of range is drawn anew
 
 
 def parse_options() -> argparse.Namespace:
@@ -67,7 +68,7 @@ def run(
 ) -> tuple[Path, Mapping]:
     """The script: the integrator is the line that is different."""
     # integrator = openmm.LangevinMiddleIntegrator(423, 0.5, 0.005)
-    integrator = LearnedCGIntegrator(options.model, topology=melt.topology, seed=1)
+    integrator = LearnedCGIntegrator(options.model, topology=melt.topology, **OPTIONS)
     simulation = app.Simulation(melt.topology, melt.system, integrator)
     simulation.context.setPositions(positions)
     trajectory = options.output / "run.xtc"
@@ -78,7 +79,10 @@ def run(
     begin = time.perf_counter()
     simulation.step(max(2, round((AGEING + options.time) / step)))
     seconds = time.perf_counter() - begin
-    print(f"{options.time + AGEING:g} ns in {seconds:.0f} s")
+    print(
+        f"{options.time + AGEING:g} ns in {seconds:.0f} s, drawn anew: "
+        f"{integrator.getGuardCounts()}"
+    )
     return trajectory, integrator.getMapping()
 
 
