@@ -188,7 +188,7 @@ def specs(text: str) -> Iterator[bytes]:
     changed = [good | {"kind": kind} for kind in ([], {}, None, 1, "other", "x" * 9999)]
     changed += [good | {"format": value} for value in ("1", 2, 1.5, None, [], -(10**9))]
     optional = {"single_bead_limit", "remove_drift", "keep_hydrogens", "keep_groups"}
-    needed = good.keys() - optional - {"seen"}
+    needed = good.keys() - optional - {"seen", "radial_centres"}
     changed += [{k: v for k, v in good.items() if k != key} for key in sorted(needed)]
     changed += [good | {name: value} for name in sections for value in (None, [], 1)]
     changed += [
@@ -204,6 +204,8 @@ def specs(text: str) -> Iterator[bytes]:
     ]
     changed += [section("statistics", bond_length_range=[2.0, 1.0])]
     changed += [good | {"n_history": 10**9}, good | {"cutoff": -1}]
+    changed += [good | {"time_step": 1e308}, good | {"temperature": 5e-324}]
+    changed += [section("statistics", length_scale=1e-300), good | {"cutoff": 1e200}]
     changed += [good | {"kind": "graphwm"}]
     published = {name: good[name] for name in BaseSpec.model_fields if name in good}
     published |= {"kind": "graphwm", "n_embedding": 6, "length_unit": 0.1}
