@@ -48,7 +48,7 @@ def run(
         bool, typer.Option(help="Use what cgml compile made of the model, if anything.")
     ] = True,
     capture: Annotated[
-        bool, typer.Option("--capture", help="Record a step as a CUDA graph; for few replicas.")
+        bool, typer.Option("--capture", help="CUDA graphs; for few replicas.")
     ] = False,
     workers: Annotated[
         int | None,

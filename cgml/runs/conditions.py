@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cgml import machine, plans
+from cgml.contract.device import checked_device
 from cgml.network.compiled import compiled_parts
 from cgml.network.model import LearnedModel
 
@@ -38,7 +39,7 @@ def conditions_of(model: LearnedModel, options: "RunOptions") -> dict[str, Any]:
         spec: Any = model.spec
         is_compiled = compiled_parts(spec, model.module) is not None
     return {
-        "machine": machine.kind(options.device),
+        "machine": machine.kind(str(checked_device(options.device))),
         "threads": torch.get_num_threads(),
         "compiled": is_compiled,
     }

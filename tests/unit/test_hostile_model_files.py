@@ -185,7 +185,8 @@ def specs(text: str) -> Iterator[bytes]:
     def section(name: str, **changes: Any) -> dict[str, Any]:
         return good | {name: good[name] | changes}
 
-    changed = [good | {"kind": kind} for kind in ([], {}, None, 1, "other", "x" * 9999)]
+    kinds = ([], {}, None, 1, "other", "x" * 9999, "graphwm")
+    changed = [good | {"kind": kind} for kind in kinds]
     changed += [good | {"format": value} for value in ("1", 2, 1.5, None, [], -(10**9))]
     optional = {"single_bead_limit", "remove_drift", "keep_hydrogens", "keep_groups"}
     needed = good.keys() - optional - {"seen", "radial_centres"}
@@ -202,11 +203,11 @@ def specs(text: str) -> Iterator[bytes]:
     changed += [
         section("refinement", sampler="langevin", n_levels=99_999, n_repeats=99_999)
     ]
-    changed += [section("statistics", bond_length_range=[2.0, 1.0])]
     changed += [good | {"n_history": 10**9}, good | {"cutoff": -1}]
-    changed += [good | {"time_step": 1e308}, good | {"temperature": 5e-324}]
-    changed += [section("statistics", length_scale=1e-300), good | {"cutoff": 1e200}]
-    changed += [good | {"kind": "graphwm"}]
+    absurd = {"time_step": 1e308, "temperature": 5e-324, "cutoff": 1e200}
+    changed += [good | {name: value} for name, value in absurd.items()]
+    wrong = ({"length_scale": 1e-300}, {"bond_length_range": [2.0, 1.0]})
+    changed += [section("statistics", **value) for value in wrong]
     published = {name: good[name] for name in BaseSpec.model_fields if name in good}
     published |= {"kind": "graphwm", "n_embedding": 6, "length_unit": 0.1}
     for size in ({}, {"mp_steps": 64, "layers": 8}, {"mp_steps": 10**6}, {"units": -1}):
@@ -215,6 +216,11 @@ def specs(text: str) -> Iterator[bytes]:
     changed += [good | {"particle_types": dict.fromkeys(map(str, range(50_000)), 1)}]
     yield from (json.dumps(item).encode() for item in changed)
     yield json.dumps(section("statistics", length_scale=np.nan)).encode()
+    yield from broken(text)
+
+
+def broken(text: str) -> Iterator[bytes]:
+    """Yield contents that are no JSON, or hardly."""
     yield text.replace('"time_step": 20.0', '"time_step": 1e999').encode()
     yield text.encode() + b" " * (1 << 20)
     yield b"[" * 500_000
