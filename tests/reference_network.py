@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import silu, softplus
 
 from cgml.contract.stepper import Pairs
+from cgml.network.blocks import RadialBasis
 from cgml.network.conditioner import Condition
 from cgml.network.gaussian import Prediction, project, unwhiten
 from cgml.network.inputs import Beads, centre_offsets
@@ -116,8 +117,13 @@ def mlp(module: Any, values: torch.Tensor) -> torch.Tensor:
 
 def radial(module: Any, distances: torch.Tensor) -> torch.Tensor:
     """(n, 1) distances in units of the length scale -> (n, n_functions)."""
-    offset = torch.log1p(distances) - module.centres
-    return torch.exp(module.factor * offset.square())
+    centres = module.centres
+    offset = torch.log1p(distances) - centres
+    if isinstance(module, RadialBasis):
+        return torch.exp(module.factor * offset.square())
+    gaps = torch.diff(centres)  # a function is as wide as the gaps beside it
+    widths = torch.cat((gaps[:1], 0.5 * (gaps[1:] + gaps[:-1]), gaps[-1:]))
+    return torch.exp(-0.5 * (offset / widths).square())
 
 
 def total(values: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:
