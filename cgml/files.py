@@ -21,17 +21,47 @@ def make_folder(path: Path | str) -> Path:
     """Make a folder to write to, if it is not there.
 
     Raises:
-        ValueError: a file is in the way.
+        ValueError: a file is in the way, or it cannot be written to.
     """
     path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        there = next(item for item in (path, *path.parents) if item.exists())
+    check_folder(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def check_folder(path: Path | str) -> None:
+    """Refuse, before any work, a folder that cannot be made or written to.
+
+    Raises:
+        ValueError: a file is in the way, or permission is missing.
+    """
+    path = Path(path).absolute()
+    there = next(item for item in (path, *path.parents) if item.exists())
+    if not there.is_dir():
         raise ValueError(
             f"the output is a folder, {there} is a file: choose another name"
-        ) from error
-    return path
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{there} cannot be written to: choose another folder")
+
+
+def check_file(path: Path | str) -> None:
+    """Refuse, before any work, a file that cannot be written.
+
+    Raises:
+        ValueError: the path is a folder, its folder is not there, or permission is
+            missing.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"a file is to be written, {path} is a folder: choose another name"
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"there is no folder {path.parent} to write {path.name} to: make it first"
+        )
+    check_folder(path.parent)
 
 
 def component(name: str, what: str) -> str:
@@ -118,8 +148,7 @@ def existing(path: Path | str) -> Path:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
-    if not path.is_file():
-        raise ValueError(f"a regular file is required, {path} is a folder or a pipe")
+    require_file(path)
     return path
 
 
@@ -166,14 +195,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(
-            f"a file is to be written, {path} is a folder: choose another name"
-        )
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"there is no folder {path.parent} to write {path.name} to: make it first"
-        )
+    check_file(path)
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     temporary.unlink(missing_ok=True)  # it might be a link to somewhere else
     try:

@@ -61,6 +61,7 @@ def main(
         int,
         typer.Option(
             min=1,
+            max=1024,
             envvar="OMP_NUM_THREADS",
             help="CPU threads of each process. More than one pays for large systems on "
             "idle cores only; share replicas among --workers instead.",

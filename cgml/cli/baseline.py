@@ -42,8 +42,10 @@ def baseline(
     from cgml.cli.values import parse_values
     from cgml.evaluation import baselines, predictions
     from cgml.evaluation.subject import parse_names
+    from cgml.files import check_file
     from cgml.training.preparation import read_prepared
 
+    check_file(output)
     parts = [read_prepared(paths) for paths in (train, validation, reference)]
     found = baselines.measure(
         *parts,

@@ -65,12 +65,14 @@ def evaluate(
     from cgml.evaluation.predictions import load
     from cgml.evaluation.results import EvaluationOptions
     from cgml.evaluation.subject import parse_names
+    from cgml.files import check_folder
     from cgml.models.file import load_model
     from cgml.molecules.summary import of_frames
     from cgml.progress import progress
     from cgml.training.coarsening import Coarsening
     from cgml.training.preparation import read_systems
 
+    check_folder(output)
     learned = load_model(model, device)
     coarsening = reader.complete(Coarsening.from_spec(learned.spec))
     systems = list(read_systems(reference, reader.topology, coarsening))

@@ -23,6 +23,7 @@ from uuid import uuid4
 
 import torch
 
+from cgml import memory
 from cgml.files import component
 from cgml.formats.trajectory import read_beads, write_beads
 from cgml.locks import exclusive
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 
 STARTS = "starts"
 NOTICE_INTERVAL = 0.5  # s, between two counts of frames that a worker sends
+REACH_TIME = 10.0  # s, to find a scheduler
 CONNECTION_TIME = 60.0  # s, to wait for the first worker of a scheduler
+WORKER_SIZE = 1 << 28  # bytes that a process takes before it has work
 
 
 def run(
@@ -78,7 +81,15 @@ def run(
     """
     if scheduler is None and n_workers in {None, 1}:
         return simulation.run(model, systems, output, options, on_frame)
-    n_groups = n_workers or _count_workers(scheduler)
+    n_paths = len(systems) * options.n_replicas
+    if scheduler is None:
+        memory.require(
+            WORKER_SIZE * min(n_workers or 1, n_paths),
+            f"{n_workers} workers",
+            "ask for fewer (--workers)",
+        )
+    n_ready = 0 if scheduler is None else _count_workers(scheduler)
+    n_groups = n_workers or n_ready
 
     def work(job: Job) -> None:
         write_starts(job)
@@ -202,10 +213,20 @@ def open_here(model: Path, output: Path, options: RunOptions) -> Job:
     return simulation.open_job(model, systems, output, options)[0]
 
 
-def _count_workers(scheduler: str | None) -> int:
-    """Tasks that the workers of a scheduler can do at once."""
+def _count_workers(scheduler: str) -> int:
+    """Tasks that the workers of a scheduler can do at once.
+
+    Raises:
+        OSError: the scheduler is not there, or has no workers.
+    """
     with _client(1, scheduler) as client:
-        client.wait_for_workers(1, timeout=CONNECTION_TIME)
+        try:
+            client.wait_for_workers(1, timeout=CONNECTION_TIME)
+        except TimeoutError as error:
+            raise OSError(
+                f"the dask scheduler at {scheduler} has no workers after "
+                f"{CONNECTION_TIME:g} s: start some, with dask worker {scheduler}"
+            ) from error
         return sum(client.nthreads().values())
 
 
@@ -219,7 +240,14 @@ def _client(n_workers: int, scheduler: str | None) -> Iterator["Client"]:
             "several workers need dask.distributed: pip install 'cgml[dask]'"
         ) from error
     if scheduler is not None:
-        with Client(scheduler, set_as_default=False) as client, client.as_current():
+        try:
+            client = Client(scheduler, set_as_default=False, timeout=REACH_TIME)
+        except (OSError, ValueError, TypeError) as error:
+            raise OSError(
+                f"no dask scheduler was found at {scheduler!r} within {REACH_TIME:g} s "
+                f"({error}): an address is like tcp://node1:8786"
+            ) from error
+        with client, client.as_current():
             yield client
         return
     with (

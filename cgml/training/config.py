@@ -113,9 +113,9 @@ class OptimiserConfig(Section):
     patience: Count = 20
     rollout_steps: Count = 100
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    n_devices: Count = 1
-    n_threads: Count | None = None
-    n_workers: Annotated[int, Field(ge=0)] = 0
+    n_devices: Annotated[Count, Field(le=1024)] = 1
+    n_threads: Annotated[Count, Field(le=1024)] | None = None
+    n_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import lightning.pytorch as lightning
 from torch.utils.data import DataLoader
 
+from cgml import memory
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.recipe import Recipe
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
-from cgml.training.config import TrainingConfig
+from cgml.training.config import OptimiserConfig, TrainingConfig
 from cgml.training.preparation import read_prepared
 from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
 from cgml.training.windows import Batch, WindowDataset
@@ -56,6 +57,8 @@ class WindowModule(lightning.LightningDataModule):
             n_batches=N_VALIDATION_BATCHES,
             seed=sizes.seed,
         )
+        n_beads = min(item.mapping.n_beads for item in [*train, *validation])
+        _check_memory(self._train.n_systems, n_beads, spec, sizes)
         n_systems = min(self._train.n_systems, self._validation.n_systems)
         if n_systems < sizes.n_devices:
             raise ValueError(
@@ -89,6 +92,23 @@ class WindowModule(lightning.LightningDataModule):
         return DataLoader(
             dataset, batch_size=None, shuffle=False, num_workers=self._sizes.n_workers
         )
+
+
+def _check_memory(
+    n_windows: int, n_beads: int, spec: ModelSpec, sizes: OptimiserConfig
+) -> None:
+    """Refuse batches and rollouts that cannot fit, before any is made."""
+    n_edges = n_windows * n_beads * spec.statistics.mean_degree
+    memory.require(
+        4.0 * n_edges * spec.network.n_edge * spec.network.n_predictor_layers,
+        f"batches of {n_windows} windows",
+        "ask for fewer, n_molecules or n_windows",
+    )
+    memory.require(
+        24.0 * sizes.rollout_steps * n_beads,
+        f"rollouts of {sizes.rollout_steps} steps",
+        "ask for shorter ones, rollout_steps",
+    )
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:

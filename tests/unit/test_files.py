@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from cgml.files import (
+    check_file,
+    check_folder,
     component,
     make_folder,
     read_bytes,
@@ -177,6 +179,28 @@ def test_a_link_in_the_way_is_not_followed(tmp_path):
         temporary.write_text("new")
     assert (tmp_path / "mine").read_text() == "mine"
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_outputs_are_checked_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    check_folder(tmp_path / "a" / "b")
+    check_file(tmp_path / "new.json")
+    check_file(tmp_path / "file")
+    assert os.listdir(tmp_path) == ["file"]
+    with pytest.raises(ValueError, match=r"is a folder, \S+/file is a file: choose"):
+        check_folder(tmp_path / "file" / "below")
+    with pytest.raises(ValueError, match=r"a file is to be written, .* is a folder"):
+        check_file(tmp_path)
+    with pytest.raises(ValueError, match=r"there is no folder \S+/a to write x to"):
+        check_file(tmp_path / "a" / "x")
+
+
+def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(ValueError, match=f"{tmp_path} cannot be written to: choose"):
+        check_folder(tmp_path / "a")
+    with pytest.raises(ValueError, match=f"{tmp_path} cannot be written to: choose"):
+        check_file(tmp_path / "a")
 
 
 def test_only_regular_files_are_read(tmp_path):

@@ -268,6 +268,18 @@ def test_every_device_needs_a_window(spec, trajectories):
         WindowModule(trajectories, trajectories, spec, wide)
 
 
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [("n_windows", "batches of 3000000000 windows"), ("rollout_steps", "rollouts of")],
+)
+def test_what_cannot_fit_is_refused(spec, trajectories, size, text):
+    large = config(optimiser={size: 10**9})
+    with pytest.raises(
+        ValueError, match=rf"{text}.* GiB of memory, .*: ask for .*{size}"
+    ):
+        WindowModule(trajectories, trajectories, spec, large)
+
+
 # --- checkpoints
 
 

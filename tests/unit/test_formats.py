@@ -273,7 +273,7 @@ def test_only_regular_files(tmp_path: Path) -> None:
     for suffix in (".xtc", ".h5md", ".npz", ".data", ".pdb"):
         path = tmp_path / f"pipe{suffix}"
         os.mkfifo(path)
-        with pytest.raises(ValueError, match=rf"a regular file is .*{suffix}"):
+        with pytest.raises(ValueError, match=rf"{suffix} must be a regular file"):
             list(preparation.read_systems([path], path, Coarsening()))
 
 

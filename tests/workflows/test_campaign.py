@@ -269,14 +269,26 @@ def test_a_second_run_in_the_folder_is_refused(alone, model, systems, tmp_path):
     assert contents(tmp_path) == contents(alone)
 
 
-def test_no_scheduler_there(cgml, model, chains, tmp_path):
-    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+def test_no_scheduler_there(cgml, model, chains, tmp_path, monkeypatch):
+    """Said soon, and before anything is made."""
+    monkeypatch.setattr(campaign, "REACH_TIME", 0.5)
+    for address in ("tcp://127.0.0.1:1", "banana://x", ""):
         result = cgml(
-            *("run", model, chains, "--time", 40.0, "--output", tmp_path),
-            *("--scheduler", "tcp://127.0.0.1:1", "--workers", 2),
+            *("run", model, chains, "--time", 40.0, "--output", tmp_path / "out"),
+            *("--scheduler", address, "--workers", 2),
         )
+        assert result.exit_code == 1
+        (line,) = [row for row in result.output.splitlines() if row.startswith("error")]
+        assert f"no dask scheduler was found at {address!r} within 0.5 s" in line
+        assert not (tmp_path / "out").exists()
+
+
+def test_too_many_workers(cgml, model, chains, tmp_path):
+    tail = ("--replicas", 10**6, "--workers", 10**6, "--output", tmp_path / "out")
+    result = cgml("run", model, chains, "--time", 40.0, *tail)
     assert result.exit_code == 1
-    assert "127.0.0.1:1" in result.output.strip().splitlines()[-1]
+    assert "1000000 workers need about 2.5e+05 GiB of memory" in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_dask(cgml, model, chains, tmp_path, monkeypatch):

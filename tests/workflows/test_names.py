@@ -67,6 +67,22 @@ def test_outputs_that_are_none(cgml, tiny_model, chains, output):
         assert "a path must not" in " ".join(result.output.split())
 
 
+def test_outputs_are_checked_first(cgml, tiny_model, chains, tmp_path, monkeypatch):
+    """Before a model is loaded or anything is read."""
+    monkeypatch.setattr("cgml.models.file.load_model", None)
+    monkeypatch.setattr("cgml.training.preparation.read_prepared", None)
+    (tmp_path / "file").write_text("")
+    frames = ("--train", chains, "--validation", chains, "--reference", chains)
+    for words, text in (
+        (("evaluate", tiny_model, "--reference", chains), "is a file"),
+        (("baseline", *frames), "there is no folder"),
+    ):
+        result = cgml(*words, "--output", tmp_path / "file" / "x")
+        assert result.exit_code == 1
+        assert text in result.output
+        assert "--debug" not in result.output
+
+
 def test_a_pipe_is_not_waited_for(cgml, tiny_model, tmp_path):
     """Wherever a file may be named."""
     pipe = tmp_path / "pipe"
