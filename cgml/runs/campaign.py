@@ -88,8 +88,10 @@ def run(
             f"{n_workers} workers",
             "ask for fewer (--workers)",
         )
-    n_ready = 0 if scheduler is None else _count_workers(scheduler)
-    n_groups = n_workers or n_ready
+    elif n_workers is not None:
+        with _client(1, scheduler):  # it is there; workers may come when there is work
+            pass
+    n_groups = n_workers or _count_workers(scheduler or "")
 
     def work(job: Job) -> None:
         write_starts(job)

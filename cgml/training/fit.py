@@ -237,7 +237,13 @@ def _write_model(
         )
     model = Model(spec)
     own = {name.removeprefix("model."): values for name, values in weights.items()}
-    model.load_state_dict(own)
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:
+        raise ValueError(
+            "the weights in the checkpoint are not those of the networks it names: "
+            "choose another checkpoint"
+        ) from error
     path = config.output / "model.pt"
     save_model(path, spec, model)
     write_card(path.with_suffix(".md"), spec)

@@ -1,14 +1,16 @@
 """The plan of a training run: what its weights are of, and what a repeat may change."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import torch
 
 from cgml import machine, plans
-from cgml.archive import ArchiveError
+from cgml.archive import ArchiveError, refusing
 from cgml.spec import ModelSpec
 from cgml.training.checkpoint import BEST, PLAN, SPEC, read_checkpoint
 from cgml.training.config import TrainingConfig
@@ -158,7 +160,11 @@ def plan_of(content: dict[str, Any], path: Path) -> dict[str, Any]:
             "were trained with: finish that run with that version, or choose another "
             "output"
         )
-    plan: dict[str, Any] = json.loads(content[PLAN])
+    with refusing(path):
+        plan: dict[str, Any] = json.loads(content[PLAN])
+        parts = {"optimiser": dict, "data": dict, "machine": dict, "threads": int}
+        if any(type(plan[name]) is not kind for name, kind in parts.items()):
+            raise ArchiveError("holds no plan of a training run")
     return plan
 
 
@@ -169,7 +175,8 @@ def spec_of(content: dict[str, Any], path: Path) -> ModelSpec:
         ValueError: An older version of cgml wrote it.
     """
     plan_of(content, path)
-    return ModelSpec.model_validate_json(content[SPEC])
+    with refusing(path):
+        return ModelSpec.model_validate_json(content[SPEC])
 
 
 def _newest(folder: Path, note: Callable[[str], None]) -> Start | None:
@@ -184,8 +191,9 @@ def _newest(folder: Path, note: Callable[[str], None]) -> Start | None:
             errors.append(error)
             note(f"{error}")
         else:
-            step = start.content["global_step"]
-            note(f"goes on from step {step}, in {path}")
+            note(f"goes on from step {_check(start)}, in {path}")
+            if errors:  # or else the next checkpoint would push the sound one out
+                os.replace(folder / LAST, folder / "damaged.ckpt")
             return start
     if errors:
         raise ValueError(
@@ -193,6 +201,18 @@ def _newest(folder: Path, note: Callable[[str], None]) -> Start | None:
             "from the beginning"
         ) from errors[0]
     return None
+
+
+def _check(start: Start) -> int:
+    """Refuse a checkpoint that is none of a run; return its step."""
+    plan_of(start.content, start.path)
+    with refusing(start.path):
+        best, step = start.content[BEST], start.content["global_step"]
+        kinds = (type(best["score"]), type(best["n_worse"]), type(step))
+        if kinds != (float, int, int) or type(best["weights"]) not in {dict, NoneType}:
+            raise ArchiveError("is not a checkpoint of a training run")
+    number: int = step
+    return number
 
 
 def _drop(changed: dict[str, Any], name: str) -> None:

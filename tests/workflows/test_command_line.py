@@ -13,6 +13,7 @@ from workflow_tools import command, environment, in_process
 import cgml as package
 from cgml.cli import console
 from cgml.cli.app import COMMANDS, app
+from cgml.interrupts import Interrupted, Terminated
 from cgml.models import file as model_file
 
 HEAVY = {"torch", "numpy", "scipy", "pydantic", "lightning", "matplotlib", "mdtraj"}
@@ -169,6 +170,8 @@ def test_any_encoding_can_be_printed(monkeypatch, encoding, expected):
         (FileNotFoundError(2, "No such file", "a.b"), 1, "error: a.b: no such file"),
         (OSError(28, "No space left"), 1, "error: No space left"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
+        (Terminated(), 143, "error: terminated"),
+        (Interrupted("saved in last.ckpt", 15), 143, "saved in last.ckpt"),
     ],
     ids=lambda value: type(value).__name__,
 )

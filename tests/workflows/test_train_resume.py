@@ -15,6 +15,7 @@ import torch
 from test_train import weights, write_config
 from workflow_tools import command, environment, write_chains
 
+from cgml.archive import ArchiveError
 from cgml.interrupts import Interrupted
 from cgml.locks import exclusive
 from cgml.models.file import read_spec
@@ -135,6 +136,7 @@ def test_a_damaged_checkpoint_costs_what_came_after_the_one_before(
     assert any("last.ckpt" in line for line in notes) == (damage != "gone")
     assert any("goes on from step 10, in " in line for line in notes)
     assert_same(copy, straight)
+    assert (folder / "damaged.ckpt").exists() == (damage != "gone")
     for name in ("last.ckpt", "previous.ckpt"):
         (folder / name).write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"both checkpoints in \S+ are damaged"):
@@ -276,6 +278,26 @@ def test_a_checkpoint_of_an_older_version(copy):
     for call in (train, lambda config: export_checkpoint_of(config, path)):
         with pytest.raises(ValueError, match=r"last.ckpt is of a version of cgml "):
             call(copy / "train.toml")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {keeper.PLAN: 1},
+        {keeper.PLAN: "[]"},
+        {keeper.PLAN: '{"optimiser": 1}'},
+        {keeper.SPEC: "{}"},
+        {keeper.BEST: 1},
+        {keeper.BEST: {"score": "low"}},
+        {"global_step": "many"},
+    ],
+)
+def test_a_checkpoint_that_says_other_things_is_refused(copy, change):
+    path = copy / "run" / "checkpoints" / "last.ckpt"
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(ValueError, match=r"last.ckpt ") as caught:
+        train(copy / "train.toml")
+    assert type(caught.value) is ArchiveError
 
 
 def export_checkpoint_of(config: Path, checkpoint: Path) -> Path:
