@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from cgml.training.coarsening import Coarsening
 
 
-def path(text: str) -> Path:
-    """Read a path given on the command line; ~ is the user's home."""
+def path(given: str | Path) -> Path:
+    """Read a path given on the command line, or a default; ~ is the user's home."""
+    text = str(given)
     if not text.strip():
         raise typer.BadParameter("a path must not be empty")
     if "\0" in text:
