@@ -9,6 +9,7 @@ how many cases of each format were tried. The same seed damages a file the same 
 the file lies in FOLDER until the next case, so it is there after a crash.
 """
 
+import gzip
 import io
 import itertools
 import json
@@ -31,6 +32,7 @@ import numpy as np
 from workflow_tools import write_chains
 
 from cgml.formats import dcd, gromacs
+from cgml.formats.openmm_xml import read_masses
 from cgml.formats.trajectory import (
     LammpsOptions,
     read,
@@ -124,6 +126,36 @@ def dump(path: Path) -> None:
     path.write_text(text)
 
 
+def packed(path: Path) -> None:
+    dump(path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
+def trr(path: Path) -> None:
+    from mdtraj.formats import TRRTrajectoryFile
+
+    with TRRTrajectoryFile(str(path), "w") as file:
+        file.write(FRAMES, TIMES, np.arange(N_FRAMES), np.stack([BOX] * N_FRAMES))
+
+
+def sdf(path: Path) -> None:
+    atoms = [f"{x:10.4f}{y:10.4f}{z:10.4f} C   0  0" for x, y, z in 10.0 * LINE]
+    bonds = [f"{i:3d}{i + 1:3d}  1  0" for i in range(1, N)]
+    head = ["chain", "", "", f"{N:3d}{N - 1:3d}  0  0  0  0  0  0  0  0999 V2000"]
+    path.write_text("\n".join([*head, *atoms, *bonds, "M  END", "$$$$", ""]))
+
+
+def mol2(path: Path) -> None:
+    atoms = [f"{i} C{i} {10 * i}.0 0.0 0.0 C.3 1 PEO 0.0" for i in range(1, N + 1)]
+    bonds = [f"{i} {i} {i + 1} 1" for i in range(1, N)]
+    head = ["@<TRIPOS>MOLECULE", "chain", f"{N} {N - 1} 1", "SMALL", "NO_CHARGES", ""]
+    parts = [*head, "@<TRIPOS>ATOM", *atoms, "@<TRIPOS>BOND", *bonds, ""]
+    path.write_text("\n".join(parts))
+
+
+SYSTEM = '<System><Particles><Particle mass="12"/></Particles></System>'
+
+
 def h5md(path: Path) -> None:
     chains = path.with_suffix(".npz")
     write_chains(chains, 1, N_FRAMES, 0)
@@ -183,7 +215,7 @@ def sane(positions: Any, times: Any, box: Any) -> None:
 
 
 def frames(path: Path) -> None:
-    step = 1.0 if path.suffix == ".dump" else None
+    step = 1.0 if ".dump" in path.suffixes else None
     found = read(path, GRAPH, lammps=LammpsOptions(md_step=step))
     sane(found.positions, found.times, found.box)
 
@@ -221,6 +253,12 @@ def checkpoint_of(path: Path) -> None:
     from cgml.training.checkpoint import read_checkpoint
 
     read_checkpoint(path)
+
+
+def masses_of(path: Path) -> None:
+    masses = read_masses(path)
+    if not (masses >= 0.0).all() or masses.max() > 1e8:
+        raise AssertionError(f"nonsense: {masses}")
 
 
 def config_of(path: Path) -> None:
@@ -273,6 +311,12 @@ KINDS = {
     "checkpoint": Kind(".ckpt", checkpoint, checkpoint_of, "zip"),
     "types": Kind(".toml", lambda p: p.write_text(TYPES), types, "text"),
     "config": Kind(".toml", lambda p: p.write_text(CONFIG), config_of, "text"),
+    "csv": Kind(".csv", lambda p: p.write_text("C1,C,12.0\nH,,1.0\n"), types, "text"),
+    "xml": Kind(".xml", lambda p: p.write_text(SYSTEM), masses_of, "text"),
+    "gz": Kind(".dump.gz", packed, frames),
+    "trr": Kind(".trr", trr, frames),
+    "sdf": Kind(".sdf", sdf, topology, "text"),
+    "mol2": Kind(".mol2", mol2, topology, "text"),
     "plan": Kind(".json", plan, finished, "text", name="run"),
 }
 

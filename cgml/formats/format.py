@@ -4,6 +4,8 @@ The formats themselves are rows of a table (table.py), one module for each.
 """
 
 import gzip
+import io
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +34,10 @@ HEAVIEST = 1.0e8
 """Largest mass of an atom, Da, that is taken for one."""
 
 _LONGEST_TEXT = 1500  # of an error
+MOST_PACKED = 200
+"""Times that data may be larger than what they are packed into."""
+
+_SMALL, _PIECE = 1 << 26, 1 << 20  # bytes; of little, packed as well as may be
 
 BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
 """What reading a cut or damaged compressed file raises."""
@@ -231,8 +237,40 @@ def suffix_of(path: Path) -> str:
     return uncompressed(path).suffix.lower()
 
 
+class _Packed(gzip.GzipFile):
+    """A compressed file, which may unfold to so much as such files do."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self._left = max(_SMALL, MOST_PACKED * path.stat().st_size)
+
+    def read1(self, size: int = -1) -> bytes:
+        """Read some bytes."""
+        found = super().read1(size)
+        self._left -= len(found)
+        if self._left < 0:
+            raise ValueError(f"{self.name} is packed too well to be data")
+        return found
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read so many bytes, or all, piece by piece."""
+        n, pieces = math.inf if size is None or size < 0 else size, []
+        while n > 0 and (piece := self.read1(int(min(n, _PIECE)))):
+            pieces.append(piece)
+            n -= len(piece)
+        return b"".join(pieces)
+
+
 def open_text(path: Path) -> IO[str]:
     """Open a text file, compressed if its name ends in .gz."""
     if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
+        return io.TextIOWrapper(_Packed(path), encoding="utf-8", errors="replace")
     return path.open(encoding="utf-8", errors="replace")
+
+
+def check_packed(path: Path) -> None:
+    """Refuse a compressed file that is cut, or packed too well, before others read."""
+    if path.suffix.lower() == ".gz":
+        with _Packed(path) as stream:
+            while stream.read1(_PIECE):
+                pass

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import existing, replacing
-from cgml.formats.format import check_finite, reading
+from cgml.formats.format import MOST_PACKED, check_finite, reading
 from cgml.memory import require
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
@@ -33,9 +33,6 @@ from cgml.molecules.summary import Summary, describe
 
 VERSION = 1
 """Version of the group /cgml."""
-
-MOST_PACKED = 200
-"""Times that numbers may be larger than what they are packed into."""
 
 _SMALL = 1 << 24  # bytes; packed as well as may be
 _CHUNK = 1 << 18  # bytes of a chunk on disk, about

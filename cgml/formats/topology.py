@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from cgml.formats import columns
 from cgml.formats.columns import Columns
-from cgml.formats.format import Frames, LammpsOptions, foreign, real_boxes, suffix_of
+from cgml.formats.format import (
+    Frames,
+    LammpsOptions,
+    check_packed,
+    foreign,
+    real_boxes,
+    suffix_of,
+)
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.chemistry import Chemistry, describe
 from cgml.molecules.graph import MolecularGraph, neighbours
@@ -74,6 +81,7 @@ def read_atoms(path: Path, options: LammpsOptions) -> AtomTable:
     del options
     suffix = suffix_of(path)
     try:
+        check_packed(path)
         if suffix in HDF5:
             topology = _hdf5_topology(path)
         else:
@@ -157,6 +165,7 @@ def structure_pieces(
     """Read the models of a PDB, mmCIF, MOL2 or GRO file, all at once."""
     del n_frames, options
     with foreign(path, "a file of atoms and their positions"):
+        check_packed(path)
         loaded = mdtraj.load(str(path))
         times = np.zeros(1) if loaded.n_frames == 1 else None
         if suffix_of(path) == ".gro" and times is None:

@@ -1,5 +1,6 @@
 """Files whose numbers are well formed, and none of a simulation."""
 
+import gzip
 import itertools
 
 import h5py
@@ -112,3 +113,12 @@ def test_words_nested_without_end(tmp_path):
     np.savez(chains, **(arrays | {"meta": np.array("[" * 100_000)}))
     with pytest.raises(ValueError, match=r"a\.npz"):
         read_reference(chains)
+
+
+@pytest.mark.parametrize("name", ["a.dump.gz", "a.data.gz", "a.pdb.gz"])
+def test_files_packed_too_well(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("cgml.formats.format._SMALL", 1 << 10)
+    (tmp_path / name).write_bytes(gzip.compress(b"ITEM: TIMESTEP\n" + b"0" * (1 << 21)))
+    reader = read_topology if ".dump" not in name else (lambda path: read(path, GRAPH))
+    with pytest.raises(ValueError, match=rf"{name}.* packed too well to be data"):
+        reader(tmp_path / name)
