@@ -1,6 +1,6 @@
 """10. A real polymer electrolyte in OpenMM: one line of an MD script is different.
 
-    python examples/10_peo_litfsi.py [--model peo-litfsi] [--time 100] [--output FOLDER]
+    python examples/10_peo_litfsi.py [--time 100] [--ageing 5] [--output FOLDER]
 
 Six chains of 20 ether oxygens with 9 LiTFSI at 423 K, united atoms, PME and rigid
 bonds: packed, pressed to the density of the training boxes and relaxed with forces for
@@ -31,7 +31,6 @@ from openmm_cgml.testsystems.peo_protocol import compressed, density, rescaled, 
 
 REFERENCE = Path(__file__).parents[1] / "data" / "peo_litfsi" / "train_8x16_10_2.xtc"
 TEMPERATURE, DENSITY = 423.0, 1.11  # K, g/cm3
-AGEING = 5.0  # ns, thrown away
 OPTIONS = {"seed": 1, "guard": "redraw"}  # a step out of range is drawn anew
 
 
@@ -39,6 +38,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="peo-litfsi", help="file or bundled name")
     parser.add_argument("--time", type=float, default=100.0, help="ns")
+    parser.add_argument("--ageing", type=float, default=5.0, help="ns, thrown away")
     parser.add_argument("--output", type=Path, default=Path("peo_litfsi_run"))
     parser.add_argument("--chains", type=int, default=6)
     parser.add_argument("--salt", type=int, default=9)
@@ -77,10 +77,10 @@ def run(
     )
     step = integrator.getStepSize().value_in_unit(unit.nanosecond)
     begin = time.perf_counter()
-    simulation.step(max(2, round((AGEING + options.time) / step)))
+    simulation.step(max(2, round((options.ageing + options.time) / step)))
     seconds = time.perf_counter() - begin
     print(
-        f"{options.time + AGEING:g} ns in {seconds:.0f} s, drawn anew: "
+        f"{options.time + options.ageing:g} ns in {seconds:.0f} s, drawn anew: "
         f"{integrator.getGuardCounts()}"
     )
     return trajectory, integrator.getMapping()
@@ -119,7 +119,9 @@ def main(options: argparse.Namespace) -> None:
     topology = mdtraj.Topology.from_openmm(melt.topology)
     frames = mdtraj.load_xtc(str(trajectory), top=topology)
     interval = float(frames.time[1] - frames.time[0])
-    aged = frames.xyz[min(round(1000.0 * AGEING / interval), len(frames) // 2) :]
+    aged = frames.xyz[
+        min(round(1000.0 * options.ageing / interval), len(frames) // 2) :
+    ]
     found = displacements(mapping, mapping.positions(aged), interval)
     known: dict[str, Displacement] = {}
     if REFERENCE.exists():

@@ -18,7 +18,8 @@ from cgml.molecules.hand import read_mapping
 from cgml.training.config import TrainingConfig
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = sorted((ROOT / "examples").glob("[0-9]_*.py"))
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*_*.py"))
+LONG = ("9_train_peo_litfsi", "10_peo_litfsi")  # each has a test of its own
 DATA = sorted((ROOT / "examples" / "data").iterdir())
 MODEL = "copolymer-chain"
 
@@ -219,11 +220,65 @@ def test_files_named_in_passing_are_there():
     assert not missing
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+SHORT = [path for path in EXAMPLES if path.stem not in LONG]
+
+
+@pytest.mark.parametrize("path", SHORT, ids=[path.stem for path in SHORT])
 def test_example(folder, model, path):
     """At its default size; those that run a model take it as an argument."""
     takes_model = "MODEL" in path.read_text().split('"""')[1].partition("\n\n")[2]
     execute(folder, path, *([model, 20] if takes_model else []))
+
+
+TINY = """
+name = "tiny"
+output = "tiny"
+time_step = 40.0
+atoms_per_bead = 6
+single_bead_limit = 15
+cutoff = 0.6
+temperature = 423.0
+
+[data]
+train = ["train/*.h5md"]
+validation = ["validation/*.h5md"]
+
+[network]
+n_node = 8
+n_edge = 8
+radial = "data"
+
+[optimiser]
+n_steps = 2
+validate_every = 2
+rollout_steps = 2
+n_molecules = 1
+n_windows = 1
+"""
+
+
+def test_training_of_peo(folder):
+    """As example 9 does it, with a tiny network and two boxes."""
+    boxes = folder / "boxes"
+    boxes.mkdir()
+    for path in (ROOT / "data" / "peo_litfsi").glob("*_16x8_*"):
+        if "_10_5" not in path.stem:
+            (boxes / path.name).write_bytes(path.read_bytes())
+    (folder / "tiny.toml").write_text(TINY)
+    example = "examples/9_train_peo_litfsi.py"
+    options = ["--config", "tiny.toml", "--data", boxes, "--output", "out"]
+    out = execute(folder, example, *options)
+    assert out.splitlines()[-1].endswith("out/tiny/model.pt")
+
+
+@pytest.mark.skipif("peo-litfsi" not in bundled_models(), reason="needs the model")
+def test_an_electrolyte_in_openmm(folder):
+    """As example 10 does it, in a small box and for a moment."""
+    times = ["--time", 0.06, "--ageing", 0.04]
+    sizes = ["--chains", 4, "--salt", 6, "--output", "out"]
+    out = execute(folder, "examples/10_peo_litfsi.py", *times, *sizes)
+    assert "0.1 ns in" in out
+    assert (folder / "out" / "displacements.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_demo(folder, model):
