@@ -165,13 +165,13 @@ def _content(path: Path) -> _Content:
     except BROKEN as error:
         raise ValueError(f"{path} is cut short: {error}; copy it again") from error
     found = list(_SECTION.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    begins = [match.start() for match in found] + [len(text)]
     sections = {
         " ".join(match[1].split()): ((match[2] or "").strip(), text[match.end() : end])
-        for match, end in zip(found, ends, strict=True)
+        for match, end in zip(found, begins[1:], strict=True)
     }
     header: dict[str, list[str]] = {}
-    for line in text[: found[0].start() if found else None].splitlines():
+    for line in text[: begins[0]].splitlines():
         words = line.partition("#")[0].split()
         n = next((i for i, word in enumerate(words) if word[0].isalpha()), len(words))
         header[" ".join(words[n:])] = words[:n]

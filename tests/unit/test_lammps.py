@@ -549,6 +549,12 @@ def test_cut_dump(tmp_path: Path, n: int) -> None:
         whole(lammps_dump.pieces, path, STEP)
 
 
+def test_an_empty_data_file(tmp_path: Path) -> None:
+    (tmp_path / "x.data").touch()
+    with pytest.raises(ValueError, match=r"x\.data is not a LAMMPS data file"):
+        read_data(tmp_path / "x.data")
+
+
 def test_an_empty_dump(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no frames"):
         whole(lammps_dump.pieces, write(tmp_path / "a.dump", "\n"), STEP)
