@@ -4,58 +4,23 @@ import math
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
+from pydantic import Field, model_validator
+
+from cgml.fields import (
+    Length,
+    Mass,
+    NonNegative,
+    Positive,
+    Rate,
+    Rounds,
+    Section,
+    Temperature,
+    Time,
+    Whole,
+    Width,
 )
-from pydantic_core import PydanticCustomError
-
-from cgml.ranges import is_sensible, sense
-from cgml.texts import short
-
-
-def _in(unit: str) -> AfterValidator:
-    """Refuse numbers that make no sense in a unit (ranges.py), but for 0."""
-
-    def check(value: float) -> float:
-        if value != 0.0 and not is_sensible(value, unit):
-            raise PydanticCustomError("senseless", sense(unit))
-        return value
-
-    return AfterValidator(check)
-
-
-_Above = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Positive = Annotated[_Above, _in("")]
-Length = Annotated[_Above, _in("nm")]
-Time = Annotated[_Above, _in("ps")]
-Rate = Annotated[_Above, _in("1/ps")]
-Mass = Annotated[_Above, _in("Da")]
-Temperature = Annotated[_Above, _in("K")]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _in("")]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Whole = Annotated[int, Field(ge=0, le=10**9)]
-Width = Annotated[int, Field(ge=1, le=65536)]
-"""Features of a network: bounded, so that a file cannot ask for all memory."""
-Rounds = Annotated[int, Field(ge=0, le=256)]
-"""Parts of a network one after the other, bounded likewise."""
-
 
 MAX_EVALUATIONS = 100_000
-
-
-def faults(error: ValidationError) -> str:
-    """Say in one line which keys are wrong and why, three of them at the most."""
-    wrong, texts = error.errors(include_url=False), []
-    for item in wrong[:3]:
-        place = ".".join(map(str, item["loc"]))
-        texts.append(f"{place:.60} {item['msg']}, got {short(item['input'])}")
-    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-    return "; ".join(texts) + more
 
 
 def check_evaluations(n: int) -> None:
@@ -69,12 +34,6 @@ def check_evaluations(n: int) -> None:
             f"a step takes {MAX_EVALUATIONS:,} evaluations of the score network at "
             f"most, got {n:,}"
         )
-
-
-class Section(BaseModel):
-    """Frozen section of a file: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NetworkConfig(Section):
@@ -223,10 +182,10 @@ class Seen(Section):
         density: least and largest number of beads per nm^3; None: open boundaries.
     """
 
-    bead_atoms: dict[str, tuple[Whole, Whole]] = {}
+    bead_atoms: dict[str, tuple[Whole, Whole]] = Field(default={})
     bead_bonds: tuple[Whole, Whole] | None = None
     molecule_beads: tuple[Whole, Whole] | None = None
-    small_molecules: list[dict[str, Whole]] = []
+    small_molecules: list[dict[str, Whole]] = Field(default=[])
     density: tuple[Positive, Positive] | None = None
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cgml import units
+from cgml.fields import faults
 from cgml.files import component
 from cgml.models.file import save_model
 from cgml.published.checkpoint import build_model, read_checkpoint
 from cgml.published.model import bond_types, particle_types
 from cgml.published.spec import HyperParameters, PublishedSpec
 from cgml.ranges import at_least, positive
-from cgml.spec import faults
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ from torch import nn
 from cgml.archive import ArchiveError, Entries, read_archive
 from cgml.contract.device import checked_device
 from cgml.contract.plan import planning
+from cgml.fields import faults
 from cgml.files import replacing
 from cgml.forks import one_thread_after_fork
 from cgml.models.kinds import KINDS, OWN
 from cgml.network.model import LearnedModel
-from cgml.spec import BaseSpec, faults
+from cgml.spec import BaseSpec
 from cgml.texts import short
 from cgml.unpickling import Record, load_pickle
 

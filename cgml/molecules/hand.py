@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from cgml.fields import Section
 from cgml.molecules.graph import MolecularGraph, numbered
 from cgml.molecules.groups import is_hydrogen, partners
 from cgml.molecules.mapping import FORMAT, Mapping, check_connected
-from cgml.spec import Section
 
 
 class Bead(Section):

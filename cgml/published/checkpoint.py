@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from cgml.archive import ArchiveError, read_archive, refusing
 from cgml.contract.plan import planning
+from cgml.fields import faults
 from cgml.published.model import PublishedModel
 from cgml.published.spec import HyperParameters
-from cgml.spec import faults
 from cgml.unpickling import Record, kind, load_pickle
 
 LARGEST_FILE = 1 << 28  # bytes, packed and unpacked

@@ -8,15 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cgml.spec import (
-    BaseSpec,
-    Count,
-    Length,
-    NonNegative,
-    Positive,
-    Width,
-    check_evaluations,
-)
+from cgml.fields import Count, Length, NonNegative, Positive, Width
+from cgml.spec import BaseSpec, check_evaluations
 
 Hidden = Annotated[int, Field(ge=0, le=8)]
 """Hidden layers of a perceptron."""

@@ -15,19 +15,18 @@ from pydantic import (
     model_validator,
 )
 
-from cgml.files import component, read_text
-from cgml.spec import (
+from cgml.fields import (
     Count,
     Length,
-    NetworkConfig,
     NonNegative,
     Positive,
     Rate,
-    Refinement,
     Section,
     Temperature,
     Time,
 )
+from cgml.files import component, read_text
+from cgml.spec import NetworkConfig, Refinement
 
 
 class DataConfig(Section):

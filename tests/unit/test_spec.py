@@ -11,11 +11,12 @@ from core_systems import learned, small_spec
 from graphwm_files import MELT, published_spec
 from pydantic import ValidationError
 
+from cgml.fields import faults
 from cgml.models.conversion import Origin, describe
 from cgml.models.file import SPEC_FILE, ModelFileError, read_spec, save_model
 from cgml.published.spec import HyperParameters, PublishedSpec
 from cgml.ranges import LIMITS, positive
-from cgml.spec import BaseSpec, ModelSpec, faults
+from cgml.spec import BaseSpec, ModelSpec
 from cgml.texts import short
 
 KEYS = {
