@@ -5,7 +5,7 @@ A run that goes on keeps these, or is refused.
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -13,33 +13,33 @@ from cgml import machine, plans
 from cgml.contract.device import checked_device
 from cgml.network.compiled import compiled_parts
 from cgml.network.model import LearnedModel
-
-if TYPE_CHECKING:
-    from cgml.runs.plan import RunOptions
+from cgml.spec import Execution
 
 CONDITIONS = "conditions"
 LOGGER = logging.getLogger(__name__)
 
 
-def conditions_of(model: LearnedModel, options: "RunOptions") -> dict[str, Any]:
+def conditions_of(
+    model: LearnedModel, execution: Execution, device: str
+) -> dict[str, Any]:
     """Say under which conditions a run is computed in this process.
 
     Args:
         model: with its networks.
-        options: of the run.
+        execution: how the networks are evaluated.
+        device: where.
 
     Returns:
         The machine (versions, processor, device), CPU threads, and whether compiled
         networks are used.
     """
-    execution = options.execution
     may_compile = execution.compiled and execution.precision == "float32"
     is_compiled = False
-    if may_compile and options.device == "cpu" and model.spec.is_compilable:
+    if may_compile and device == "cpu" and model.spec.is_compilable:
         spec: Any = model.spec
         is_compiled = compiled_parts(spec, model.module) is not None
     return {
-        "machine": machine.kind(str(checked_device(options.device))),
+        "machine": machine.kind(str(checked_device(device))),
         "threads": torch.get_num_threads(),
         "compiled": is_compiled,
     }

@@ -184,7 +184,7 @@ def describe(
         "file_format": options.file_format,
         "execution": options.execution.model_dump(),
         **({"unseen": list(options.allowed)} if options.allowed else {}),
-        CONDITIONS: conditions_of(model, options),
+        CONDITIONS: conditions_of(model, options.execution, options.device),
     }
 
 
