@@ -151,7 +151,7 @@ def test_a_killed_holder_lets_go(tmp_path):
         "import os, sys, time; from pathlib import Path\n"
         "from cgml.locks import exclusive\n"
         "with exclusive(Path(sys.argv[1]), 'run'):\n"
-        " if os.fork(): print(1, flush=True)\n"
+        " if not os.fork(): print(1, flush=True)\n"  # the child has let go
         " time.sleep(5)"
     )
     process = subprocess.Popen(
