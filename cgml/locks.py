@@ -30,6 +30,7 @@ NAME = ".cgml-lock"
 BEAT, STALE = 10.0, 60.0  # s, between renewals of a lease, until it has run out
 _SETTLING = 0.2  # s, until a lease is ours where the file system has no locks
 _LARGEST = 4096  # bytes
+_TRIES = 20  # to make a folder
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
@@ -117,7 +118,7 @@ def _let_go() -> None:
 def _take(path: Path) -> tuple[int, bool]:
     """Open the file and lock it; say whether its file system can do so."""
     while True:
-        make_folder(path.parent)
+        _make(path.parent)
         try:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o644)
@@ -140,6 +141,15 @@ def _take(path: Path) -> tuple[int, bool]:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that others may remove meanwhile; see `make_folder`."""
+    for _ in range(_TRIES):
+        with suppress(FileExistsError, ValueError):
+            make_folder(folder)
+            return
+    make_folder(folder)
 
 
 def _lock(handle: int, path: Path) -> bool:
