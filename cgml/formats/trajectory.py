@@ -153,15 +153,20 @@ def read_topology(
 
 
 def _graph(atoms: AtomTable, chemistry: Chemistry, source: str) -> MolecularGraph:
-    """Describe and check atoms; what a command would refuse of carbons is said here."""
+    """Describe and check atoms."""
     with reading(source):
         graph = describe(atoms, chemistry)
         check_topology(graph, source)
+    say_carbons(atoms, chemistry)
+    return graph
+
+
+def say_carbons(atoms: AtomTable, chemistry: Chemistry) -> None:
+    """Warn of carbons that may be united atoms, see `check_carbons`."""
     try:
         check_carbons(atoms, chemistry)
     except UnknownMassesError as error:
         LOGGER.warning("taken as they are: %s", error)
-    return graph
 
 
 def read_atoms(

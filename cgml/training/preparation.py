@@ -12,7 +12,7 @@ from cgml.formats.h5md import write_pieces
 from cgml.formats.selection import FrameOptions, selected
 from cgml.locks import exclusive
 from cgml.molecules.checks import check_topology
-from cgml.molecules.chemistry import check_carbons, check_used, describe
+from cgml.molecules.chemistry import check_used, describe
 from cgml.molecules.frames import BeadTrajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -127,7 +127,7 @@ def read_graphs(
     check_used(coarsening.chemistry, used, tables)
     for source, graph, (atoms, _) in zip(sources, graphs, chosen, strict=True):
         check_topology(graph, str(source))
-        check_carbons(atoms, coarsening.chemistry)
+        trajectory.say_carbons(atoms, coarsening.chemistry)
     pairs = zip(graphs, (options for _, options in chosen), strict=True)
     return dict(zip(sources, pairs, strict=True))
 
