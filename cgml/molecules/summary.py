@@ -194,7 +194,7 @@ def _kinds(mapping: Mapping) -> list[Kind]:
         structure = (types, bonds.tobytes(), own.tobytes())
         is_new = structure not in known
         if is_new:
-            beads = Counter(_compositions(types, own))
+            beads = Counter(compositions(types, own))
             known[structure] = Kind(
                 formula=formula(types),
                 count=0,
@@ -214,12 +214,17 @@ def _kinds(mapping: Mapping) -> list[Kind]:
     return sorted(found.values(), key=lambda x: (-x.count, -x.n_atoms, x.formula))
 
 
-def _compositions(types: Sequence[str], labels: NDArray[np.int64]) -> list[str]:
-    """Write the formula of each bead of a molecule."""
+def compositions(types: Sequence[str], labels: NDArray[np.int64]) -> list[str]:
+    """Write the formula of each bead, in order.
+
+    Args:
+        types: of the atoms, (n_atoms,).
+        labels: bead of each atom, (n_atoms,).
+    """
     members: dict[int, list[str]] = {}
     for name, label in zip(types, labels.tolist(), strict=True):
         members.setdefault(label, []).append(name)
-    return [formula(names) for names in members.values()]
+    return [formula(members[label]) for label in sorted(members)]
 
 
 def _types(mapping: Mapping) -> dict[str, Type]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from vesin_torch import NeighborList
 
+from cgml.molecules.box import widths
 from cgml.network.inputs import starts
 
 MANY = 20_000_000  # pairs of beads, above which a GPU would run out of memory
@@ -70,17 +71,13 @@ def nearest_images(
 ) -> NearestImages | None:
     """The search that a GPU does itself; None: none that it can do well."""
     is_wide = boxes is None or all(
-        cutoff is not None and 2.0 * cutoff <= width(box) for box in boxes
+        cutoff is not None and 2.0 * cutoff <= widths(box.cpu().double().numpy()).min()
+        for box in boxes
     )
     n_pairs = sum(n * (n - 1) // 2 for n in sizes)
     if device.type != "cuda" or cutoff is None or not is_wide or n_pairs > MANY:
         return None
     return NearestImages(sizes, cutoff, boxes, device)
-
-
-def width(box: torch.Tensor) -> float:
-    """Shortest distance of two opposite faces of a box (3, 3), nm."""
-    return float(1.0 / torch.linalg.inv(box.double()).norm(dim=0).max())
 
 
 def pairs_within(

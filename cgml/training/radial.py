@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from cgml.molecules.frames import BeadTrajectory, near_origin
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.summary import compositions
 from cgml.network.neighbours import pairs_within
 
 BIN = 0.002  # nm
@@ -78,7 +79,7 @@ def _distances(
         first, second, _, shift = pairs_within([n], places, reach, box)
         apart = (places[first] - places[second] + shift).norm(dim=1).numpy()
         i, j = first.numpy(), second.numpy()
-        is_bond = np.isin(np.minimum(i, j) * n + np.maximum(i, j), bonds)
+        is_bond = np.isin(i * n + j, bonds)  # i <= j
         yield "bond", apart[is_bond]
         for one, other in combinations_with_replacement(sorted(set(kinds)), 2):
             is_kind = np.isin(kinds[i], (one, other)) & np.isin(kinds[j], (one, other))
@@ -87,15 +88,7 @@ def _distances(
 
 
 def _kinds(mapping: Mapping) -> NDArray[np.str_]:
-    """Kind of each bead: its atoms where it is a molecule, else part of one."""
-    n_of_molecule = np.bincount(mapping.molecule_index)
-    atoms: list[list[str]] = [[] for _ in range(mapping.n_beads)]
-    for bead, name in zip(mapping.bead_index, mapping.graph.types, strict=True):
-        atoms[bead].append(name)
-    is_alone = n_of_molecule[mapping.molecule_index] == 1
-    return np.array(
-        [
-            " ".join(sorted(names)) if alone else "part"
-            for names, alone in zip(atoms, is_alone, strict=True)
-        ]
-    )
+    """Kind of each bead: its formula where it is a molecule, else part of one."""
+    formulas = np.array(compositions(mapping.graph.types, mapping.bead_index))
+    is_part = np.bincount(mapping.molecule_index)[mapping.molecule_index] > 1
+    return np.where(is_part, "part", formulas)

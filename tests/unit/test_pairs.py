@@ -8,10 +8,11 @@ from reference_network import Edges, both_ways, naive_edges
 
 from cgml.contract.lanes import LANES
 from cgml.contract.stepper import Pairs
+from cgml.molecules.box import widths
 from cgml.molecules.mapping import Mapping
 from cgml.network.inputs import Beads, build_system, join_beads
 from cgml.network.leaves import add_shift
-from cgml.network.neighbours import NearestImages, nearest_images, width
+from cgml.network.neighbours import NearestImages, nearest_images
 from cgml.network.pairs import Layout, PairSearch, lay_out
 
 CUBE = np.diag([6.0, 6.0, 6.0])
@@ -154,7 +155,7 @@ def test_what_a_gpu_finds(box, cutoff):
 def test_a_gpu_leaves_to_others_what_it_cannot_do():
     gpu = torch.device("cuda")
     wide, narrow = [torch.tensor(CUBE)], [torch.tensor(NARROW)]
-    assert width(torch.tensor(NARROW)) == pytest.approx(2.5)
+    assert widths(NARROW).min() == pytest.approx(2.5)
     assert nearest_images(gpu, [4], None, None) is None
     assert nearest_images(gpu, [4], 2.0, narrow) is None
     assert nearest_images(gpu, [40_000], 2.0, wide) is None
