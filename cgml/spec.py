@@ -226,7 +226,7 @@ class BaseSpec(Section):
     particle_types: dict[str, Mass]
     bond_types: list[str]
     atoms_per_bead: Positive
-    partition: Literal["recursive", "kway", "given"]
+    partition: Literal["recursive", "kway", "runs", "given"]
     single_bead_limit: Whole = 0
     keep_hydrogens: bool = False
     keep_groups: bool = False

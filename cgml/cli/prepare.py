@@ -18,7 +18,10 @@ def prepare(
     ],
     atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
     method: Annotated[
-        Literal["recursive", "kway"], typer.Option(help="How METIS divides.")
+        Literal["recursive", "kway", "runs"],
+        typer.Option(
+            help="How METIS divides; runs: unbranched chains every --atoms-per-bead."
+        ),
     ] = "recursive",
     single_bead_limit: options.SingleBeadLimit = 0,
     keep_hydrogens: options.KeepHydrogens = True,

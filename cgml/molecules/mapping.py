@@ -50,7 +50,7 @@ class Mapping:
         cls,
         graph: MolecularGraph,
         atoms_per_bead: float,
-        method: Literal["recursive", "kway"] = "recursive",
+        method: Literal["recursive", "kway", "runs"] = "recursive",
         *,
         single_bead_limit: int = 0,
         keep_hydrogens: bool = True,

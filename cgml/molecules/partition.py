@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cgml.molecules.graph import MolecularGraph, components, neighbours
 from cgml.molecules.groups import units
-from cgml.molecules.recipe import GIVEN, Recipe
+from cgml.molecules.recipe import GIVEN, RUNS, Recipe
 
 Labels: TypeAlias = NDArray[np.int64]
 Neighbours: TypeAlias = list[list[int]]
@@ -36,7 +36,8 @@ def partition(graph: MolecularGraph, recipe: Recipe) -> Labels:
     A molecule of n atoms becomes max(1, round(n / atoms_per_bead)) beads, numbered
     along it from one end; fewer where atoms stay together and there are not so many
     units. An unbonded atom is a bead of its own. An unbranched chain (of units) is cut
-    into consecutive runs, which is optimal in cut and balance. Molecules with the same
+    into consecutive runs, which is optimal in cut and balance; by "runs", after every
+    atoms_per_bead atoms. Molecules with the same
     bonds, atoms numbered alike, are divided once.
 
     Returns:
@@ -73,27 +74,31 @@ def partition(graph: MolecularGraph, recipe: Recipe) -> Labels:
             n_parts = min(recipe.n_beads(len(atoms)), len(weights))
             edges = np.sort(node[bonds], axis=1)
             edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
-            known[key] = _divide(weights, edges, n_parts, recipe.method)[node]
+            known[key] = _divide(weights, edges, n_parts, recipe)[node]
         labels[atoms] = n_beads + known[key]
         n_beads += int(known[key].max()) + 1
     return labels
 
 
 def _divide(
-    weights: Labels, bonds: NDArray[np.int64], n_parts: int, method: str
+    weights: Labels, bonds: NDArray[np.int64], n_parts: int, recipe: Recipe
 ) -> Labels:
     """Divide one molecule, nodes of (n,) atoms each; labels (n,) in order along it."""
     n_atoms = len(weights)
     near = neighbours(n_atoms, bonds)
-    if n_parts == 1 or n_parts == n_atoms:
+    is_cut_evenly = recipe.method == RUNS and n_atoms > 1 and _is_chain(near)
+    if not is_cut_evenly and (n_parts == 1 or n_parts == n_atoms):
         labels = np.arange(n_atoms) % n_parts
     elif _is_chain(near):
         end = min(i for i in range(n_atoms) if len(near[i]) == 1)
         along = _breadth_first(near, end)
         labels = np.empty(n_atoms, dtype=np.int64)
-        labels[along] = _runs(weights[along], n_parts)
+        if is_cut_evenly:
+            labels[along] = _every(weights[along], recipe.atoms_per_bead)
+        else:
+            labels[along] = _runs(weights[along], n_parts)
     else:
-        labels = _metis(near, weights, n_parts, method)
+        labels = _metis(near, weights, n_parts, recipe.method)
         labels = _connect(near, weights, bonds, labels, n_parts)
         labels = _balance(near, weights, labels, n_parts)
     return _number_along(near, labels)
@@ -110,6 +115,14 @@ def _runs(weights: Labels, n_parts: int) -> Labels:
     for part in range(n_parts - 1, 0, -1):
         starts[part] = min(starts[part], len(weights) - n_parts + part)
     return np.searchsorted(starts, np.arange(len(weights)), side="right") - 1
+
+
+def _every(weights: Labels, size: float) -> Labels:
+    """Cut a chain of nodes after every so many atoms; a rest of half a run is one."""
+    ends = np.cumsum(weights)
+    n_parts = max(1, int(ends[-1] / size + 0.5))
+    labels = ((ends - 0.5 * weights) / size).astype(np.int64)
+    return np.unique(np.minimum(labels, n_parts - 1), return_inverse=True)[1]
 
 
 def _is_chain(near: Neighbours) -> bool:
@@ -134,7 +147,7 @@ def _metis(near: Neighbours, weights: Labels, n_parts: int, method: str) -> Labe
         n_parts,
         adjacency=[np.array(others, dtype=np.int64) for others in near],
         vweights=None if weights.max() == 1 else weights.tolist(),
-        recursive=method == "recursive",
+        recursive=method != "kway",
         options=pymetis.Options(seed=SEED),
     )
     return np.array(labels, dtype=np.int64)

@@ -14,6 +14,7 @@ from cgml.spec import BaseSpec
 from cgml.texts import short
 
 GIVEN = "given"
+RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,15 @@ class Recipe:
     Attributes:
         atoms_per_bead: atoms in a bead, on average; 1 or more. The nominal number:
             13 atoms cut at 5 make 3 beads, and the recipe still says 5.
-        method: how METIS divides, "recursive" (bisection) or "kway"; "given": beads
-            were assigned by hand, and other molecules cannot be cut like them.
+        method: how METIS divides, "recursive" (bisection) or "kway"; "runs": an
+            unbranched chain is cut after every atoms_per_bead atoms from its first
+            end on, so that chains of any number of repeat units are cut at the same
+            bonds; what is left, if it is half a bead or more, is a bead of its own,
+            and all other molecules are cut as by "recursive"; "given": beads were
+            assigned by hand, and other molecules cannot be cut like them.
         single_bead_limit: a molecule of at most so many atoms is one bead, whatever
-            atoms_per_bead says (ions, solvents); 0 for none.
+            atoms_per_bead says (ions, solvents); 0 for none. Unbranched chains that
+            are cut in runs are, however short.
         keep_hydrogens: whether hydrogens stay with their heavy atom (groups.py). Off
             where nothing is said, as in older files and models.
         keep_groups: whether small groups (CF3, SO2, CH3) and rings stay whole, too.
@@ -37,7 +43,7 @@ class Recipe:
     """
 
     atoms_per_bead: float = 5.0
-    method: Literal["recursive", "kway", "given"] = "recursive"
+    method: Literal["recursive", "kway", "runs", "given"] = "recursive"
     single_bead_limit: int = 0
     keep_hydrogens: bool = False
     keep_groups: bool = False
@@ -48,9 +54,9 @@ class Recipe:
             raise ValueError(
                 f"atoms_per_bead must be 1 or more, got {self.atoms_per_bead:g}"
             )
-        if self.method not in {"recursive", "kway", GIVEN}:
+        if self.method not in {"recursive", "kway", RUNS, GIVEN}:
             raise ValueError(
-                f"method must be 'recursive' or 'kway', got {self.method!r}"
+                f"method must be 'recursive', 'kway' or 'runs', got {self.method!r}"
             )
         at_least(self.single_bead_limit, 0, "single_bead_limit")
 

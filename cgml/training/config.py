@@ -167,7 +167,7 @@ class TrainingConfig(Section):
     time_step: Time
     n_history: Annotated[int, Field(ge=0)] = 1
     atoms_per_bead: Positive | None = None
-    partition: Literal["recursive", "kway", "given"] | None = None
+    partition: Literal["recursive", "kway", "runs", "given"] | None = None
     single_bead_limit: Annotated[int, Field(ge=0)] | None = None
     keep_hydrogens: bool | None = None
     keep_groups: bool | None = None

@@ -16,7 +16,7 @@ METHODS: list[Literal["recursive", "kway"]] = ["recursive", "kway"]
 def partition(
     graph: MolecularGraph,
     atoms_per_bead: float,
-    method: Literal["recursive", "kway"] = "recursive",
+    method: Literal["recursive", "kway", "runs"] = "recursive",
     single_bead_limit: int = 0,
 ) -> module.Labels:
     recipe = Recipe(atoms_per_bead, method, single_bead_limit)
@@ -188,6 +188,31 @@ def test_runs_of_five() -> None:
     assert partition(molecule(chain(100)), 5).tolist() == (np.arange(100) // 5).tolist()
 
 
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [(2, [2]), (6, [6]), (8, [8]), (9, [6, 3]), (36, [6] * 6), (39, [6] * 6 + [3])],
+)
+def test_runs_are_of_one_length_whatever_the_chain(n: int, expected: list[int]) -> None:
+    labels = partition(molecule(chain(n)), 6, "runs", single_bead_limit=15)
+    assert np.bincount(labels).tolist() == expected
+    assert (np.diff(labels) >= 0).all()
+
+
+def test_runs_begin_at_the_end_that_comes_first() -> None:
+    """Atom 0 is inside: the run of six begins at atom 1, the rest is at atom 8."""
+    order = np.array([1, 5, 0, 3, 2, 4, 7, 6, 8])
+    graph = MolecularGraph.create(["A"] * 9, np.ones(9), order[np.array(chain(9))])
+    labels = partition(graph, 6, "runs")
+    assert labels[order].tolist() == [0] * 6 + [1] * 3
+
+
+def test_runs_leave_branched_molecules_to_metis() -> None:
+    star = molecule(dendrimer(2, 31))
+    assert partition(star, 5, "runs").tolist() == partition(star, 5).tolist()
+    assert set(partition(star, 5, "runs", single_bead_limit=31)) == {0}
+    assert partition(MolecularGraph.create("A", np.ones(1), []), 5, "runs") == [0]
+
+
 def test_identical_molecules_are_cut_alike_and_in_order() -> None:
     one = np.array(dendrimer(2, 31))
     bonds = np.concatenate([one, one + 31, [[62, 63]], one + 64])
@@ -287,7 +312,7 @@ def test_types_and_masses_do_not_matter() -> None:
         (0.5, "recursive", "atoms_per_bead must be 1 or more, got 0.5"),
         (float("nan"), "recursive", "got nan"),
         (float("inf"), "recursive", "got inf"),
-        (5, "best", "'recursive' or 'kway', got 'best'"),
+        (5, "best", "'recursive', 'kway' or 'runs', got 'best'"),
     ],
 )
 def test_wrong_input(per_bead: float, method: Any, match: str) -> None:
