@@ -3,8 +3,8 @@
     python examples/9_train_peo_litfsi.py [--output FOLDER] [--config FILE.toml]
 
 Boxes of data/peo_litfsi are written as beads of the configuration, by default that of
-the bundled model `peo-litfsi`: two ether oxygens, a Li or a TFSI are a bead. Training
-boxes with chains that no such beads make up, or that would be one, are left out.
+the bundled model `peo-litfsi`: two ether oxygens (one at the end of an odd chain), a
+Li or a TFSI are a bead.
 """
 
 import argparse
@@ -20,7 +20,6 @@ from openmm_cgml.testsystems.peo_beads import read_beads
 
 DATA = Path(__file__).parents[1] / "data" / "peo_litfsi"
 CONFIG = Path(cgml.__file__).parent / "models" / "peo-litfsi.toml"
-ODD, SHORT = "_10x13_", "_32x4_"  # 39 atoms are no multiple of 6, 12 are fewer than 15
 
 
 def parse_options() -> argparse.Namespace:
@@ -41,8 +40,6 @@ def main(options: argparse.Namespace) -> None:
     settings = TrainingConfig.from_toml(config)
     for path in sorted(options.data.glob("*.xtc")):
         role = path.stem.partition("_")[0]
-        if ODD in path.stem or SHORT in path.stem:
-            continue
         folder = options.output / role
         folder.mkdir(exist_ok=True)
         frames = read_beads(path, Recipe(**settings.recipe))

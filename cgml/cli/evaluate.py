@@ -32,6 +32,12 @@ def evaluate(
         float | None,
         typer.Option(help="Wall time of MD of all runs, measured here, s per ps."),
     ] = None,
+    longest_lag: Annotated[
+        float,
+        typer.Option(
+            help="Largest lag of displacements, ps; at most half of a run is used."
+        ),
+    ] = 500.0,
     charge: options.Charges = None,
     species: options.Species = None,
     ablation: Annotated[
@@ -91,6 +97,7 @@ def evaluate(
         device=device,
         md_seconds_per_ps=md_cost,
         unseen="allow",  # or else refused above
+        longest_lag=longest_lag,
     )
     n_steps = max(
         evaluation.count_steps(item, learned.spec, chosen) for item in systems

@@ -20,6 +20,7 @@ from cgml.evaluation import comparison
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.results import (
     Comparison,
+    ComparisonOptions,
     Cost,
     Evaluation,
     EvaluationOptions,
@@ -79,9 +80,10 @@ def evaluate(
     right = [Run.of(item, uses_atoms=uses_atoms) for item in references]
     cut = [run.pieces(2) for run in right]
     firsts, seconds = [one for one, _ in cut], [other for _, other in cut]
-    halves = _compare(subjects, firsts, seconds)  # what has no figures fails at once
+    comparing = ComparisonOptions(longest=options.longest_lag)
+    halves = _compare(subjects, firsts, seconds, comparing)  # what fails, fails at once
     paths = simulate(model, references, options, on_step, uses_atoms=uses_atoms)
-    comparisons = _compare(subjects, right, paths.runs)
+    comparisons = _compare(subjects, right, paths.runs, comparing)
     kept = {item.subject.name for item in comparisons}
     if not comparisons:
         raise ValueError(
@@ -92,7 +94,7 @@ def evaluate(
     if spec.periodic if ablate is None else ablate:
         plain = Refinement(sampler="none")
         without = simulate(model, references, options, None, refinement=plain)
-        ablation = _compare(subjects, right, without.runs)
+        ablation = _compare(subjects, right, without.runs, comparing)
     return Evaluation(
         spec=spec,
         options=options,
@@ -311,11 +313,14 @@ def check_memory(
 
 
 def _compare(
-    subjects: Sequence[Subject], right: Sequence[Run], runs: Sequence[Run | None]
+    subjects: Sequence[Subject],
+    right: Sequence[Run],
+    runs: Sequence[Run | None],
+    options: ComparisonOptions,
 ) -> list[Comparison]:
     """Compare every subject whose run stayed finite."""
     return [
-        comparison.compare(subject, reference, learned)
+        comparison.compare(subject, reference, learned, options)
         for subject, reference, learned in zip(subjects, right, runs, strict=True)
         if learned is not None
     ]

@@ -32,12 +32,24 @@ class ComparisonOptions:
         window: of the fits of diffusivities, ps; None: where the reference is
             diffusive.
         quantile: of the nearest distances of the reference; what is closer collides.
+
+    Raises:
+        ValueError: lags that are none.
     """
 
     shortest: float = 5.0
     longest: float = 500.0
     window: Window | None = None
     quantile: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Check the lags."""
+        positive(self.shortest, "shortest lag")
+        if not positive(self.longest, "longest lag") > self.shortest:
+            raise ValueError(
+                f"a longest lag of more than {self.shortest:g} ps is required, got "
+                f"{self.longest:g} ps"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +141,7 @@ class EvaluationOptions:
             together (subjects times replicas), measured on this machine in this
             process, s/ps; None: not measured.
         unseen: what happens to molecules that are new to the model (Propagator).
+        longest_lag: largest lag of displacements, ps; at most half of the shorter run.
 
     Raises:
         ValueError: a number that makes no sense.
@@ -140,6 +153,7 @@ class EvaluationOptions:
     device: str = "cpu"
     md_seconds_per_ps: float | None = None
     unseen: Unseen = "refuse"
+    longest_lag: float = 500.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -149,6 +163,7 @@ class EvaluationOptions:
         for name, number in times.items():
             if number is not None:
                 positive(number, name)
+        ComparisonOptions(longest=self.longest_lag)
 
     def as_json(self) -> dict[str, Any]:
         """Return what decides the runs."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft
+from scipy import fft, ndimage
 
 from cgml.observables import statistics
 from cgml.observables.statistics import Estimate
@@ -85,6 +85,7 @@ def find_contacts(
     cutoff: float,
     pair: Groups,
     molecules: ArrayLike | None = None,
+    hosts: bool = False,
 ) -> Contacts:
     """Find the pairs of two groups within a distance, and when they are.
 
@@ -95,19 +96,27 @@ def find_contacts(
         pair: two groups.
         molecules: molecule of each bead, (n,), 0 or more; pairs within a molecule are
             left out. None: all pairs count.
+        hosts: pair beads of the first group with whole molecules of the second: they
+            are together while any of its beads is within the distance.
 
     Raises:
-        ValueError: wrong shapes, a box too narrow, or no pair at all.
+        ValueError: wrong shapes, a box too narrow, no pair at all, or hosts without
+            molecules.
     """
     points = check_runs(frames)
     n_runs, n_frames, n = points.shape[:3]
     first, second = check_groups(pair, n)
     label = check_molecules(molecules, n)
+    partners = np.arange(n)
+    if hosts:
+        if label is None:
+            raise ValueError("molecules are required to find hosts, got None")
+        _, partners = np.unique(label, return_inverse=True)
     keys, times = [], []
     for k, found in enumerate(neighbours(points, box, cutoff, (first, second))):
         run, frame = divmod(k, n_frames)
         met = found if label is None else found.between(label)
-        keys.append((run * n + met.first) * n + met.second)
+        keys.append((run * n + met.first) * n + partners[met.second])
         times.append(np.full(len(met.first), frame))
     unique, row = np.unique(np.concatenate(keys), return_inverse=True)
     is_close = np.zeros((len(unique), n_frames), dtype=np.bool_)
@@ -115,7 +124,8 @@ def find_contacts(
     place = np.full(n, -1)
     place[first] = np.arange(len(first))
     run, bead = np.divmod(unique // n, n)
-    n_pairs = count_pairs((first, second), label)
+    _, ones = np.unique(partners[second], return_index=True)
+    n_pairs = count_pairs((first, second[ones]), label)
     return Contacts(
         run * len(first) + place[bead],
         is_close,
@@ -173,6 +183,33 @@ def intermittent(contacts: Contacts, time_step: float) -> Residence:
         chance,
         Estimate(lifetime * time_step, error * time_step),
     )
+
+
+def departures(contacts: Contacts, time_step: float, patience: float) -> Estimate:
+    """Count how often beads leave for good what they were with.
+
+    Absences shorter than the patience are no departure, and stays shorter than it are
+    none.
+
+    Args:
+        contacts: from `find_contacts`.
+        time_step: time between frames, ps.
+        patience: ps; rounded to frames, at least one.
+
+    Returns:
+        Departures per bead of the first group, 1/ps; the error is that of the mean
+        over these beads.
+    """
+    n = max(1, round(patience / time_step))
+    along = np.ones((1, n), dtype=np.bool_)
+    padded = np.pad(contacts.is_close, ((0, 0), (n, n)), mode="edge")
+    lasting = ndimage.binary_opening(ndimage.binary_closing(padded, along), along)
+    kept = lasting[:, n:-n]
+    ends = (kept[:, :-1] & ~kept[:, 1:]).sum(axis=1)
+    counts = np.bincount(contacts.units, ends, minlength=contacts.n_units)
+    time = (contacts.is_close.shape[1] - 1) * time_step
+    error = counts.std(ddof=1) / np.sqrt(len(counts)) if len(counts) > 1 else np.nan
+    return Estimate(float(counts.mean() / time), float(error / time))
 
 
 def _jackknife(left: Floats, n: int) -> Floats:

@@ -110,3 +110,33 @@ def test_no_contact_has_no_lifetime(frames):
     assert not found.numbers.any()
     with pytest.raises(ValueError, match="none of the 40 is ever within"):
         residence.intermittent(found, 1.0)
+
+
+def test_hosts_are_molecules_of_which_any_bead_is_near(frames):
+    """Beads of 4 to 8 in two molecules: a host counts once, however many touch."""
+    molecules = np.array([0, 1, 2, 3, 9, 9, 9, 7, 7])
+    found = residence.find_contacts(
+        frames, BOX, cutoff=1.1, pair=PAIR, molecules=molecules, hosts=True
+    )
+    h = naive(frames, PAIR, 1.1).reshape(2, 4, 5, 30)
+    hosts = np.stack([h[:, :, :3].any(axis=2), h[:, :, 3:].any(axis=2)], axis=2)
+    assert found.n_possible == 2 * 4 * 2
+    assert residence.intermittent(found, 1.0).chance == pytest.approx(hosts.mean())
+    np.testing.assert_array_equal(found.numbers, hosts.sum(axis=2).reshape(8, 30))
+
+
+def test_hosts_need_molecules(frames):
+    with pytest.raises(ValueError, match="molecules are required"):
+        residence.find_contacts(frames, BOX, cutoff=1.1, pair=PAIR, hosts=True)
+
+
+def test_departures_count_what_leaves_for_good():
+    """A short absence is none, a short visit ends nothing, and two beads share."""
+    series = ["1110111000000", "0000100000111", "1111111110000"]
+    is_close = np.array([[c == "1" for c in line] for line in series])
+    contacts = Contacts(np.array([0, 0, 1]), is_close, 2, 6)
+    rate, error = residence.departures(contacts, 5.0, 10.0)
+    assert rate == pytest.approx(1.0 / (12 * 5.0))  # one each
+    assert error == 0.0
+    rate, _ = residence.departures(contacts, 5.0, 5.0)
+    assert rate == pytest.approx(2.0 / (12 * 5.0))  # and the absence, and the visit

@@ -100,7 +100,7 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         figures[f"log10_d_{name}_error"] = Estimate(
             other.value - one.value, float(np.hypot(one.error, other.error))
         )
-        figures[f"msd_{name}_deviation"] = _deviation(both, comparison.options.shortest)
+        figures[f"msd_{name}_deviation"] = deviation(both, comparison.options.shortest)
     return figures
 
 
@@ -120,7 +120,7 @@ def _count(lags: Floats, window: Window) -> int:
     return int(((lags >= window[0]) & (lags <= window[1])).sum())
 
 
-def _deviation(both: Both, shortest: float) -> Estimate:
+def deviation(both: Both, shortest: float) -> Estimate:
     """Largest |log10| of the ratio of the two, at the lags of the coarser one."""
     coarse = max(both, key=lambda curve: float(curve.lags[0]))
     low = max(shortest, coarse.lags[0]) * (1.0 - 1e-9)
@@ -232,8 +232,7 @@ MEASURE = Measure(
         ),
         Entry(
             "msd_{}_deviation",
-            "mean squared displacement of {}, 5-500 ps, largest deviation of "
-            "log<sub>10</sub>",
+            "mean squared displacement of {}, largest deviation of log<sub>10</sub>",
         ),
     ),
     columns=(

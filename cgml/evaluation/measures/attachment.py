@@ -1,0 +1,198 @@
+"""How long beads stay on one molecule of many beads, and how often they leave it.
+
+An ion on a polymer, say: it is on a chain while any bead of the chain is within the
+first minimum of g(r) of the reference.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cgml.evaluation import drawing
+from cgml.evaluation.measure import Entry, Measure, Picture, pairs, union, value
+from cgml.evaluation.measures.displacement import slowest_first
+from cgml.evaluation.measures.pairs import distributions
+from cgml.evaluation.results import Comparison
+from cgml.evaluation.subject import Run, Subject
+from cgml.observables import residence, structure
+from cgml.observables.residence import Residence
+from cgml.observables.statistics import Estimate
+
+LAGS = 100.0, 1000.0
+"""When it is asked whether a bead is where it was, ps."""
+
+PATIENCE = 100.0
+"""Absence that makes a departure, ps."""
+
+NOTHING = Estimate(np.nan, np.nan)
+
+
+class Attachment(NamedTuple):
+    """What one side does.
+
+    Attributes:
+        stay: correlation of being on a molecule; None where no bead ever is.
+        departures: per bead, 1/ps.
+    """
+
+    stay: Residence | None
+    departures: Estimate
+
+
+def parts(subject: Subject) -> list[str]:
+    """Pairs of a species of single beads and one of several molecules of many."""
+    return [name for name in pairs(subject) if _roles(subject, name) is not None]
+
+
+def attachment(subject: Subject, run: Run, pair: str, cutoff: float) -> Attachment:
+    """Follow guests on their hosts.
+
+    Args:
+        subject: the box.
+        run: frames.
+        pair: name, one of `parts`.
+        cutoff: nm.
+
+    Raises:
+        ValueError: not such a pair.
+    """
+    roles = _roles(subject, pair)
+    if roles is None:
+        raise ValueError(f"single beads and molecules of many are required: {pair!r}")
+    guests, hosts = (subject.species[name] for name in roles)
+    found = residence.find_contacts(
+        run.positions,
+        subject.cell,
+        cutoff=cutoff,
+        pair=(guests, hosts),
+        molecules=subject.molecules,
+        hosts=True,
+    )
+    if not found.is_close.any():
+        return Attachment(None, NOTHING)
+    return Attachment(
+        residence.intermittent(found, run.time_step),
+        residence.departures(found, run.time_step, PATIENCE),
+    )
+
+
+def attachments(comparison: Comparison) -> dict[str, tuple[Attachment, Attachment]]:
+    """Return both sides at one spacing, by pair."""
+    result = {}
+    for name in parts(comparison.subject):
+        cutoff = structure.first_minimum(comparison.once(distributions)[name][0])
+        one, other = (
+            attachment(comparison.subject, run, name, cutoff)
+            for run in comparison.aligned
+        )
+        result[name] = (one, other)
+    return result
+
+
+def compute(comparison: Comparison) -> dict[str, Estimate]:
+    """Chances to be where one was, and rates of leaving.
+
+    Args:
+        comparison: of one box.
+
+    Returns:
+        stay_{pair}_{lag}ps_* and _error (learned less reference), departures_{pair}_*,
+        1/ns; NaN where half of a run is shorter than the lag.
+    """
+    figures = {}
+    for name, both in comparison.once(attachments).items():
+        for lag in LAGS:
+            stem = f"stay_{name}_{lag:.0f}ps"
+            here = [_at(side.stay, lag) for side in both]
+            for word, found in zip(drawing.SIDES, here, strict=True):
+                figures[f"{stem}_{word}"] = found
+            figures[f"{stem}_error"] = Estimate(
+                here[1].value - here[0].value,
+                float(np.hypot(here[0].error, here[1].error)),
+            )
+        for word, side in zip(drawing.SIDES, both, strict=True):
+            rate, error = side.departures
+            figures[f"departures_{name}_{word}"] = Estimate(1e3 * rate, 1e3 * error)
+    return figures
+
+
+def _roles(subject: Subject, pair: str) -> tuple[str, str] | None:
+    """Return (guests, hosts) of a pair; None where it has not one of each."""
+    names = subject.pairs[pair]
+    size = np.bincount(subject.molecules)
+    sizes = {name: size[subject.molecules[subject.species[name]]] for name in names}
+    count = {
+        name: len(np.unique(subject.molecules[subject.species[name]])) for name in names
+    }
+    guests = [name for name in names if (sizes[name] == 1).all()]
+    hosts = [name for name in names if (sizes[name] > 1).all() and count[name] > 1]
+    return (guests[0], hosts[0]) if len(guests) == len(hosts) == 1 else None
+
+
+def _at(stay: Residence | None, lag: float) -> Estimate:
+    """Read a correlation at a lag of at most half the run."""
+    if stay is None or lag > 0.5 * float(stay.lags[-1]):
+        return NOTHING
+    return Estimate(
+        float(np.interp(lag, stay.lags, stay.values)),
+        float(np.interp(lag, stay.lags, stay.errors)),
+    )
+
+
+def stays(comparisons: Sequence[Comparison]) -> Figure | None:
+    """Draw the correlation of being on a molecule: a row for each box."""
+    chosen = [item for item in slowest_first(comparisons) if parts(item.subject)]
+    if not chosen:
+        return None
+    words = ("time / ps", "on the same molecule")
+    figure, cells = drawing.subject_panels(chosen, union(parts, chosen), words)
+    for axis, item, name in cells:
+        for side, colour in zip(
+            item.once(attachments).get(name, ()), drawing.COLOURS, strict=False
+        ):
+            if side.stay is None:
+                continue
+            half = len(side.stay.lags) // 2
+            lags, values = side.stay.lags[1:half], side.stay.values[1:half]
+            drawing.band(axis, lags, values, side.stay.errors[1:half], colour)
+            axis.plot(lags, values, color=colour)
+            axis.axhline(side.stay.chance, color=colour, linewidth=0.4)
+        axis.set(xscale="log", ylim=(0.0, 1.05))
+    drawing.legend(figure)
+    return figure
+
+
+MEASURE = Measure(
+    name="attachment",
+    place=85,
+    parts=parts,
+    compute=compute,
+    rows=(
+        *(
+            Entry(
+                f"stay_{{}}_{lag:.0f}ps_error",
+                f"{{}}: chance to be on the same molecule after {lag:g} ps, mean error",
+                samples=(value(f"stay_{{}}_{lag:.0f}ps_error"),),
+            )
+            for lag in LAGS
+        ),
+        Entry(
+            "departures_{}_reference",
+            "{}: departures from a molecule, reference",
+            "ns<sup>-1</sup>",
+        ),
+        Entry("departures_{}_learned", "— learned", "ns<sup>-1</sup>"),
+    ),
+    columns=(),
+    pictures=(
+        Picture(
+            "stays",
+            "How long single beads stay on one molecule of many beads: probability "
+            "that a bead within the first minimum of g of the reference of any bead "
+            "of a molecule is so after a time. Thin lines: chance.",
+            lambda e: stays(e.comparisons),
+        ),
+    ),
+)
