@@ -71,6 +71,8 @@ def _rows(item: Summary) -> Iterable[tuple[str, str]]:
     least, mean, most = item.bead_atoms
     sizes = str(least) if least == most else f"{least} to {most}, mean {mean:.3g}"
     yield "beads", f"{item.recipe or 'assigned by hand'}; atoms in a bead: {sizes}"
+    if item.hands:
+        yield "hands", _hands(item.hands)
     yield "frames", _frames(item)
     yield "box", _box(item)
 
@@ -86,6 +88,13 @@ def _kind(kind: Kind) -> str:
         f"{kind.count} x {kind.formula}{variants}: {kind.n_atoms} atoms, "
         f"{kind.mass:.5g} Da, {kind.n_beads} bead{plural} ({text})"
     )
+
+
+def _hands(hands: dict[str, int]) -> str:
+    """Describe the stereocentres."""
+    counts = {name: n for name, n in hands.items() if name != "beads"}
+    each = ", ".join(f"{n} {name}" for name, n in counts.items())
+    return f"{sum(counts.values())} stereocentres in {hands['beads']} beads: {each}"
 
 
 def _frames(item: Summary) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say
+from cgml.cli.console import say, tell
 
 
 @options.reads_atoms
@@ -66,6 +66,11 @@ def prepare(
     )
     found = [read_summary(path) for path in written]
     overview.show([summary for _, summary in found])
+    if any(summary.is_chiral for _, summary in found):
+        tell(
+            "warning: these molecules are chiral; a model tells left from right only "
+            "if it is trained with chiral = true and n_vectors = 8 under [network]"
+        )
     drawing = output / "molecules.png"
     sketch.draw(inspection.pictures(found), drawing)
     say(f"molecules drawn in {drawing}")

@@ -80,6 +80,7 @@ class Writer:
 
     def finish(
         self,
+        mapping: Mapping,
         observables: dict[str, NDArray[Any]],
         first_atoms: NDArray[np.float32] | None,
         scaling: float = 0.0,
@@ -96,7 +97,10 @@ class Writer:
         if first_atoms is not None:
             extra["first_atoms"] = first_atoms
         times, name = self._position["time"][:], str(extra.attrs["name"])
-        found = describe(self._mapping, name, times, self._box, first_atoms)
+        found = describe(mapping, name, times, self._box, first_atoms)
+        if mapping is not self._mapping:
+            del extra["mapping"]
+            extra["mapping"] = mapping.to_json()
         extra.attrs["box_scaling"] = scaling
         extra["summary"] = json.dumps(replace(found, scaling=scaling).as_json())
 
@@ -110,12 +114,14 @@ def write_beads(path: Path | str, trajectory: BeadTrajectory) -> None:
     write_pieces(path, iter([trajectory]))
 
 
-def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> None:
+def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> Mapping:
     """Write bead frames as they come, at least one piece, as `write_beads`.
 
-    Mapping, box, name and first atoms are those of the first piece.
+    Box, name and first atoms are those of the first piece; the mapping, which is
+    returned, is that of the last: it knows the hands of all atoms.
     """
     first = next(pieces)
+    last = first.mapping
     observables: dict[str, list[NDArray[Any]]] = {
         name: [] for name in first.observables
     }
@@ -124,12 +130,14 @@ def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> None:
         try:
             for piece in chain([first], pieces):
                 writer.append(piece.positions, piece.times)
+                last = piece.mapping
                 for name, values in observables.items():
                     values.append(piece.observables[name])
             joined = {name: np.concatenate(own) for name, own in observables.items()}
-            writer.finish(joined, first.first_atoms, first.scaling)
+            writer.finish(last, joined, first.first_atoms, first.scaling)
         finally:
             writer.close()
+    return last
 
 
 def read_frames(

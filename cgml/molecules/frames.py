@@ -102,20 +102,23 @@ Frames = TypeVar("Frames", Trajectory, BeadTrajectory)
 def join(pieces: Iterable[Frames]) -> Frames:
     """Put consecutive pieces of one trajectory together, at least one.
 
-    Graph or mapping, box, name and first atoms are those of the first piece.
+    Graph, box, name and first atoms are those of the first piece; the mapping, which
+    knows the hands of all atoms, is that of the last.
     """
     parts = list(pieces)
     if len(parts) == 1:
         return parts[0]
-    return replace(
-        parts[0],
-        positions=np.concatenate([part.positions for part in parts]),
-        times=np.concatenate([part.times for part in parts]),
-        observables={
+    changes: dict[str, Any] = {
+        "positions": np.concatenate([part.positions for part in parts]),
+        "times": np.concatenate([part.times for part in parts]),
+        "observables": {
             name: np.concatenate([part.observables[name] for part in parts])
             for name in parts[0].observables
         },
-    )
+    }
+    if isinstance(parts[-1], BeadTrajectory):
+        changes["mapping"] = parts[-1].mapping
+    return replace(parts[0], **changes)
 
 
 def cut(frames: Frames, part: slice) -> Frames:

@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from cgml.files import read_text, replacing
+from cgml.molecules import stereocentres
 from cgml.molecules.centres import group_means, group_shares
 from cgml.molecules.graph import MolecularGraph, components
 from cgml.molecules.partition import partition
 from cgml.molecules.recipe import Recipe
+from cgml.molecules.stereocentres import Stereocentres
 from cgml.spec import BaseSpec
 
 FORMAT = "cgml mapping"
@@ -32,6 +34,8 @@ class Mapping:
         bead_index: bead of each atom, (n_atoms,), 0 to n_beads - 1; no bead is
             empty, and each is one connected piece of one molecule.
         recipe: how the beads came about; None: assigned by hand, or not known.
+        hands: of the stereocentres among the atoms, (n_atoms,): 1 (R), -1 (S), 0 for
+            all other atoms and where frames disagree; None: not known.
 
     Raises:
         ValueError: bead_index is not such an assignment.
@@ -40,6 +44,7 @@ class Mapping:
     graph: MolecularGraph
     bead_index: NDArray[np.int64]
     recipe: Recipe | None = None
+    hands: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         """Check the assignment."""
@@ -155,6 +160,38 @@ class Mapping:
         beads: NDArray[Any] = group_means(self._weights, atoms).astype(dtype)
         return beads
 
+    @cached_property
+    def stereocentres(self) -> Stereocentres:
+        """Atoms with four different substituents."""
+        return stereocentres.find(self.graph)
+
+    def with_hands(self, atom_positions: NDArray[Any]) -> Self:
+        """Add the hands that frames show; itself where they show nothing new.
+
+        Hands that are known already, from earlier frames, must be these; an atom
+        where they are not has none.
+
+        Args:
+            atom_positions: (n_frames, n_atoms, 3) nm, molecules whole.
+        """
+        n_atoms = self.graph.n_atoms
+        if not len(self.stereocentres.atoms) or not len(atom_positions):
+            return self
+        found = stereocentres.settled(self.stereocentres, atom_positions, n_atoms)
+        if self.hands is not None:
+            found[found != self.hands] = 0
+            if np.array_equal(found, self.hands):
+                return self
+        return replace(self, hands=found)
+
+    @property
+    def hand_counts(self) -> dict[str, int]:
+        """Number of stereocentres: "R", "S", "unsettled"; or all "not known"."""
+        found = self.stereocentres.atoms
+        if self.hands is None:
+            return {"not known": len(found)} if len(found) else {}
+        return stereocentres.counts(self.hands[found])
+
     def carry(
         self, atom_positions: NDArray[Any], bead_displacements: NDArray[Any]
     ) -> NDArray[Any]:
@@ -183,6 +220,8 @@ class Mapping:
         """Return a fingerprint (sha256) of the atoms and the assignment."""
         digest = hashlib.sha256(self.graph.hash().encode())
         digest.update(self.bead_index.astype("<i8").tobytes())
+        if self.hands is not None and self.hands.any():
+            digest.update(self.hands.tobytes())
         return digest.hexdigest()
 
     def to_json(self) -> str:
@@ -197,6 +236,8 @@ class Mapping:
             "bead_index": self.bead_index.tolist(),
             "recipe": None if self.recipe is None else asdict(self.recipe),
         }
+        if self.hands is not None:
+            content["hands"] = self.hands.tolist()
         return json.dumps(content)
 
     @classmethod
@@ -230,10 +271,11 @@ class Mapping:
                 content["bond_types"],
             )
             labels = np.array(content["bead_index"], dtype=np.int64)
-            recipe = content.get("recipe")  # none in older files
-            mapping = cls.from_labels(graph, labels)
-            return (
-                mapping if recipe is None else replace(mapping, recipe=Recipe(**recipe))
+            recipe = content.get("recipe")  # none in older files, nor hands
+            return replace(
+                cls.from_labels(graph, labels),
+                recipe=None if recipe is None else Recipe(**recipe),
+                hands=stereocentres.checked(content.get("hands"), graph.n_atoms),
             )
         except KeyError as error:
             raise ValueError(f"{source} is damaged: {error} is missing") from error

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,8 @@ class Summary:
         scaling: largest relative change of the box vectors of a frame that was put
             into this box (constant pressure); 0 for none.
         n_left_out: kinds, types and bonds beyond `MOST_ROWS` of each.
+        hands: of the stereocentres, see `Mapping.hand_counts`, and how many "beads"
+            they are in.
     """
 
     name: str
@@ -103,6 +105,12 @@ class Summary:
     density: float | None
     scaling: float = 0.0
     n_left_out: int = 0
+    hands: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_chiral(self) -> bool:
+        """Whether there are atoms of a hand."""
+        return "R" in self.hands or "S" in self.hands
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain numbers, lists and dictionaries."""
@@ -178,6 +186,7 @@ def describe(
         spacing=(float(steps.min()), float(steps.max())) if len(steps) else None,
         box=None if box is None else box.tolist(),
         density=density,
+        hands=_hands(mapping),
     )
     return _bounded(full)
 
@@ -234,6 +243,13 @@ def _types(mapping: Mapping) -> dict[str, Type]:
         masses.setdefault(name, []).append(float(mass))
     rows = sorted(masses.items())
     return {name: Type(len(own), (min(own), max(own))) for name, own in rows}
+
+
+def _hands(mapping: Mapping) -> dict[str, int]:
+    """Count stereocentres, and the beads that they are in."""
+    counts = mapping.hand_counts
+    beads = mapping.bead_index[mapping.stereocentres.atoms]
+    return counts | {"beads": len(np.unique(beads))} if counts else {}
 
 
 def _bonds(mapping: Mapping, atoms: NDArray[np.float32] | None) -> dict[str, Bonds]:

@@ -1,8 +1,8 @@
 """From trajectory files to bead frames on disk: the first stage of training."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -13,14 +13,16 @@ from cgml.formats.selection import FrameOptions, selected
 from cgml.locks import exclusive
 from cgml.molecules.checks import check_topology
 from cgml.molecules.chemistry import check_used, describe
-from cgml.molecules.frames import BeadTrajectory, coarsen, join
+from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
+from cgml.molecules.stereocentres import LETTERS
 from cgml.training.coarsening import Coarsening
 from cgml.training.sources import check_options, topology_of
 
 BEADS = ".h5md"
+LOGGER = logging.getLogger(__name__)
 
 
 def read_systems(
@@ -106,7 +108,24 @@ def read_pieces(
         )
         if source not in mappings:
             mappings[source] = coarsening.map(graphs[source][0])
-        yield map(partial(coarsen, mapping=mappings[source]), atoms)
+        yield _coarsened(atoms, mappings[source])
+
+
+def _coarsened(pieces: Iterable[Trajectory], cut: Mapping) -> Iterator[BeadTrajectory]:
+    """Beads of the pieces of a system; their mapping knows the hands up to there."""
+    mapping = cut if cut.hands is None else replace(cut, hands=None)
+    n_unsettled = 0
+    for piece in pieces:
+        mapping = mapping.with_hands(piece.positions)
+        n = mapping.hand_counts.get(LETTERS[0], 0)
+        if n > n_unsettled:
+            LOGGER.warning(
+                "stereocentres turn over in the frames of %s: %d of %d have no hand "
+                "that stays, and none is taken; are these frames of one molecule?",
+                *(piece.name or "a system", n, len(mapping.stereocentres.atoms)),
+            )
+        n_unsettled = n
+        yield coarsen(piece, mapping)
 
 
 def read_graphs(
@@ -151,7 +170,7 @@ def prepare(
             used.
         RuntimeError: another process works in the folder.
     """
-    written: list[Path] = []
+    written, saved = list[Path](), None
     with exclusive(output, "prepare"):
         for pieces in read_pieces(paths, topology, coarsening):
             first = next(pieces)
@@ -162,8 +181,12 @@ def prepare(
                     f"two systems are named {first.name!r}: prepare them into "
                     "different folders, or rename a file"
                 )
-            write_pieces(target, chain([first], pieces))
+            mapping = write_pieces(target, chain([first], pieces))
             written.append(target)
-            if first.first_atoms is not None:
-                first.mapping.save(output / "mapping.json")
+            if first.first_atoms is None:
+                continue
+            if saved is not None and saved.hash() != mapping.hash():
+                mapping = replace(mapping, hands=None)  # each system has its own
+            mapping.save(output / "mapping.json")
+            saved = mapping
     return written
