@@ -51,6 +51,9 @@ class NetworkConfig(Section):
             are expected (ideal_chain.py), not only how many there are.
         n_vectors: vectors of a bead, with which messages know angles, four, eight and
             so on (other widths give other bits in a batch); 0: none.
+        chiral: whether messages know triple products of these vectors, and beads the
+            hands of their stereocentres (stereocentres.py), without which a molecule
+            and its mirror image are the same.
         n_predictor_layers: rounds of messages of the predictor.
         n_refiner_layers: rounds of messages of the score network.
     """
@@ -63,8 +66,18 @@ class NetworkConfig(Section):
     n_radial: Annotated[Width, Field(ge=2)] = 10
     radial: Literal["even", "data"] = "even"
     n_vectors: Annotated[int, Field(ge=0, le=65536, multiple_of=4)] = 0
+    chiral: bool = False
     n_predictor_layers: Annotated[Rounds, Field(ge=1)] = 2
     n_refiner_layers: Annotated[Rounds, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def _have_vectors(self) -> Self:
+        if self.chiral and not self.n_vectors:
+            raise ValueError(
+                "chiral = true is about the vectors of beads, n_vectors is 0: write "
+                "n_vectors = 8, or leave chiral out"
+            )
+        return self
 
 
 class RousePrior(Section):

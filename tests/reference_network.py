@@ -166,7 +166,7 @@ def turn(
     node_vectors: torch.Tensor,
     edges: Edges,
     degree: Any,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """See directions.Directions; along is (n_edges, 3)."""
     n, given = len(nodes), node_vectors.size(1)
     parts = torch.einsum("ek,ed->ekd", module.edge(latent), along)
@@ -174,13 +174,23 @@ def turn(
     own = module.node(nodes).view(n, given, -1)
     vectors = vectors + torch.einsum("nlk,nld->nkd", own, node_vectors)
     lengths = torch.sqrt(vectors.square().sum(dim=2) + 1e-8)
+    inputs, crosses = [nodes, lengths], vectors[:, :0]
+    if module.is_chiral:
+        vectors = vectors / (1.0 + lengths).unsqueeze(2)
+        places = torch.arange(vectors.size(1))
+        crosses = torch.linalg.cross(vectors, vectors[:, places - 1])
+        inputs.append((vectors[:, places - 2] * crosses).sum(dim=2))
     seen = [
         torch.einsum("ekd,ed->ek", vectors[end], along)
         for end in (edges.receiver, edges.sender)
     ]
+    if module.is_chiral:
+        ends = vectors[edges.receiver], vectors[edges.sender]
+        seen.append(torch.einsum("ekd,ed->ek", torch.linalg.cross(*ends), along))
     return (
-        nodes + mlp(module.to_node, torch.cat((nodes, lengths), dim=1)),
+        nodes + mlp(module.to_node, torch.cat(inputs, dim=1)),
         latent + mlp(module.to_edge, torch.cat(seen, dim=1)),
+        crosses,
     )
 
 
@@ -191,15 +201,17 @@ def rounds(
     along: torch.Tensor,
     node_vectors: torch.Tensor,
     edges: Edges,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Nodes, edges, and the vectors that are given to the readout."""
+    crosses = node_vectors[:, :0]
     for first, layer in zip(module.directions, module.layers, strict=True):
         degree = module.mean_degree
         if list(first.parameters()):
-            nodes, latent = turn(
+            nodes, latent, crosses = turn(
                 first, nodes, latent, along, node_vectors, edges, degree
             )
         nodes, latent = interaction(layer, nodes, latent, edges, degree)
-    return nodes, latent
+    return nodes, latent, torch.cat((node_vectors, crosses), dim=1)
 
 
 def predict(
@@ -241,7 +253,7 @@ def predict(
     latent = latent + module.filter(near) * pairs
     centres = centre_offsets(beads, present) / module.length_scale
     given = torch.cat((torch.stack((drift, *moves), dim=1), centres), dim=1)
-    nodes, latent = rounds(module, nodes, latent, now, given, edges)
+    nodes, latent, given = rounds(module, nodes, latent, now, given, edges)
     sides = torch.stack((now, ahead), dim=1)
     force = readout(
         module.shift, nodes, latent, sides, given, edges, module.mean_degree
@@ -301,7 +313,7 @@ def denoise(
     centres = centre_offsets(beads, candidate) / module.length_scale
     moves = torch.stack((unit, given.drift, candidate - given.mean), dim=1)
     own = torch.cat((moves, centres), dim=1)
-    nodes, latent = rounds(module, nodes, latent, along, own, edges)
+    nodes, latent, own = rounds(module, nodes, latent, along, own, edges)
     correction = readout(
         module.readout,
         nodes,

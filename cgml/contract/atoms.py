@@ -21,8 +21,8 @@ class Atoms(NamedTuple):
     Attributes:
         types: (n_atoms,) index of the particle type.
         masses: (n_atoms, 1) in the unit of the model.
-        depths: (n_atoms, 1) place in the bead, see ideal_chain.depths; (n_atoms, 0) for
-            models that do not look.
+        places: (n_atoms, 0 to 2) place in the bead, see ideal_chain.depths, and hand,
+            see stereocentres, of each what the model looks at.
         sender: (2 n_bonds,) first atom of each directed bond.
         receiver: (2 n_bonds,) second atom.
         bond_types: (2 n_bonds,) index of the bond type.
@@ -32,7 +32,7 @@ class Atoms(NamedTuple):
 
     types: torch.Tensor
     masses: torch.Tensor
-    depths: torch.Tensor
+    places: torch.Tensor
     sender: torch.Tensor
     receiver: torch.Tensor
     bond_types: torch.Tensor
@@ -49,17 +49,17 @@ def bond_graph(
     """Atoms of one system; TorchScript as well.
 
     Args:
-        vertices: types (n_atoms,), masses (n_atoms,) and depths of the atoms, see
+        vertices: types (n_atoms,), masses (n_atoms,) and places of the atoms, see
             `Atoms`.
         bonds: (n_bonds, 2) atoms.
         bond_types: (n_bonds,).
         beads: (n_atoms,) bead of each atom.
     """
-    types, masses, depths = vertices
+    types, masses, places = vertices
     return Atoms(
         types=types,
         masses=masses.float().unsqueeze(1),
-        depths=depths,
+        places=places,
         sender=torch.cat((bonds[:, 0], bonds[:, 1])),
         receiver=torch.cat((bonds[:, 1], bonds[:, 0])),
         bond_types=bond_types.repeat(2),

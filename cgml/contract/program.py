@@ -25,6 +25,7 @@ class Molecules(NamedTuple):
     masses: torch.Tensor  # (n_atoms,) float64 Da
     bonds: torch.Tensor
     beads: torch.Tensor
+    hands: torch.Tensor  # (n_atoms,)
 
 
 class Frame(NamedTuple):
@@ -72,9 +73,11 @@ class Program(nn.Module):
         bonds: torch.Tensor,
         bond_types: torch.Tensor,
         beads: torch.Tensor,
+        hands: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Prepare a system, once; see docs/model-file.md."""
         masses = masses.to(torch.float64)
+        own = torch.zeros_like(beads) if hands is None else hands
         n_beads = int(beads.max()) + 1
         molecules = torch.zeros(n_beads, dtype=torch.int64)
         molecules[beads] = system.components(masses.size(0), bonds)
@@ -83,7 +86,7 @@ class Program(nn.Module):
             "bonds": system.bead_bonds(beads, bonds),
             "molecules": molecules,
         }
-        vertices = self.describe(found, Molecules(types, masses, bonds, beads))
+        vertices = self.describe(found, Molecules(types, masses, bonds, beads, own))
         atoms = bond_graph(vertices, bonds, bond_types, beads)
         found["embedding"] = self.embedding(atoms)
         return found
@@ -91,7 +94,7 @@ class Program(nn.Module):
     def describe(
         self, found: dict[str, torch.Tensor], atoms: Molecules
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Add to a system what the networks need; types, masses, depths of `Atoms`."""
+        """Add to a system what the networks need; types, masses, places of `Atoms`."""
         raise NotImplementedError
 
     @torch.jit.export

@@ -23,7 +23,7 @@ from cgml.network.blocks import (
     VectorReadout,
 )
 from cgml.network.conditioner import Condition
-from cgml.network.directions import TurnWeights, directions
+from cgml.network.directions import TurnWeights, directions, n_crosses
 from cgml.network.gaussian import project, unwhiten
 from cgml.network.inputs import Beads, centre_offsets
 from cgml.network.kinds import apply_kernels
@@ -104,8 +104,8 @@ class Denoiser(nn.Module):
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
         self.has_turns = sizes.n_vectors > 0
-        self.directions = directions(n_layers, n_node, n_edge, sizes.n_vectors, n_given)
-        self.readout = VectorReadout(n_node, n_edge, 3, n_given)
+        self.directions = directions(n_layers, n_given, sizes)
+        self.readout = VectorReadout(n_node, n_edge, 3, n_given + n_crosses(sizes))
 
     def forward(
         self,
@@ -197,11 +197,16 @@ class Denoiser(nn.Module):
         own = torch.stack(moves, dim=1)
         if inputs.centres.size(1) > 0:
             own = torch.cat((own, inputs.centres / self.length_scale), dim=1)
+        crosses = own[:, :0]
         for number, (turn, layer) in enumerate(zip(self.directions, self.layers)):  # noqa: B905 (TorchScript)
             if self.has_turns:
                 turned = weights.turns[number]
-                nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
+                nodes, edges, crosses = turn(
+                    turned, nodes, edges, along[0], own, layout
+                )
             nodes, edges = layer(weights.layers[number], nodes, edges, layout)
+        if crosses.size(1) > 0:
+            own = torch.cat((own, crosses), dim=1)
         correction = self.readout(weights.readout, nodes, edges, along, own, layout)
         clean: torch.Tensor = (unit + level.sigma * correction) / level.total
         return clean

@@ -71,16 +71,34 @@ def _atoms(mapping: Mapping, spec: ModelSpec) -> Atoms:
     graph = mapping.graph
     kinds = bond_type_index(graph, spec.bond_types)
     types, _ = known_types(graph, spec)
-    places = np.zeros((graph.n_atoms, 0), dtype=np.float32)
+    places = [np.zeros((graph.n_atoms, 0))]
     if spec.network.atom_places:
-        places = depths(mapping)[:, None].astype(np.float32)
+        places.append(depths(mapping)[:, None])
+    if spec.network.chiral:
+        places.append(_hands(mapping, spec)[:, None])
     masses = graph.masses / _mean_mass(spec)
+    columns = torch.from_numpy(np.concatenate(places, axis=1).astype(np.float32))
     return bond_graph(
-        (torch.tensor(types), torch.from_numpy(masses), torch.from_numpy(places)),
+        (torch.tensor(types), torch.from_numpy(masses), columns),
         torch.tensor(graph.bonds),
         torch.from_numpy(kinds),
         torch.tensor(mapping.bead_index),
     )
+
+
+def _hands(mapping: Mapping, spec: ModelSpec) -> NDArray[np.float64]:
+    """Hand of each atom, (n_atoms,), of which a model must be told."""
+    found = mapping.stereocentres.atoms
+    if mapping.hands is None and len(found):
+        raise ValueError(
+            f"model {spec.name!r} tells left from right, and the hands of "
+            f"{len(found)} stereocentres are required, the first is "
+            f"{mapping.graph.name(int(found[0]))}: prepare the frames of atoms "
+            "(again), or give a Mapping that has seen them (mapping.json of cgml "
+            "prepare, or Mapping.with_hands)"
+        )
+    none = np.zeros(mapping.graph.n_atoms)
+    return none if mapping.hands is None else mapping.hands.astype(np.float64)
 
 
 def _beads(mapping: Mapping, spec: ModelSpec) -> Beads:

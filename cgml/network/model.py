@@ -36,7 +36,7 @@ class Embedding(nn.Module):
         n_bond_types: bond types.
         n_embedding: width of all features here.
         n_steps: rounds of messages, the reach in bonds.
-        n_places: numbers that tell an atom's place in its bead, 0 or 1.
+        n_places: numbers that tell an atom's place in its bead and its hand, 0 to 2.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Embedding(nn.Module):
     def forward(self, atoms: Atoms) -> torch.Tensor:
         """Embed: (n_beads, n_embedding), the mean over the atoms of each bead."""
         nodes = self.encoder(
-            torch.cat((self.types(atoms.types), atoms.masses, atoms.depths), dim=1)
+            torch.cat((self.types(atoms.types), atoms.masses, atoms.places), dim=1)
         )
         bonds = self.bond_types(atoms.bond_types)
         for message, update in zip(self.messages, self.updates):  # noqa: B905 (TorchScript)
@@ -137,7 +137,7 @@ class Model(nn.Module):
             len(spec.bond_types),
             sizes.n_embedding,
             sizes.n_embedding_steps,
-            int(sizes.atom_places),
+            int(sizes.atom_places) + int(sizes.chiral),
         )
         self.predictor = Predictor(sizes, spec.n_history, n_centres, _radial(spec))
         self.conditioner = Conditioner(sizes.n_edge, _radial(spec))

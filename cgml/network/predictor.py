@@ -16,7 +16,7 @@ from cgml.network.blocks import (
     ScalarReadout,
     VectorReadout,
 )
-from cgml.network.directions import TurnWeights, directions
+from cgml.network.directions import TurnWeights, directions, n_crosses
 from cgml.network.gaussian import Prediction
 from cgml.network.inputs import Beads, centre_offsets
 from cgml.network.kinds import apply_kernels
@@ -143,8 +143,8 @@ class Predictor(nn.Module):
             [Interaction(n_node, n_edge) for _ in range(n_layers)]
         )
         self.has_turns = sizes.n_vectors > 0
-        self.directions = directions(n_layers, n_node, n_edge, sizes.n_vectors, n_given)
-        self.shift = VectorReadout(n_node, n_edge, 2, n_given)
+        self.directions = directions(n_layers, n_given, sizes)
+        self.shift = VectorReadout(n_node, n_edge, 2, n_given + n_crosses(sizes))
         self.spread = ScalarReadout(n_node)
 
     def forward(
@@ -229,12 +229,17 @@ class Predictor(nn.Module):
         if inputs.centres.size(1) > 0:
             vectors.append(inputs.centres / self.length_scale)
         own = torch.cat(vectors, dim=1)
+        crosses = own[:, :0]
         nodes = self.node_encoder.run(weights.nodes, torch.cat(parts, dim=1))
         for number, (turn, layer) in enumerate(zip(self.directions, self.layers)):  # noqa: B905 (TorchScript)
             if self.has_turns:
                 turned = weights.turns[number]
-                nodes, edges = turn(turned, nodes, edges, along[0], own, layout)
+                nodes, edges, crosses = turn(
+                    turned, nodes, edges, along[0], own, layout
+                )
             nodes, edges = layer(weights.layers[number], nodes, edges, layout)
+        if crosses.size(1) > 0:
+            own = torch.cat((own, crosses), dim=1)
         force = self.shift(weights.shift, nodes, edges, along, own, layout)
         raw = self.spread.run(weights.spread, nodes) + 0.4
         positive = nn.functional.softplus(to_lanes(raw))

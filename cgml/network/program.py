@@ -38,6 +38,7 @@ class OwnProgram(Program):
         self.mass_unit = math.fsum(masses) / len(masses)
         self.bead_mass_unit = spec.atoms_per_bead * self.mass_unit
         self.has_places = spec.network.atom_places
+        self.is_chiral = spec.network.chiral
         self.rate, self.variance = spec.prior.rate, spec.prior.variance
         plan = schedule(spec.refinement)
         self.start, self.rows = plan.start, plan.rows
@@ -46,17 +47,19 @@ class OwnProgram(Program):
         self, found: dict[str, torch.Tensor], atoms: Molecules
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Add matrices of the molecules and places in the beads; see Program."""
-        types, masses, bonds, beads = atoms
-        depth = torch.zeros(masses.size(0), 0)
+        types, masses, bonds, beads, hands = atoms
+        places = torch.zeros(masses.size(0), 0)
         ends, weights = torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 0).double()
         if self.has_places:
             n_types = len(self.particle_types)
-            depth = system.depths(masses, beads, bonds).float().unsqueeze(1)
+            places = system.depths(masses, beads, bonds).float().unsqueeze(1)
             ends, weights = system.type_centres(masses, types, n_types, beads, bonds)
+        if self.is_chiral:
+            places = torch.cat((places, hands.float().unsqueeze(1)), dim=1)
         found["centre_receiver"], found["centre_sender"] = ends[:, 0], ends[:, 1]
         found["centre_weights"] = weights
         self.embed_kinds(found)
-        return types, masses / self.mass_unit, depth
+        return types, masses / self.mass_unit, places
 
     def embed_kinds(self, found: dict[str, torch.Tensor]) -> None:
         """Add the matrices of each kind of molecule, and what its pairs look up."""

@@ -80,6 +80,8 @@ def settings_of(config: TrainingConfig) -> dict[str, Any]:
     """What the training file says, without the names of files."""
     settings = config.model_dump(mode="json", exclude={"output"})
     del settings["data"]["train"], settings["data"]["validation"]
+    if not config.network.chiral:  # runs of older versions do not know it
+        del settings["network"]["chiral"]
     return settings
 
 

@@ -1,5 +1,7 @@
 """Turned, mirrored, shifted or renumbered input gives equally changed output."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,7 @@ SPECS = pytest.mark.parametrize(
     ],
     ids=["all pairs", "cutoff", "free centre", "no history", "angles", "places"],
 )
+CHIRAL = small_spec(network={"n_vectors": 4, "atom_places": True, "chiral": True})
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -94,6 +97,41 @@ def test_networks_under_isometries(spec, move):
     np.testing.assert_allclose(there.nodes, here.nodes, atol=1e-8)
     np.testing.assert_allclose(turned, clean @ turn, atol=1e-8)
     assert np.abs(clean - white / 1.64).max() > 1e-3  # the network does something
+
+
+def test_a_chiral_network_turns_with_its_input_and_not_with_a_mirror():
+    """Proper rotations alone are its symmetries; a mirror gives another molecule."""
+    model, start = learned(CHIRAL), coil(MAPPING)
+    moves, white = normal(1, 2, N, 3), normal(2, N, 3)
+    here, clean = forward(model, MAPPING, start, moves, white)
+
+    def largest(turn: np.ndarray) -> tuple[float, ...]:
+        there, turned = forward(
+            model, MAPPING, start @ turn, moves @ turn, white @ turn
+        )
+        errors = (
+            there.mean.numpy() - here.mean.numpy() @ turn,
+            (there.spread - here.spread).numpy(),
+            turned - clean @ turn,
+        )
+        return tuple(float(np.abs(error).max()) for error in errors)
+
+    assert max(largest(random_orthogonal(1))) < 1e-8
+    assert max(largest(random_orthogonal(3))) < 1e-8
+    assert min(largest(random_orthogonal(2, reflect=True))) > 1e-4
+
+
+def test_a_chiral_network_is_told_the_hands_of_atoms():
+    """Same beads, same places: the hand of one atom alone makes another molecule."""
+    model = learned(CHIRAL)
+    found = []
+    for hand in (1, -1, 0):
+        hands = np.zeros(MAPPING.graph.n_atoms, dtype=np.int8)
+        hands[4] = hand
+        given = replace(MAPPING, hands=hands)
+        start, moves, white = coil(MAPPING), normal(1, 2, N, 3), normal(2, N, 3)
+        found.append(forward(model, given, start, moves, white)[1])
+    assert min(np.abs(found[0] - found[k]).max() for k in (1, 2)) > 1e-4
 
 
 @SPECS

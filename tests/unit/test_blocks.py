@@ -129,14 +129,17 @@ def test_interaction_against_a_loop(stream, gradient):
 
 
 @GRADIENT
-def test_directions_against_a_loop(stream, gradient):
-    layer, layout = Directions(N_NODE, N_EDGE, 5, 2).double(), layout_of(stream)
+@pytest.mark.parametrize("chiral", [False, True])
+def test_directions_against_a_loop(stream, gradient, chiral):
+    layer = Directions(N_NODE, N_EDGE, 5, 2, chiral=chiral).double()
+    layout = layout_of(stream)
     n = len(layout.receiver)
     nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, 2 * n, N_EDGE)
     along, own = normal(stream, 3, n), normal(stream, N_NODES, 2, 3)
     with torch.set_grad_enabled(gradient):
         packed = layer.pack(DEGREE)
-        new_nodes, new_edges = layer(packed, nodes, edges.clone(), along, own, layout)
+        found = layer(packed, nodes, edges.clone(), along, own, layout)
+    new_nodes, new_edges, crosses = found
 
     def axis(edge: int, pair: int) -> torch.Tensor:
         return along[:, pair] if edge < n else -along[:, pair]
@@ -147,11 +150,21 @@ def test_directions_against_a_loop(stream, gradient):
     for i in range(N_NODES):
         vectors[i] += layer.node(nodes[i]).view(2, 5).T @ own[i]
         lengths = (vectors[i].square().sum(dim=1) + 1e-8).sqrt()
-        inputs = torch.cat((nodes[i], lengths))
-        close(new_nodes[i], nodes[i] + layer.to_node(inputs))
+        inputs = [nodes[i], lengths]
+        if chiral:
+            vectors[i] /= 1.0 + lengths[:, None]
+            near = vectors[i]
+            close(crosses[i], torch.linalg.cross(near, near[range(-1, 4)]))
+            three = [torch.stack((near[k], near[k - 1], near[k - 2])) for k in range(5)]
+            inputs.append(torch.linalg.det(torch.stack(three)))
+        close(new_nodes[i], nodes[i] + layer.to_node(torch.cat(inputs)))
+    assert crosses.shape == (N_NODES, 5 if chiral else 0, 3)
     for edge, i, j, pair in edges_of(layout):
-        seen = torch.cat((vectors[i] @ axis(edge, pair), vectors[j] @ axis(edge, pair)))
-        close(new_edges[edge], edges[edge] + layer.to_edge(seen))
+        seen = [vectors[i] @ axis(edge, pair), vectors[j] @ axis(edge, pair)]
+        if chiral:
+            rows = axis(edge, pair).expand(5, 3), vectors[i], vectors[j]
+            seen.append(torch.linalg.det(torch.stack(rows, dim=1)))
+        close(new_edges[edge], edges[edge] + layer.to_edge(torch.cat(seen)))
 
 
 def test_with_directions_a_bead_knows_angles(stream):

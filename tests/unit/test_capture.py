@@ -19,7 +19,9 @@ CASES: dict[str, dict[str, Any]] = {
     "all pairs": {},
     "cutoff": {"cutoff": 3.0},
     "box": {"cutoff": 2.5, "periodic": True, "friction": None},
-    "angles and places": {"network": {"n_vectors": 4, "atom_places": True}},
+    "angles and places": {
+        "network": {"n_vectors": 4, "atom_places": True, "chiral": True}
+    },
 }
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 

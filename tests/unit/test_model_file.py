@@ -51,7 +51,9 @@ def path_of(model: LearnedModel, n_steps: int = 4) -> tuple[torch.Tensor, np.nda
 
 
 @pytest.mark.parametrize(
-    "network", [{}, {"n_vectors": 4}, {"atom_places": True}], ids=str
+    "network",
+    [{}, {"n_vectors": 4}, {"atom_places": True}, {"n_vectors": 4, "chiral": True}],
+    ids=str,
 )
 def test_eager_and_loaded_give_the_same_bits(network, tmp_path):
     """The program in the file is for others: see tests/workflows/test_program.py."""

@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "odd": {"network": {"n_node": 30, "n_edge": 21}},
     "angles": {"network": {"n_vectors": 4}},
     "places": {"network": {"atom_places": True}},
+    "chiral": {"network": {"n_vectors": 4, "chiral": True}},
     "angles in a box": {
         "cutoff": 2.5,
         "periodic": True,

@@ -103,8 +103,9 @@ def test_the_global_stream_is_not_touched(model):
         {"n_vectors": 4},
         WIDE | {"n_vectors": 12},
         {"n_vectors": 4, "atom_places": True},
+        {"n_vectors": 4, "chiral": True},
     ],
-    ids=["small", "wide", "angles", "wide with angles", "places"],
+    ids=["small", "wide", "angles", "wide with angles", "places", "chiral"],
 )
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 @pytest.mark.parametrize("mappings", [BY_FOUR, ANY_SIZE], ids=["by_four", "any_size"])

@@ -27,7 +27,9 @@ pytestmark = pytest.mark.skipif(
 BOX = np.array([[4.0, 0.0, 0.0], [1.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])
 MAPPINGS = [chain(), mixture(), chain("ABCD" * 9), chain("ABCDABCD")]
 PERIODIC = small_spec(
-    cutoff=2.5, periodic=True, network={"n_vectors": 4, "atom_places": True}
+    cutoff=2.5,
+    periodic=True,
+    network={"n_vectors": 4, "atom_places": True, "chiral": True},
 )
 OPEN = small_spec(friction=None)
 
