@@ -33,6 +33,7 @@ from cgml.training.checkpoint import (
     WholeFileCheckpoints,
     read_checkpoint,
 )
+from cgml.training.chirality import warnings_of
 from cgml.training.config import TrainingConfig
 from cgml.training.data import WindowModule, find_files, load_splits
 from cgml.training.keeper import BEST_SO_FAR, LAST, PREVIOUS, Keeper
@@ -147,7 +148,8 @@ def fit(
         resume: go on from a checkpoint in the run folder if there is one; else those
             there are deleted.
         on_note: told in one line each how the frames were split, where that claims
-            less than transfer, where the run goes on, and what was changed.
+            less than transfer, where the run goes on, what was changed, and that a
+            model will not tell left from right where the data do.
 
     Returns:
         Path of the model file.
@@ -180,8 +182,9 @@ def _fit(config: TrainingConfig, note: Callable[[str], None], *, resume: bool) -
         return _write_model(config, start.spec, start.content[BEST]["weights"])
     torch.set_num_threads(plan["threads"])
     train, validation, split = load_splits(config)
-    if split:
-        note(f"split {split}")
+    said = [f"split {split}"] if split else []
+    for text in said + warnings_of(train, is_chiral=config.network.chiral):
+        note(text)
     spec = start.spec if start else make_spec(config, train, split)
     steps = {"steps": str(config.optimiser.n_steps)}
     spec = spec.model_copy(update={"provenance": spec.provenance | steps})
