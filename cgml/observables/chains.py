@@ -84,6 +84,68 @@ def angles(positions: ArrayLike, triplets: ArrayLike) -> Floats:
     return np.asarray(np.arctan2(cross, (one * other).sum(axis=-1)))
 
 
+def dihedral_quadruplets(bonds: ArrayLike) -> NDArray[np.int64]:
+    """Return every path of three bonds.
+
+    Args:
+        bonds: (n_bonds, 2).
+
+    Returns:
+        (n_dihedrals, 4), each path from one of its ends.
+
+    Example:
+        >>> dihedral_quadruplets([[0, 1], [1, 2], [2, 3]]).tolist()
+        [[0, 1, 2, 3]]
+    """
+    pairs = _index(bonds, 2).tolist()
+    neighbours: dict[int, list[int]] = {}
+    for i, j in pairs:
+        neighbours.setdefault(i, []).append(j)
+        neighbours.setdefault(j, []).append(i)
+    paths = [
+        (one, i, j, other)
+        for i, j in pairs
+        for one in neighbours[i]
+        for other in neighbours[j]
+        if len({one, i, j, other}) == 4
+    ]
+    return np.array(paths, dtype=np.int64).reshape(-1, 4)
+
+
+def signed_volumes(
+    positions: ArrayLike, quadruplets: ArrayLike
+) -> tuple[Floats, Floats]:
+    r"""Return dihedral angles, and how much volume three bonds span, with its sign.
+
+    With the bonds :math:`b_1, b_2, b_3` along a path the angle is
+    :math:`\phi = \mathrm{atan2}(|b_2|\, b_1 \cdot (b_2 \times b_3),
+    (b_1 \times b_2) \cdot (b_2 \times b_3))` and the volume
+    :math:`b_1 \cdot (b_2 \times b_3) / (|b_1| |b_2| |b_3|)`. Both are positive for a
+    right-handed screw and change sign in a mirror.
+
+    Args:
+        positions: (..., n, 3) nm.
+        quadruplets: (n_dihedrals, 4) paths.
+
+    Returns:
+        Angles, rad, -pi to pi, and volumes, -1 to 1, each (..., n_dihedrals).
+
+    References:
+        IUPAC-IUB Commission on Biochemical Nomenclature, J. Mol. Biol. 52, 1 (1970),
+        for the sign of an angle.
+    """
+    points, index = _points(positions), _index(quadruplets, 4)
+    one, two, three = (
+        points[..., index[:, k + 1], :] - points[..., index[:, k], :] for k in range(3)
+    )
+    normal, other = np.cross(one, two), np.cross(two, three)
+    triple = (one * other).sum(axis=-1)
+    lengths = [np.linalg.norm(bond, axis=-1) for bond in (one, two, three)]
+    angles = np.arctan2(lengths[1] * triple, (normal * other).sum(axis=-1))
+    scale = np.maximum(lengths[0] * lengths[1] * lengths[2], 1e-30)
+    return np.asarray(angles), np.asarray(triple / scale)
+
+
 def pair_distances(positions: ArrayLike) -> Floats:
     """Return all distances within one molecule.
 

@@ -1,0 +1,185 @@
+"""Left and right: dihedral angles of consecutive beads with their sign."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cgml.evaluation import drawing
+from cgml.evaluation.measure import (
+    WHOLE,
+    Entry,
+    Measure,
+    Picture,
+    exact,
+    magnitude,
+    noise,
+)
+from cgml.evaluation.results import Comparison
+from cgml.evaluation.subject import Run, Subject
+from cgml.observables import chains, statistics
+from cgml.observables.statistics import Estimate
+
+N_BINS = 36
+N_BLOCKS = 8
+MAX_ANGLES = 10_000_000
+"""Angles of a side that are looked at; of more, evenly spaced frames."""
+MAX_SUBJECTS = 3
+
+Floats = NDArray[np.float64]
+
+
+class Handedness(NamedTuple):
+    """What one side shows.
+
+    Attributes:
+        volumes: mean signed volume, (n_runs, n_frames).
+        density: of dihedral angles, (N_BINS,) 1/rad.
+        errors: standard errors of the density, from blocks in time, (N_BINS,).
+    """
+
+    volumes: Floats
+    density: Floats
+    errors: Floats
+
+
+def has_dihedrals(subject: Subject) -> Sequence[str]:
+    """Parts of a measure of what has paths of three bonds."""
+    return WHOLE if len(chains.dihedral_quadruplets(subject.bonds)) else ()
+
+
+def signs(subject: Subject, paths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return -1 for paths of molecules with more S than R, else 1, (n_paths,).
+
+    So the two hands of a racemate do not cancel.
+    """
+    hands = subject.mapping.hands
+    if hands is None:
+        return np.ones(len(paths), dtype=np.int64)
+    molecules = subject.mapping.graph.molecule_index
+    sums = np.bincount(molecules, weights=hands)
+    return np.where(sums < 0.0, -1, 1)[subject.molecules[paths[:, 0]]]
+
+
+def look(subject: Subject, run: Run) -> Handedness:
+    """Measure one side."""
+    paths = chains.dihedral_quadruplets(subject.bonds)
+    turn = signs(subject, paths)
+    n_runs, n_frames = run.positions.shape[:2]
+    stride = 1 + n_runs * n_frames * len(paths) // MAX_ANGLES
+    positions = run.positions[:, ::stride]
+    volumes = np.empty(positions.shape[:2])
+    edges = np.linspace(-np.pi, np.pi, N_BINS + 1)
+    n_blocks = min(N_BLOCKS, positions.shape[1])
+    blocks = np.zeros((n_blocks, N_BINS))
+    owner = np.arange(positions.shape[1]) * n_blocks // positions.shape[1]
+    for frame, block in enumerate(owner.tolist()):
+        angles, own = chains.signed_volumes(positions[:, frame], paths)
+        volumes[:, frame] = (turn * own).mean(axis=-1)
+        blocks[block] += np.histogram(turn * angles, edges)[0]
+    blocks *= N_BINS / (2.0 * np.pi) / blocks.sum(axis=1, keepdims=True)
+    spread = blocks.std(axis=0, ddof=1) if n_blocks > 1 else np.full(N_BINS, np.nan)
+    return Handedness(volumes, blocks.mean(axis=0), spread / np.sqrt(n_blocks))
+
+
+def both(comparison: Comparison) -> list[Handedness]:
+    """Measure both sides."""
+    return [look(comparison.subject, run) for run in comparison.runs]
+
+
+def compute(comparison: Comparison) -> dict[str, Estimate]:
+    """Mean signed volume of three bonds, and how far dihedral angles are off.
+
+    Args:
+        comparison: of molecules with paths of three bonds.
+
+    Returns:
+        handedness_* (1 for a right-handed, -1 for a left-handed screw of right
+        angles, 0 without handedness) and its difference, handedness_error;
+        dihedral_deviation, the part of the angles that stands elsewhere (total
+        variation distance), and dihedral_sampling, what it is by the errors of both
+        sides alone.
+    """
+    one, other = comparison.once(both)
+    right, learned = (statistics.mean_estimate(side.volumes) for side in (one, other))
+    width = 2.0 * np.pi / N_BINS
+    gaps = np.abs(one.density - other.density).sum()
+    errors = np.hypot(one.errors, other.errors).sum() * np.sqrt(2.0 / np.pi)
+    return {
+        "handedness_reference": right,
+        "handedness_learned": learned,
+        "handedness_error": Estimate(
+            learned.value - right.value, float(np.hypot(right.error, learned.error))
+        ),
+        "dihedral_deviation": exact(0.5 * width * gaps),
+        "dihedral_sampling": exact(0.5 * width * errors),
+    }
+
+
+def dihedrals(comparisons: Sequence[Comparison]) -> Figure | None:
+    """Draw the density of dihedral angles of both sides, the most handed last."""
+    if not comparisons:
+        return None
+    chosen = drawing.spread_out(
+        comparisons,
+        lambda item: abs(item.figures["handedness_reference"].value),
+        MAX_SUBJECTS,
+    )
+    figure, (axes,) = drawing.panels(1, len(chosen), 2.4, 2.1)
+    centres = np.degrees((np.arange(N_BINS) + 0.5) * 2.0 * np.pi / N_BINS - np.pi)
+    for axis, item in zip(axes, chosen, strict=True):
+        for side, colour in zip(item.once(both), drawing.COLOURS, strict=True):
+            drawing.band(axis, centres, side.density, side.errors, colour)
+            axis.plot(centres, side.density, color=colour)
+        axis.set(
+            title=drawing.plain(item.subject.name),
+            xlabel="dihedral angle / degrees",
+            xticks=(-180, -90, 0, 90, 180),
+            xlim=(-180.0, 180.0),
+        )
+        axis.set_ylim(bottom=0.0)
+    axes[0].set_ylabel("density / rad$^{-1}$")
+    drawing.legend(figure)
+    return figure
+
+
+MEASURE = Measure(
+    name="handedness",
+    place=45,
+    parts=has_dihedrals,
+    compute=compute,
+    rows=(
+        Entry(
+            "handedness_error",
+            "handedness (signed volume of three bonds), mean absolute error",
+            form=".4f",
+            samples=(magnitude("handedness_error"),),
+        ),
+        Entry(
+            "handedness_sampling",
+            "— of which sampling of both sides",
+            form=".4f",
+            samples=(noise("handedness_error"),),
+        ),
+        Entry(
+            "dihedral_deviation",
+            "signed dihedral angles, total variation distance",
+            form=".4f",
+        ),
+        Entry("dihedral_sampling", "— of which sampling of both sides", form=".4f"),
+    ),
+    columns=(
+        Entry("handedness_reference", "handedness, reference", form="+.3f"),
+        Entry("handedness_learned", "learned", form="+.3f"),
+    ),
+    pictures=(
+        Picture(
+            "dihedrals",
+            "Dihedral angles of four beads in a row with their sign: a molecule and "
+            "its mirror image have mirrored distributions. Bands: standard errors.",
+            lambda e: dihedrals([c for c in e.comparisons if has_dihedrals(c.subject)]),
+        ),
+    ),
+)
