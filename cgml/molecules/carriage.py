@@ -1,0 +1,144 @@
+"""Atoms carried with their beads: where they are, from a start and the beads now.
+
+A bead's atoms turn with the beads around it (rotation.py). Then they give way, as
+little as they can with the centres of the beads where they are: bonds, angles and the
+handedness of atoms are those of the start again (strain.py), between beads, too. Last,
+constraints are met (constraints.py). A molecule of one bead keeps its orientation.
+
+All of it is a function of the start and of the beads now: nothing adds up on the way,
+and a restart, or any frame of a path, gives the same atoms.
+"""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse import csr_array
+
+from cgml.molecules.constraints import TOLERANCE, Distances, Projection
+from cgml.molecules.mapping import Mapping
+from cgml.molecules.rotation import Frames
+from cgml.molecules.strain import Strain
+
+LOGGER = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+_SHAPE = 0.01  # weight of a bead's shape, beside a bond's length: 1
+_MOST_ITERATIONS = 30
+_SCALE = 1.0e4  # strain is nm^2: makes what is left of the slope no small number
+
+
+class Carriage:
+    """The atoms of one system on their beads.
+
+    Args:
+        mapping: atoms -> beads.
+        start: molecules whole, (n_atoms, 3), nm: bonds, angles, handedness and
+            orientations to keep.
+        constraints: distances to be met. Those inside a bead always are; those that
+            join two beads where they can be, as the centres of the beads stay.
+
+    Attributes:
+        n_unmet: the most constraints between beads that could not be met in a frame.
+
+    Raises:
+        ValueError: the start has another shape, or is not finite.
+    """
+
+    def __init__(
+        self, mapping: Mapping, start: Floats, constraints: Distances | None = None
+    ) -> None:
+        graph, index = mapping.graph, mapping.bead_index
+        distances = Distances() if constraints is None else constraints
+        ends = index[distances.pairs]
+        self._is_inside = ends[:, 0] == ends[:, 1]
+        own = Projection(mapping, distances.take(self._is_inside))
+        start = own(np.asarray(start, dtype=np.float64))
+        self._mapping = mapping
+        self._beads = mapping.positions(start)
+        self._offsets = start - self._beads[index]
+        self._frames = Frames(mapping.bead_graph)
+        is_free = (np.bincount(mapping.molecule_index) > 1)[graph.molecule_index]
+        self._free = np.flatnonzero(is_free)
+        atoms = graph.select(self._free)
+        beads, labels = np.unique(index[self._free], return_inverse=True)
+        self._soft = Mapping.from_labels(atoms, labels)
+        self._soft_beads = beads
+        self._strain = Strain(atoms.bonds, start[self._free])
+        number = np.cumsum(is_free) - 1
+        chosen = is_free[distances.pairs].all(axis=1)
+        self._is_inside = self._is_inside[chosen]
+        self._distances = Distances(
+            number[distances.pairs[chosen]], distances.lengths[chosen]
+        )
+        self._own = Projection(self._soft, self._distances.take(self._is_inside))
+        self._all = Projection(self._soft, self._distances)
+        n = len(self._free)
+        places = (labels, np.arange(n))
+        self._sums = csr_array((np.ones(n), places), shape=(len(beads), n))
+        self._shares = (atoms.masses / self._soft.bead_masses[labels])[:, None]
+        self.n_unmet = 0
+
+    def place(self, beads: Floats) -> Floats:
+        """Return where the atoms are, (n_atoms, 3), nm; their centres are the beads.
+
+        Args:
+            beads: now, molecules whole, (n_beads, 3), nm.
+        """
+        index = self._mapping.bead_index
+        turned = self._frames.rotations(self._beads, beads)
+        shapes = np.einsum("ixy,iy->ix", turned[index], self._offsets)
+        atoms = beads[index] + shapes
+        if len(self._free):
+            centres = beads[index[self._free]]
+            eased = centres + self._ease(centres, shapes[self._free])
+            atoms[self._free] = self._constrained(eased)
+        return np.asarray(atoms)
+
+    def _centred(self, offsets: Floats) -> Floats:
+        """Put the centre of each bead at zero."""
+        labels = self._soft.bead_index
+        return np.asarray(offsets - (self._sums @ (self._shares * offsets))[labels])
+
+    def _ease(self, centres: Floats, shapes: Floats) -> Floats:
+        """Let the atoms of chains give way; offsets from their centres, nm."""
+        labels = self._soft.bead_index
+
+        def strain(flat: Floats) -> tuple[float, Floats]:
+            offsets = self._centred(flat.reshape(-1, 3))
+            value, slope = self._strain(centres + offsets)
+            gaps = offsets - shapes
+            value += _SHAPE * float(np.vdot(gaps, gaps))
+            slope += 2.0 * _SHAPE * gaps
+            slope -= self._shares * (self._sums @ slope)[labels]
+            return _SCALE * value, _SCALE * slope.ravel()
+
+        found = minimize(
+            *(strain, shapes.ravel()),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": _MOST_ITERATIONS, "ftol": 1.0e-7, "gtol": 1.0e-5},
+        )
+        return self._centred(found.x.reshape(-1, 3))
+
+    def _constrained(self, atoms: Floats) -> Floats:
+        """Meet the constraints; molecules where some cannot be meet those in beads."""
+        met = self._all(atoms)
+        is_off = ~(abs(self._distances.errors(met)) <= TOLERANCE)
+        if not is_off.any():
+            return met
+        molecules = self._soft.graph.molecule_index
+        lost = np.unique(molecules[self._distances.pairs[is_off, 0]])
+        own = self._own(atoms)
+        met = np.where(np.isin(molecules, lost)[:, None], own, met)
+        n_unmet = int((abs(self._distances.errors(met)) > TOLERANCE).sum())
+        if n_unmet > self.n_unmet:
+            LOGGER.warning(
+                "%d of %d constraints are not met in a frame: they join beads that are "
+                "too far apart or too close for them, and a model moves beads",
+                *(n_unmet, len(self._distances.pairs)),
+            )
+            self.n_unmet = n_unmet
+        return np.asarray(met)

@@ -1,0 +1,134 @@
+"""Chains of L-alanine in many conformations, carried there with their beads."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from cgml.molecules.carriage import Carriage
+from cgml.molecules.constraints import Distances
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from openmm_cgml.convert import graph_from_topology
+from openmm_cgml.testsystems.alanine import alanine_chain, is_l
+
+START = alanine_chain(6)
+GRAPH = graph_from_topology(START.topology, {})
+
+
+def conformations(n: int) -> list[np.ndarray]:
+    """Chains of other torsions, so that their beads can be reached."""
+    stream = np.random.default_rng(7)
+    return [
+        alanine_chain(6, torsions=stream.uniform(-180, 180, size=(6, 2))).positions
+        for _ in range(n)
+    ]
+
+
+def bond_lengths(positions, bonds=GRAPH.bonds) -> np.ndarray:
+    return np.linalg.norm(positions[bonds[:, 1]] - positions[bonds[:, 0]], axis=1)
+
+
+def mapping_of(size: float) -> Mapping:
+    return Mapping.from_partition(GRAPH, size, keep_hydrogens=True)
+
+
+@pytest.mark.parametrize("size", [5, 12])
+def test_bonds_and_hands_are_kept_and_centres_are_the_beads(size):
+    mapping = mapping_of(size)
+    carriage = Carriage(mapping, START.positions)
+    for there in conformations(12):
+        beads = mapping.positions(there)
+        atoms = carriage.place(beads)
+        np.testing.assert_allclose(mapping.positions(atoms), beads, atol=1e-12)
+        ratios = bond_lengths(atoms) / bond_lengths(START.positions)
+        assert np.abs(ratios - 1.0).max() < 0.2
+        assert is_l(START.topology, atoms).all()
+
+
+def test_translation_alone_would_not_do():
+    """What the test above can see: bonds of three lengths, hands lost."""
+    mapping = mapping_of(5)
+    moves = mapping.positions(conformations(1)[0]) - mapping.positions(START.positions)
+    atoms = START.positions + moves[mapping.bead_index]
+    ratios = bond_lengths(atoms) / bond_lengths(START.positions)
+    assert ratios.max() > 2.0
+    assert not is_l(START.topology, atoms).all()
+
+
+def test_the_mirror_image_is_carried_to_the_mirror_image():
+    mapping = mapping_of(5)
+    mirror = np.array([1.0, 1.0, -1.0])
+    there = mapping.positions(conformations(1)[0])
+    one = Carriage(mapping, START.positions).place(there)
+    other = Carriage(mapping, START.positions * mirror).place(there * mirror)
+    np.testing.assert_allclose(other, one * mirror, atol=1e-3)
+    assert not is_l(START.topology, other).any()
+
+
+def test_a_molecule_that_is_turned_is_turned():
+    mapping = mapping_of(5)
+    turned = START.positions[:, [1, 2, 0]] + 2.0
+    atoms = Carriage(mapping, START.positions).place(mapping.positions(turned))
+    np.testing.assert_allclose(atoms, turned, atol=1e-4)
+
+
+def test_constraints_are_met_between_beads_too():
+    mapping = mapping_of(5)
+    constraints = Distances(GRAPH.bonds, bond_lengths(START.positions))
+    carriage = Carriage(mapping, START.positions, constraints)
+    for there in conformations(5):
+        beads = mapping.positions(there)
+        atoms = carriage.place(beads)
+        assert abs(constraints.errors(atoms)).max() < 1e-7
+        np.testing.assert_allclose(mapping.positions(atoms), beads, atol=1e-12)
+    assert carriage.n_unmet == 0
+
+
+def test_constraints_between_beads_far_apart_give_way(caplog):
+    """Those inside the beads do not, and the centres are where they shall be."""
+    mapping = mapping_of(5)
+    constraints = Distances(GRAPH.bonds, bond_lengths(START.positions))
+    carriage = Carriage(mapping, START.positions, constraints)
+    beads = 3.0 * mapping.positions(START.positions)
+    with caplog.at_level(logging.WARNING):
+        atoms = carriage.place(beads)
+    ends = mapping.bead_index[GRAPH.bonds]
+    is_across = ends[:, 0] != ends[:, 1]
+    errors = abs(constraints.errors(atoms))
+    assert errors[~is_across].max() < 1e-7
+    assert carriage.n_unmet == (errors > 1e-7).sum() > 0
+    assert "constraints are not met in a frame" in caplog.text
+    np.testing.assert_allclose(mapping.positions(atoms), beads, atol=1e-12)
+
+
+def test_a_start_off_its_constraints_is_put_right():
+    """As from a PDB file, which has three decimals of an ångström."""
+    water = MolecularGraph.create("OHH", [16.0, 1.0, 1.0], [[0, 1], [0, 2]])
+    mapping = Mapping.from_labels(water, [0, 0, 0])
+    pairs, lengths = np.array([[0, 1], [0, 2], [1, 2]]), [0.09572, 0.09572, 0.15139]
+    constraints = Distances(pairs, np.array(lengths))
+    start = np.array([[0.0, 0.0, 0.0], [0.096, 0.0, 0.0], [-0.024, 0.093, 0.0]])
+    assert abs(constraints.errors(start)).max() > 1e-3
+    carriage = Carriage(mapping, start, constraints)
+    atoms = carriage.place(np.array([[5.0, 5.0, 5.0]]))
+    assert abs(constraints.errors(atoms)).max() < 1e-7
+
+
+def test_a_molecule_of_one_bead_keeps_its_orientation():
+    water = MolecularGraph.create("OHH", [16.0, 1.0, 1.0], [[0, 1], [0, 2]])
+    mapping = Mapping.from_labels(water, [0, 0, 0])
+    start = np.random.default_rng(0).normal(size=(3, 3))
+    atoms = Carriage(mapping, start).place(np.array([[1.0, 2.0, 3.0]]))
+    move = np.array([1.0, 2.0, 3.0]) - mapping.positions(start)[0]
+    np.testing.assert_allclose(atoms, start + move, atol=1e-12)
+
+
+def test_a_frame_depends_on_nothing_else():
+    """Not on the frames before, to the last bit."""
+    mapping = mapping_of(5)
+    one, other = (Carriage(mapping, START.positions) for _ in range(2))
+    ways = [mapping.positions(there) for there in conformations(3)]
+    for beads in ways:
+        last = one.place(beads)
+    np.testing.assert_array_equal(other.place(ways[-1]), last)
