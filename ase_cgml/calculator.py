@@ -26,7 +26,7 @@ from ase_cgml.convert import (
 from ase_cgml.dynamics import LearnedCGMD
 from ase_cgml.record import KEY, unpack_mapping
 from cgml.dynamics.noise import checked_seed
-from cgml.dynamics.passengers import resolve_mapping
+from cgml.dynamics.passengers import known_mapping, resolve_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
@@ -148,7 +148,7 @@ class CGMLDynamics(Calculator):
         beads: Any = self.atoms  # a copy that ASE has made
         box = box_from_atoms(beads, self.model.spec)
         if self._propagator is None or set(system_changes) - {"positions"}:
-            self._propagator = self._bind(beads, box)
+            self._propagator = self._bind(beads, self.mapping(beads), box)
         propagator = self._propagator
         mapping = propagator.mappings[0]
         if len(beads) != mapping.n_beads:
@@ -161,14 +161,16 @@ class CGMLDynamics(Calculator):
         forces = propagator.mean_forces(places, n_pairs=self.n_pairs)
         self.results["forces"] = forces * (units.kJ / units.mol) / NM
 
-    def _bind(self, atoms: Atoms, box: NDArray[np.float64] | None) -> Propagator:
+    def _bind(
+        self, atoms: Atoms, mapping: Mapping, box: NDArray[np.float64] | None
+    ) -> Propagator:
         """Make the propagator of some atoms."""
         seed = self.seed
         if seed is None:
             seed = atoms.info[KEY]["seed"] if KEY in atoms.info else 0
         return Propagator(
             self.model,
-            self.mapping(atoms),
+            known_mapping(mapping, self.model.spec),
             seed=seed,
             box=box,
             guard="raise" if self.guard == "stop" else self.guard,
@@ -232,10 +234,13 @@ class CGMLDynamics(Calculator):
             ValueError: as LearnedCGMD and `mapping`; an unknown particle type; a
                 box given to an open-boundary model or the reverse.
         """
-        propagator = self._bind(atoms, box_from_atoms(atoms, self.model.spec))
+        mapping = self.mapping(atoms)
+        box = box_from_atoms(atoms, self.model.spec)
+        propagator = self._bind(atoms, mapping, box)
         return LearnedCGMD(
             atoms,
             propagator,
+            mapping=mapping,
             timestep=timestep,
             trajectory=trajectory,
             logfile=logfile,

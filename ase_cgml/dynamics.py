@@ -26,6 +26,7 @@ from ase_cgml.beads import check_beads
 from ase_cgml.convert import NM, PS, box_from_atoms
 from cgml.dynamics.passengers import Passengers, complete
 from cgml.dynamics.propagator import Propagator, State
+from cgml.molecules.mapping import Mapping
 
 LOGGER = logging.getLogger(__name__)
 
@@ -39,9 +40,11 @@ class LearnedCGMD(MolecularDynamics):
     and temperature from them mean nothing (todict() has the model's temperature).
 
     Args:
-        atoms: the beads of the propagator's mapping, or its atoms, each of which is
-            then carried along with its bead.
+        atoms: the beads of the propagator's mapping, or its atoms, which are then
+            carried with their beads.
         propagator: for one replica.
+        mapping: atoms -> beads, where the model knows united atoms and these are all
+            (see `known_mapping`); None: that of the propagator.
         timestep: ASE time; only to be checked against the model's.
         trajectory: .traj file, or an open Trajectory.
         logfile: path (appended to), open file, or "-" for standard output.
@@ -54,11 +57,12 @@ class LearnedCGMD(MolecularDynamics):
             finite, or a state that belongs to something else.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (every option has a name and a default)
         self,
         atoms: Atoms,
         propagator: Propagator,
         *,
+        mapping: Mapping | None = None,
         timestep: float | None = None,
         trajectory: Any = None,
         logfile: IO[str] | str | Path | None = None,
@@ -66,16 +70,18 @@ class LearnedCGMD(MolecularDynamics):
         append_trajectory: bool = False,
     ) -> None:
         self.propagator = propagator
-        self.mapping = propagator.mappings[0]
+        self.mapping = propagator.mappings[0] if mapping is None else mapping
         spec = propagator.spec
         if timestep is not None:
             spec.check_time_step(timestep / PS)
         self._box = box_from_atoms(atoms, spec)
-        self._passengers = Passengers(propagator, len(atoms), self._box)
+        self._passengers = Passengers(
+            propagator, len(atoms), self._box, mapping=self.mapping
+        )
         if self._passengers.is_of_beads:
             check_beads(atoms, self.mapping)
         self.atoms = atoms
-        state, _ = self._now()
+        state, *_ = self._now()
         super().__init__(
             atoms,
             spec.time_step * PS,
@@ -124,9 +130,12 @@ class LearnedCGMD(MolecularDynamics):
 
     def step(self) -> None:
         """Move the atoms by one step of the model."""
-        state, particles = self._now()
-        state, particles, moves = self._passengers.advance(particles, state, NM)
-        left = record.make(particles, self._passengers, state)
+        passengers = self._passengers
+        before, _, reference = self._now()
+        state = self.propagator.step(before)
+        particles = passengers.place(state, reference) * NM
+        moves = passengers.moves(before, state) * NM
+        left = record.make(particles, passengers, state, reference)
 
         def leave() -> None:
             self.atoms.positions = particles
@@ -148,12 +157,13 @@ class LearnedCGMD(MolecularDynamics):
         Raises:
             ValueError: the shape does not match, or positions are not finite.
         """
-        state, particles = self._now()
+        state, particles, _ = self._now()
         earlier = np.asarray(frames, dtype=np.float64) / NM
         state = self._passengers.start(
             particles / NM, step=int(state.step[0]), earlier=earlier
         )
-        left = record.make(particles, self._passengers, state)
+        reference = self._passengers.reference(particles / NM)
+        left = record.make(particles, self._passengers, state, reference)
 
         def leave() -> None:
             self.atoms.positions = particles
@@ -161,27 +171,31 @@ class LearnedCGMD(MolecularDynamics):
 
         complete(leave)
 
-    def _now(self) -> tuple[State, NDArray[np.float64]]:
+    def _now(self) -> tuple[State, NDArray[np.float64], NDArray[np.float64]]:
         """Read the state off the atoms; positions set by hand are a new start.
 
         Returns:
-            The state, and the positions that belong to it, unwrapped,
-            (n_particles, 3), Å.
+            The state, the positions that belong to it, unwrapped, (n_particles, 3),
+            Å, and the reference of the start.
         """
         self._check_fixed()
         atoms, passengers = self.atoms, self._passengers
         kept, step = record.read(atoms, passengers), 0
         if kept is not None:
             if record.is_unmoved(atoms, kept, passengers):
-                return record.state_of(kept, passengers), np.array(kept["particles"])
+                places, reference = (
+                    np.array(kept[key]) for key in ("particles", "reference")
+                )
+                return record.state_of(kept, passengers), places, reference
             step = kept["step"]
             LOGGER.info(
                 "positions were set by hand: new start without history at step %d", step
             )
         state = passengers.start(atoms.positions / NM, step=step)
-        left = record.make(atoms.positions, passengers, state)
+        reference = passengers.reference(atoms.positions / NM)
+        left = record.make(atoms.positions, passengers, state, reference)
         complete(lambda: record.write(atoms, left))
-        return state, atoms.positions.copy()
+        return state, atoms.positions.copy(), reference
 
     def _check_fixed(self) -> None:
         """Refuse constraints and a box that is not that of the propagator."""

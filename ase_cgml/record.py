@@ -11,6 +11,7 @@ positions      beads, (n_beads, 3), nm, exact (Å and back may cost the last bit
 displacements  earlier displacements of the beads, (n_history, n_beads, 3), nm,
                newest first
 particles      atoms.positions that belong to all this, unwrapped, Å
+reference      start of atoms that are carried with beads, (n_atoms, 3), nm
 mapping        atoms -> beads, with types, masses and bonds (see `unpack_mapping`)
 system         Mapping.hash() of it
 model          fingerprint of the weights and of the mapping
@@ -45,12 +46,15 @@ UNMOVED = 1e-12
 """Part of the largest coordinate that wrapping atoms into the box may round."""
 
 DECISIVE = ("time_step", "seed", "step", "n_known", "system", "model")
-ARRAYS = ("positions", "displacements", "particles")
+ARRAYS = ("positions", "displacements", "particles", "reference")
 ADVICE = "delete it for a new start"
 
 
 def make(
-    particles: NDArray[Any], passengers: Passengers, state: State
+    particles: NDArray[Any],
+    passengers: Passengers,
+    state: State,
+    reference: NDArray[np.float64],
 ) -> dict[str, Any]:
     """Make the record of a state, whose particles are there, (n_particles, 3), Å."""
     propagator, mapping = passengers.propagator, passengers.mapping
@@ -62,6 +66,7 @@ def make(
         "positions": _array(state.positions),
         "displacements": _array(state.displacements),
         "particles": particles.copy(),
+        "reference": reference,
         "mapping": pack_mapping(mapping),
         "system": mapping.hash(),
         "model": passengers.fingerprint.hex(),

@@ -3,7 +3,8 @@
 OpenMM writes the variables of a CustomIntegrator to checkpoints and state files, and
 reads them back. Global variables hold seed, step and a fingerprint; per-DOF variables
 hold positions and displacements, each in three parts that single precision holds
-exactly, so that every platform keeps every bit. Reading them is slow (0.4 ms for 900
+exactly, so that every platform keeps every bit; among them, where atoms are carried,
+their start. Reading them is slow (0.4 ms for 900
 particles): a cache, valid while the fingerprint matches, stands before it.
 
 A checkpoint of another integrator fills the same variables with whatever it has: they
@@ -45,13 +46,13 @@ class Run:
     Attributes:
         state: of the propagator, one replica.
         particles: positions, (n_particles, 3), nm.
-        moves: of the particles in the last step, (n_particles, 3), nm; None: not
-            known.
+        reference: of the start, see `Passengers.reference`, (n_atoms, 3), nm, or
+            (0, 3) where the particles are the beads.
     """
 
     state: State
     particles: NDArray[np.float64]
-    moves: NDArray[np.float64] | None = None
+    reference: NDArray[np.float64]
 
     @property
     def step(self) -> int:
@@ -83,7 +84,8 @@ class Run:
         digest = hashlib.blake2b(fingerprint, digest_size=8)
         if box is not None:
             digest.update(f"{(box.round(6) + 0.0).tolist()}".encode())
-        for values in (self.particles, self.beads, self.displacements):
+        arrays = (self.particles, self.beads, self.displacements, self.reference)
+        for values in arrays:
             digest.update((values + 0.0).tobytes())  # -0.0 is 0.0
         digest.update(f"{self.n_known} {self.step}".encode())
         return (int.from_bytes(digest.digest(), "big") >> 12) or 1
@@ -98,6 +100,9 @@ class History:
         n_history: displacements the model uses.
         seed: of all noise, until a file or the user gives another.
 
+    Attributes:
+        n_rows: particles of the System, set before the first run.
+
     Raises:
         ValueError: the seed is out of range.
     """
@@ -108,9 +113,10 @@ class History:
         self._integrator: Any = integrator
         self._moves = [f"move{age}" for age in range(n_history)]
         self._cached: tuple[int, Run] | None = None  # with its key
+        self.n_rows = 0  # particles of the System
         for name in (ARMED, *_SEALED, _SEAL):
             integrator.addGlobalVariable(name, 0.0)
-        for name in ("particles", "beads", *self._moves):
+        for name in ("particles", "beads", "start", *self._moves):
             for part in _part_names(name):
                 integrator.addPerDofVariable(part, 0.0)
         integrator.beginIfBlock(f"{ARMED} < 1")
@@ -158,7 +164,7 @@ class History:
             ValueError: the file is damaged.
         """
         values, is_sealed = self._read_sealed()
-        places = self._read("particles")
+        places = self._read("particles")[: len(particles)]
         if is_sealed:
             is_run = values[-1] != 0
             is_damaged = is_run and not passengers().are_at(particles, places, UNMOVED)
@@ -210,12 +216,12 @@ class History:
 
     def store(self, run: Run, passengers: Passengers) -> None:
         """Write the variables and the cache."""
-        n_particles = len(run.particles)
-        self._write("particles", run.particles, n_particles)
+        self._write("particles", run.particles)
         if not passengers.is_of_beads:
-            self._write("beads", run.beads, n_particles)
+            self._write("beads", run.beads)
+            self._write("start", run.reference)
         for name, values in zip(self._moves, run.displacements, strict=True):
-            self._write(name, values, n_particles)
+            self._write(name, values)
         key = run.key(passengers.fingerprint, passengers.box)
         self._write_counts(self.seed, run.step, run.n_known, key)
         self._cached = (key, run)
@@ -224,7 +230,7 @@ class History:
         """Read the run from the variables."""
         _, step, n_known, _ = self._counts()
         n_beads = passengers.mapping.n_beads
-        particles = self._read("particles")
+        particles = self._read("particles")[: passengers.n_particles]
         beads = particles if passengers.is_of_beads else self._read("beads")[:n_beads]
         moves = [self._read(name)[:n_beads] for name in self._moves]
         state = passengers.propagator.start(
@@ -233,7 +239,8 @@ class History:
             n_known=n_known,
             step=step,
         )
-        run = Run(state, particles)
+        n_atoms = 0 if passengers.is_of_beads else len(particles)
+        run = Run(state, particles, self._read("start")[:n_atoms])
         boxes = (passengers.box, None)  # None: of a version that left it out
         if key not in {run.key(passengers.fingerprint, box) for box in boxes}:
             raise ValueError(
@@ -251,15 +258,9 @@ class History:
         ]
         return np.asarray(np.array(parts, dtype=np.float64).sum(axis=0))
 
-    def _write(self, name: str, values: NDArray[np.float64], n_particles: int) -> None:
-        """Write an array in parts that single precision holds exactly.
-
-        Args:
-            name: of the array.
-            values: (n, 3).
-            n_particles: rows of a variable, at least n.
-        """
-        rest = np.zeros((n_particles, 3))
+    def _write(self, name: str, values: NDArray[np.float64]) -> None:
+        """Write an array, at most (n_rows, 3), in parts of single precision."""
+        rest = np.zeros((self.n_rows, 3))
         rest[: len(values)] = values
         for part in _part_names(name):
             rounded = rest.astype(np.float32).astype(np.float64)

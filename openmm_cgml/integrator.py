@@ -1,6 +1,7 @@
 """A learned propagator in the place of an OpenMM integrator."""
 
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,7 +10,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.dynamics.passengers import Passengers, complete
+from cgml.dynamics.passengers import Passengers, complete, known_mapping
 from cgml.dynamics.propagator import GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
@@ -18,17 +19,20 @@ from cgml.molecules.masses import UnknownMassesError
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
-from openmm_cgml import convert
+from openmm_cgml import checks, convert
 from openmm_cgml.contexts import watch_contexts
+from openmm_cgml.forces import check_forces
 from openmm_cgml.history import History, Run
+from openmm_cgml.systems import atoms_of, graph_from_system
 
 
 class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     """Moves a System's particles by a learned propagator instead of its forces.
 
-    Use it as any integrator. The particles are the atoms, each carried along with its
-    bead, or the beads themselves; their number decides. The forces of the System do
-    not act; they only give the energies that reporters print.
+    Use it as any integrator. The particles are the atoms, carried with their beads, or
+    the beads themselves; their number decides. The forces of the System do not act;
+    the energies that reporters print are theirs, and of carried atoms they mean
+    nothing. Forces that bias, and barostats, would be lost: they are refused.
 
     - One step is one step of the model (`getStepSize`), thousands of MD steps long.
     - A periodic box is fixed after the first step. Positions stay unwrapped; ask for
@@ -42,8 +46,13 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
       integrator are a start without history; a warning says so, the seed stays.
     - Velocities are displacement / time step; those the user sets are not used.
       `computeSystemTemperature` is the model's temperature, not a measured one.
-    - Constraints among the atoms of a bead are kept, as these move as one; a constraint
-      that joins two beads is refused.
+    - Atoms turn with the beads around theirs; bonds, angles and handedness of chains
+      are those of the positions that were set, between beads, too. A molecule of one
+      bead (rigid water) is moved as it is and keeps its orientation.
+    - Constraints are met in every frame. One that joins two beads gives way where
+      these are too far apart or too close for it; the log says how many.
+    - Virtual sites are computed. Other particles without mass and element stay where
+      they are.
     - A copy through XML is no longer this class. It refuses a Context where this
       package is in use, and turns all positions to NaN where it is not.
 
@@ -62,6 +71,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         execution: how the networks are evaluated; by default the fast, exact way.
         unseen: "refuse" kinds of beads that the model has not seen, only "warn", or
             "allow" all (see Propagator).
+        ignore: classes or names of forces of the System that may be lost although they
+            bias or keep a pressure, as ["MonteCarloBarostat"]; the log says so.
 
     Raises:
         ValueError: the time step is not the model's, a particle type is unknown, there
@@ -79,6 +90,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         time_step: Any = None,
         execution: Execution = FAST,
         unseen: Unseen = "refuse",
+        ignore: Sequence[str] = (),
     ) -> None:
         if not isinstance(model, LearnedModel):
             model = load_model(model, device)
@@ -87,6 +99,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         super().__init__(model.spec.time_step)
         self._model, self._device, self._guard = model, device, guard
         self._execution, self._unseen = execution, unseen
+        self._ignore = [ignore] if isinstance(ignore, str) else list(ignore)
         self._topology = topology if isinstance(topology, app.Topology) else None
         self._mapping: Mapping | None = None
         try:
@@ -101,6 +114,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         )
         self._context: weakref.ref[openmm.Context] | None = None
         self._passengers: Passengers | None = None
+        self._atoms = np.zeros(0, dtype=np.int64)  # places of the particles with mass
         self._made_for = ""  # outline of their System and box
         self._is_periodic = False
         self._box: NDArray[np.float64] | None = None  # theirs
@@ -123,29 +137,41 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """
         context = self._require_context()
         passengers = self._ready(context)
-        particles = convert.positions_of(context)
+        particles = convert.positions_of(context)[self._atoms]
         run = self._history.load(particles, passengers)
         if run is None:
-            _check_start(particles)
+            checks.check_start(particles)
             state = passengers.start(particles, step=self._history.step)
-            run = Run(state, particles)
-        first = run.step
+            run = Run(state, particles, passengers.reference(particles))
+        state = before = run.state
         try:
             for _ in range(steps):
-                run = Run(*passengers.advance(run.particles, run.state))
+                state, before = passengers.propagator.step(state), state
         finally:
-            n_done = run.step - first
+            n_done = int(state.step) - run.step
             if n_done > 0:
+                places = passengers.place(state, run.reference)
+                run = Run(state, places, run.reference)
+                moves = passengers.moves(before, state)
                 last = context.getStepCount() + n_done
-                complete(lambda: self._leave(context, run, passengers, last))
+                complete(lambda: self._leave(context, run, moves, last))
 
     def _leave(
-        self, context: openmm.Context, run: Run, passengers: Passengers, last: int
+        self,
+        context: openmm.Context,
+        run: Run,
+        moves: NDArray[np.float64],
+        last: int,
     ) -> None:
         """Leave the Context where a run stands, after `last` steps of its count."""
-        context.setPositions(run.particles)
-        if run.moves is not None:
-            context.setVelocities(run.moves / self._model.spec.time_step)
+        passengers = self._ready(context)
+        every = convert.positions_of(context)  # with what has no mass
+        every[self._atoms] = run.particles
+        context.setPositions(every)
+        context.computeVirtualSites()
+        every = np.zeros_like(every)
+        every[self._atoms] = moves / self._model.spec.time_step
+        context.setVelocities(every)
         self._history.store(run, passengers)
         self._moved_in = self._box
         n_left = last - context.getStepCount()
@@ -169,12 +195,12 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         context = self._require_context()
         passengers = self._ready(context)
         particles = convert.positions_of(context)
-        state = passengers.start(
-            particles,
-            step=self._history.step,
-            earlier=convert.in_nanometers(earlier),
-        )
-        run = Run(state, particles)
+        frames = convert.in_nanometers(earlier)
+        if frames.ndim == 3 and frames.shape[1] == len(particles):
+            frames = frames[:, self._atoms]
+        particles = particles[self._atoms]
+        state = passengers.start(particles, step=self._history.step, earlier=frames)
+        run = Run(state, particles, passengers.reference(particles))
         complete(lambda: self._history.store(run, passengers))
 
     def computeSystemTemperature(self) -> unit.Quantity:  # noqa: N802
@@ -251,7 +277,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def _check_loaded(self) -> None:
         """Refuse a file that was damaged."""
         context = self._require_context()
-        positions = convert.positions_of(context)
+        positions = convert.positions_of(context)[self._atoms]
         self._history.check_loaded(positions, lambda: self._ready(context))
 
     def _require_context(self) -> openmm.Context:
@@ -270,7 +296,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         box = convert.periodic_box(context) if self._is_periodic else None
         passengers = self._passengers
         if self._moved_in is not None and box is not None:
-            _check_fixed(self._moved_in, box)
+            checks.check_box(self._moved_in, box)
         if passengers is None or self._made_for != _outline(system, box):
             passengers = self._build(system, convert.periodic_box(context))
         passengers.propagator.seed = self._history.seed
@@ -278,19 +304,21 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     def _build(self, system: openmm.System, box: NDArray[np.float64]) -> Passengers:
         """Check the System and take its particles on board; box as row vectors, nm."""
-        convert.check_system(system)
         spec = self._model.spec
+        checks.check_particles(system, self._topology, spec.particle_types)
         mapping = convert.mapping_of(system, self._mapping, self._topology, spec)
-        convert.check_constraints(system, mapping)
         if mapping is None:
-            graph = convert.graph_from_system(system, spec.particle_types)
+            graph = graph_from_system(system, spec.particle_types)
             mapping = convert.resolve_mapping(graph, spec)
+        self._atoms = atoms = atoms_of(system)
+        self._history.n_rows = system.getNumParticles()
+        constraints = check_forces(system, mapping, atoms, self._ignore)
         self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
-        convert.check_boundaries(spec, is_periodic=self._is_periodic)
+        checks.check_boundaries(spec, is_periodic=self._is_periodic)
         known_box = box if self._is_periodic else None
         propagator = Propagator(
             self._model,
-            mapping,
+            known_mapping(mapping, spec),
             seed=self._history.seed,
             box=known_box,
             guard="raise" if self._guard == "stop" else self._guard,
@@ -298,7 +326,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             unseen=self._unseen,
             device=self._device,
         )
-        passengers = Passengers(propagator, system.getNumParticles(), known_box)
+        passengers = Passengers(
+            *(propagator, len(atoms), known_box),
+            mapping=mapping,
+            constraints=constraints,
+        )
         if self._mapping is not None:
             self._mapping = mapping
         self._history.forget()
@@ -315,33 +347,3 @@ def _outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
         system.getNumConstraints(),
     )
     return f"{counts} {None if box is None else box.tolist()}"
-
-
-def _check_fixed(before: NDArray[np.float64], box: NDArray[np.float64]) -> None:
-    """Refuse a box that is not that of the steps done."""
-    if not np.allclose(before, box, rtol=0.0, atol=1e-6):
-        raise ValueError(
-            f"a fixed box is required, it was {before.tolist()} nm and is "
-            f"{box.tolist()} nm: make a new Simulation for the new box, and remove "
-            "barostats"
-        )
-
-
-def _check_start(particles: NDArray[np.float64]) -> None:
-    """Refuse to start where no model can."""
-    if not particles.any():  # OpenMM gives zeros
-        raise ValueError(
-            "positions are required, all are zero: call context.setPositions first"
-        )
-    n_lost = int((~particles.any(axis=1)).sum())
-    if n_lost > 1:
-        raise ValueError(
-            f"positions of all particles are required, {n_lost} of {len(particles)} "
-            "are at the origin, as after a checkpoint that was cut short: call "
-            "context.setPositions"
-        )
-    if not np.isfinite(particles).all():
-        i, k = np.argwhere(~np.isfinite(particles))[0]
-        raise ValueError(
-            f"positions must be finite, positions[{i}, {k}] = {particles[i, k]} nm"
-        )

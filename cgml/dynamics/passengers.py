@@ -1,10 +1,11 @@
 """An engine's particles: beads that a propagator moves, or atoms carried with them.
 
 What an adapter needs besides its conversions: the beads of frames as an engine holds
-them, a history from earlier frames, and every particle's move in a step.
+them, a history from earlier frames, and where every particle is after a step.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.box import images
+from cgml.molecules.carriage import Carriage
 from cgml.molecules.checks import check_topology
+from cgml.molecules.constraints import Distances
 from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.whole import whole_beads
+from cgml.molecules.united import as_known, united
+from cgml.molecules.whole import Unwrapper, whole_beads
 from cgml.spec import BaseSpec
 
 _TRIES = 3
@@ -48,10 +52,14 @@ class Passengers:
         propagator: of one replica.
         n_particles: number of atoms of its mapping, or of beads.
         box: of the propagator, row vectors, (3, 3), nm; None: open boundaries.
+        mapping: atoms -> beads, where the propagator has the same beads of united
+            atoms (see `known_mapping`); None: that of the propagator.
+        constraints: distances between atoms, see `Carriage`.
 
     Attributes:
         propagator: as given.
         mapping: atoms -> beads.
+        n_particles: as given.
         is_of_beads: whether the particles are the beads.
         box: as given.
         is_periodic: whether they are in a box.
@@ -66,9 +74,14 @@ class Passengers:
         propagator: Propagator,
         n_particles: int,
         box: NDArray[np.float64] | None = None,
+        *,
+        mapping: Mapping | None = None,
+        constraints: Distances | None = None,
     ) -> None:
         self.propagator = propagator
-        self.mapping: Mapping = propagator.mappings[0]
+        self.mapping = propagator.mappings[0] if mapping is None else mapping
+        self._constraints = constraints
+        self._carriage: tuple[NDArray[np.float64], Carriage] | None = None
         n_atoms, n_beads = self.mapping.graph.n_atoms, self.mapping.n_beads
         if n_particles not in (n_atoms, n_beads):
             raise ValueError(
@@ -76,7 +89,7 @@ class Passengers:
                 f"{n_particles} particles"
             )
         self.is_of_beads = n_particles == n_beads
-        self._n_particles = n_particles
+        self.n_particles = n_particles
         self.box, self.is_periodic = box, box is not None
         text = f"{propagator.model.digest} {self.mapping.hash()}"
         self.fingerprint = hashlib.sha256(text.encode()).digest()
@@ -97,7 +110,7 @@ class Passengers:
             ValueError: another shape, or a position that is not finite.
         """
         now = np.asarray(particles, dtype=np.float64)
-        shape = (self._n_particles, 3)
+        shape = (self.n_particles, 3)
         before = np.asarray([] if earlier is None else earlier, dtype=np.float64)
         if before.size == 0:
             before = before.reshape(0, *shape)
@@ -134,29 +147,41 @@ class Passengers:
         largest = np.abs(places).max(initial=0.0)
         return bool(np.abs(gaps).max(initial=0.0) <= precision * largest)
 
-    def advance(
-        self, particles: NDArray[Any], state: State, nm: float = 1.0
-    ) -> tuple[State, NDArray[Any], NDArray[np.float64]]:
-        """Do one model step.
+    def reference(self, particles: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the atoms of a start with molecules whole, (n_atoms, 3), nm.
+
+        What `place` needs of a start. Of beads nothing is needed: (0, 3).
 
         Args:
-            particles: (n_particles, 3), in the engine's unit of length.
-            state: that the particles are in.
-            nm: one nanometre in that unit.
-
-        Returns:
-            The state after the step, and in the engine's unit the positions and the
-            moves of the particles, each (n_particles, 3).
-
-        Raises:
-            GuardError: the step left the range of the training data.
+            particles: (n_particles, 3), nm; molecules may be cut by the boundary.
         """
-        after = self.propagator.step(state)
-        moves = (after.positions - state.positions).cpu().numpy() * nm
         if self.is_of_beads:
-            return after, after.positions.cpu().numpy() * nm, moves
-        moved = self.mapping.carry(particles, moves)
-        return after, moved, moves[self.mapping.bead_index]
+            return np.zeros((0, 3))
+        whole = Unwrapper(self.mapping.graph, self.box, are_carried=True)
+        return np.array(whole(particles[None])[0], dtype=np.float64)
+
+    def place(
+        self, state: State, reference: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Say where the particles are in a state, (n_particles, 3), nm.
+
+        Args:
+            state: of the propagator.
+            reference: of the start.
+        """
+        beads = np.array(state.positions.numpy(force=True), dtype=np.float64)
+        if self.is_of_beads:
+            return beads
+        known = self._carriage
+        if known is None or not np.array_equal(known[0], reference):
+            carriage = Carriage(self.mapping, reference, self._constraints)
+            known = self._carriage = (reference.copy(), carriage)
+        return known[1].place(beads)
+
+    def moves(self, before: State, after: State) -> NDArray[np.float64]:
+        """Return how far each particle's bead has come, (n_particles, 3), nm."""
+        moves = (after.positions - before.positions).numpy(force=True)
+        return moves if self.is_of_beads else moves[self.mapping.bead_index]
 
 
 def resolve_mapping(atoms: Mapping | MolecularGraph, spec: BaseSpec) -> Mapping:
@@ -172,5 +197,29 @@ def resolve_mapping(atoms: Mapping | MolecularGraph, spec: BaseSpec) -> Mapping:
     """
     graph = atoms.graph if isinstance(atoms, Mapping) else atoms
     check_topology(graph, "the topology")
-    type_index(graph, list(spec.particle_types))  # before METIS: fail early
-    return atoms if isinstance(atoms, Mapping) else Mapping.from_spec(graph, spec)
+    known, place = united(graph, spec.particle_types)
+    type_index(known, list(spec.particle_types))  # before METIS: fail early
+    if isinstance(atoms, Mapping):
+        return atoms
+    mapping = Mapping.from_spec(known, spec)
+    if known is graph:
+        return mapping
+    return Mapping(graph, mapping.bead_index[place], mapping.recipe)
+
+
+def known_mapping(mapping: Mapping, spec: BaseSpec) -> Mapping:
+    """Return the same beads of the particles that a model knows.
+
+    Warns:
+        UserWarning: hydrogens are joined with their heavy atoms for the model.
+    """
+    known = as_known(mapping, spec.particle_types)
+    if known is not mapping:
+        n_joined = mapping.graph.n_atoms - known.graph.n_atoms
+        warnings.warn(
+            f"model {spec.name!r} knows united atoms: {n_joined} hydrogens are joined "
+            "with their heavy atoms for it, and carried with their beads; the beads "
+            "move as those of the united atoms that it was trained on",
+            stacklevel=3,
+        )
+    return known

@@ -192,30 +192,6 @@ class Mapping:
             return {"not known": len(found)} if len(found) else {}
         return stereocentres.counts(self.hands[found])
 
-    def carry(
-        self, atom_positions: NDArray[Any], bead_displacements: NDArray[Any]
-    ) -> NDArray[Any]:
-        """Move every atom with its bead.
-
-        Args:
-            atom_positions: (..., n_atoms, 3), nm.
-            bead_displacements: (..., n_beads, 3), nm.
-
-        Raises:
-            ValueError: a count does not match.
-        """
-        atoms, moves = np.asarray(atom_positions), np.asarray(bead_displacements)
-        if atoms.shape[-2:] != (self.graph.n_atoms, 3) or moves.shape[-2:] != (
-            self.n_beads,
-            3,
-        ):
-            raise ValueError(
-                f"positions of {self.graph.n_atoms} atoms and displacements of "
-                f"{self.n_beads} beads are required, got {atoms.shape} and "
-                f"{moves.shape}"
-            )
-        return np.asarray(atoms + moves[..., self.bead_index, :])
-
     def hash(self) -> str:
         """Return a fingerprint (sha256) of the atoms and the assignment."""
         digest = hashlib.sha256(self.graph.hash().encode())

@@ -46,11 +46,6 @@ def with_thermostat(system):
     system.addForce(openmm.AndersenThermostat(300.0, 1.0))
 
 
-def with_constraint(system):
-    system.addConstraint(0, 1, 1.0)  # inside a bead
-    system.addConstraint(4, 5, 1.0)
-
-
 def with_virtual_site(system):
     system.setParticleMass(1, 0.0)
     system.setVirtualSite(1, openmm.TwoParticleAverageSite(0, 2, 0.5, 0.5))
@@ -76,7 +71,7 @@ def with_box(system):
         (with_barostat, "has the force MonteCarloBarostat, .* remove it"),
         (with_membrane_barostat, "has the force MonteCarloMembraneBarostat"),
         (with_thermostat, "has the force AndersenThermostat"),
-        (with_virtual_site, "without virtual sites is required, particle 1 is one"),
+        (with_virtual_site, "must not join atoms: atom 1 of the topology has no mass"),
         (with_fixed_particle, "particle 7 is fixed by a mass of zero"),
         (with_particle, "60 atoms or 12 beads are required .*, got 61 particles"),
         (with_box, "open boundaries, the system has periodic boxes: remove the box"),
@@ -87,36 +82,6 @@ def test_system_that_a_model_cannot_move(tiny_model, change, match):
     change(system)
     with pytest.raises(ValueError, match=match):
         context_of(tiny_model, system)
-
-
-def test_constraints_that_join_beads_are_said(tiny_model):
-    system = chain().system
-    with_constraint(system)
-    said = "1 of 2 constraints join two beads, as that of particles 4 and 5 beads 0"
-    with pytest.warns(UserWarning, match=said):
-        context_of(tiny_model, system)
-
-
-def test_constraints_inside_beads_are_kept(tiny_model):
-    ends = []
-    for has_constraints in (False, True):
-        built = chain()
-        if has_constraints:
-            for atom in range(0, 60, 5):
-                built.system.addConstraint(atom, atom + 1, 1.0)
-        integrator = LearnedCGIntegrator(
-            loaded(tiny_model), topology=built.topology, guard="record"
-        )
-        simulation = app.Simulation(
-            built.topology, built.system, integrator, platform("Reference")
-        )
-        simulation.context.setPositions(built.positions)
-        simulation.step(3)
-        ends.append(positions_of(simulation))
-    np.testing.assert_array_equal(*ends)
-    first, last = np.asarray(built.positions), ends[1]
-    lengths = [np.linalg.norm(x[1::5] - x[::5], axis=1) for x in (first, last)]
-    np.testing.assert_allclose(*lengths, atol=1e-6)
 
 
 def test_constraints_hide_bonds_from_a_system_alone(tiny_model):

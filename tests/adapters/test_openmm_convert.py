@@ -6,7 +6,7 @@ from openmm_systems import chain, loaded, positions_of
 
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from openmm_cgml import bead_simulation, convert
+from openmm_cgml import bead_simulation, convert, systems
 from openmm_cgml.beads import bead_system, bead_topology
 
 MASSES = {"C": 12.011, "H": 1.008, "X": 40.0}
@@ -56,7 +56,7 @@ def test_graph_from_topology():
 
 def test_graph_from_system_is_the_same():
     system = system_of([1.00794, 12.0107, 40.0, 12.01, 1.0], [(2, 1), (0, 1), (4, 3)])
-    graph = convert.graph_from_system(system, MASSES)
+    graph = systems.graph_from_system(system, MASSES)
     expected = convert.graph_from_topology(ethane_like(), MASSES)
     assert graph.types == expected.types
     assert graph.bonds.tolist() == expected.bonds.tolist()
@@ -80,7 +80,7 @@ def test_graph_from_system_is_the_same():
 )
 def test_systems_that_do_not_tell_the_types(system, masses, match):
     with pytest.raises(ValueError, match=match):
-        convert.graph_from_system(system, masses)
+        systems.graph_from_system(system, masses)
 
 
 def test_unknown_particle_type():
@@ -110,7 +110,7 @@ def test_beads_in_openmm(mapping):
     topology, system = bead_topology(mapping, box), bead_system(mapping, box)
     assert [bond[0].index for bond in topology.bonds()] == [0, 2]
     assert topology.getNumChains() == 2
-    assert convert.particle_masses(system).tolist() == [2.0, 1.0, 1.0, 2.0]
+    assert systems.particle_masses(system).tolist() == [2.0, 1.0, 1.0, 2.0]
     assert system.usesPeriodicBoundaryConditions()
     np.testing.assert_allclose(convert.default_box(system), box)
     vectors = topology.getPeriodicBoxVectors()

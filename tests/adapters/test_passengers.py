@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from core_systems import coil
+from core_systems import coil, learned, small_spec
 
-from cgml.dynamics.passengers import Passengers, resolve_mapping
+from cgml.dynamics.passengers import Passengers, known_mapping, resolve_mapping
 from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model
+from cgml.molecules.carriage import Carriage
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.network.model import LearnedModel
 
 
 @pytest.fixture
@@ -24,26 +26,92 @@ def atoms_of(mapping: Mapping) -> np.ndarray:
     return coil(mapping)[mapping.bead_index] + 0.1 * stream.normal(size=(30, 3))
 
 
-@pytest.mark.parametrize("unit", [1.0, 10.0])
-def test_atoms_ride_with_their_beads(propagator, unit):
+def test_atoms_ride_with_their_beads(propagator):
     mapping = propagator.mappings[0]
     atoms = atoms_of(mapping)
     passengers = Passengers(propagator, 30)
-    state = passengers.start(atoms)
-    after, moved, moves = passengers.advance(unit * atoms, state, unit)
-    alone = propagator.step(propagator.start(mapping.positions(atoms)))
-    np.testing.assert_array_equal(after.positions, alone.positions)
+    state, reference = passengers.start(atoms), passengers.reference(atoms)
+    np.testing.assert_array_equal(reference, atoms)
+    after = propagator.step(state)
+    moved = passengers.place(after, reference)
+    expected = Carriage(mapping, atoms).place(after.positions.numpy())
+    np.testing.assert_array_equal(moved, expected)
+    np.testing.assert_allclose(mapping.positions(moved), after.positions, atol=1e-12)
     shift = (after.positions - state.positions).numpy()[mapping.bead_index]
-    np.testing.assert_allclose(moves, unit * shift, rtol=1e-14)
-    np.testing.assert_allclose(moved, unit * (atoms + shift), rtol=1e-14)
+    np.testing.assert_array_equal(passengers.moves(state, after), shift)
+
+
+def test_a_new_start_is_another_reference(propagator):
+    passengers = Passengers(propagator, 30)
+    one = atoms_of(propagator.mappings[0])
+    other = one[:, [1, 2, 0]] + 1.0
+    for atoms in (one, other, one):
+        state = passengers.start(atoms)
+        placed = passengers.place(state, passengers.reference(atoms))
+        np.testing.assert_allclose(placed, atoms, atol=1e-9)
 
 
 def test_beads_are_where_the_state_is(propagator):
     mapping = propagator.mappings[0]
     passengers = Passengers(propagator, mapping.n_beads)
     beads = mapping.positions(atoms_of(mapping))
-    after, moved, _ = passengers.advance(beads, passengers.start(beads))
+    state = passengers.start(beads)
+    assert passengers.reference(beads).shape == (0, 3)
+    after = propagator.step(state)
+    moved = passengers.place(after, passengers.reference(beads))
     np.testing.assert_array_equal(moved, after.positions)
+    moves = (after.positions - state.positions).numpy()
+    np.testing.assert_array_equal(passengers.moves(state, after), moves)
+
+
+def test_the_reference_is_whole():
+    """Cut by the boundary or not: the same atoms are carried."""
+    mapping, model = box_chain()
+    box = 3.0 * np.eye(3)
+    whole = np.array([[2.8, 1, 1], [3.1, 1, 1], [3.4, 1, 1], [3.7, 1, 1]])
+    propagator = Propagator(model, mapping, box=box)
+    passengers = Passengers(propagator, 4, box)
+    np.testing.assert_allclose(passengers.reference(whole % 3.0), whole, atol=1e-12)
+
+
+def test_united_atoms_carry_all_atoms():
+    """The model knows CH3 and CH2; the beads are the same."""
+    known = {"CH3": 15.035, "CH2": 14.027}
+    graph = propane()
+    model = learned(
+        small_spec(particle_types=known, bond_types=["bond"], atoms_per_bead=1.5)
+    )
+    mapping = resolve_mapping(graph, model.spec)
+    assert mapping.graph is graph
+    assert mapping.n_beads == 2
+    with pytest.warns(UserWarning, match="8 hydrogens are joined with their heavy"):
+        seen = known_mapping(mapping, model.spec)
+    assert seen.graph.types == ("CH3", "CH2", "CH3")
+    np.testing.assert_allclose(seen.bead_masses, mapping.bead_masses, atol=0.01)
+    propagator = Propagator(model, seen)
+    passengers = Passengers(propagator, 11, mapping=mapping)
+    atoms = np.random.default_rng(0).normal(scale=0.1, size=(11, 3))
+    after = propagator.step(passengers.start(atoms))
+    moved = passengers.place(after, passengers.reference(atoms))
+    np.testing.assert_allclose(mapping.positions(moved), after.positions, atol=1e-12)
+
+
+def test_a_model_of_all_types_sees_the_atoms(propagator):
+    mapping = propagator.mappings[0]
+    assert known_mapping(mapping, propagator.spec) is mapping
+
+
+def propane() -> MolecularGraph:
+    bonds = [[0, 1], [1, 2], *([0, 3 + i] for i in range(3)), [1, 6], [1, 7]]
+    bonds += [[2, 8 + i] for i in range(3)]
+    masses = [12.011] * 3 + [1.008] * 8
+    return MolecularGraph.create("CCC" + "H" * 8, masses, bonds)
+
+
+def box_chain() -> tuple[Mapping, LearnedModel]:
+    graph = MolecularGraph.create("AAAA", np.ones(4), [[0, 1], [1, 2], [2, 3]])
+    spec = small_spec(periodic=True, cutoff=1.0, friction=None, has_property=False)
+    return Mapping.from_labels(graph, [0, 0, 1, 1]), learned(spec)
 
 
 @pytest.mark.parametrize("n_earlier", [0, 1, 3])

@@ -10,7 +10,7 @@ from ase_cgml import graph_from_atoms
 from cgml.dynamics import passengers
 from cgml.models.file import load_model
 from cgml.molecules import hand
-from openmm_cgml import convert
+from openmm_cgml import convert, systems
 
 BONDS = [(0, 1), (2, 3)]  # none from 1 to 2
 TYPES = "ABAB"
@@ -69,9 +69,9 @@ def test_beads_by_hand_know_residues_of_openmm(spec) -> None:
 
 def test_openmm_system(spec) -> None:
     masses = {"A": 1.0, "B": 2.0}
-    graph = convert.graph_from_system(system([]), masses)
+    graph = systems.graph_from_system(system([]), masses)
     assert passengers.resolve_mapping(graph, spec).graph.n_molecules == 2
-    broken = convert.graph_from_system(system([(0, 1, 2)]), masses)
+    broken = systems.graph_from_system(system([(0, 1, 2)]), masses)
     with pytest.raises(ValueError, match="what exclusions and angles join to particle"):
         passengers.resolve_mapping(broken, spec)
 

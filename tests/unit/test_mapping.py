@@ -71,23 +71,6 @@ def test_wrong_positions(positions: np.ndarray, match: str) -> None:
         branched().positions(positions)
 
 
-def test_carry_moves_each_atom_with_its_bead() -> None:
-    mapping = branched()
-    rng = np.random.default_rng(1)
-    atoms, moves = rng.normal(size=(2, 8, 3)), rng.normal(size=(2, 4, 3))
-    moved = mapping.carry(atoms, moves)
-    for i, bead in enumerate(mapping.bead_index):
-        assert (moved[:, i] == atoms[:, i] + moves[:, bead]).all()
-    np.testing.assert_allclose(
-        mapping.positions(moved), mapping.positions(atoms) + moves, atol=1e-14
-    )
-
-
-def test_carry_checks_counts() -> None:
-    with pytest.raises(ValueError, match=r"8 atoms .* 4 beads .*\(8, 3\) and"):
-        branched().carry(np.zeros((8, 3)), np.zeros((8, 3)))
-
-
 def test_bead_properties() -> None:
     mapping = branched()
     assert mapping.n_beads == 4

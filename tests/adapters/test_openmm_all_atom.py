@@ -1,0 +1,326 @@
+"""All-atom scripts as they are: PME, constraints, rigid water, sites, biases."""
+
+import logging
+from functools import cache
+
+import numpy as np
+import openmm
+import pytest
+from core_systems import learned, small_spec
+from openmm import app, unit
+from openmm_systems import positions_of, velocities_of
+
+from openmm_cgml import LearnedCGIntegrator
+from openmm_cgml.testsystems.alanine import alanine_chain, is_l
+
+EDGE = 2.4
+MASSES = {"C": 12.011, "H": 1.008, "N": 14.007, "O": 15.999}
+MODEL = learned(
+    small_spec(
+        particle_types=MASSES,
+        bond_types=["bond"],
+        atoms_per_bead=5.0,
+        single_bead_limit=4,
+        keep_hydrogens=True,
+        periodic=True,
+        cutoff=0.9,
+        friction=None,
+        has_property=False,
+        prior={"rate": 0.5, "variance": 0.002},
+        statistics={"length_scale": 0.3, "displacement_scale": 0.02},
+    )
+)
+
+
+def script(constraints=app.HBonds, water="tip4pew") -> tuple:
+    """Topology, System and positions of a chain of alanine in a little water."""
+    topology, system, positions = build(constraints, water)
+    return topology, openmm.XmlSerializer.clone(system), positions
+
+
+@cache
+def build(constraints, water) -> tuple:
+    chain = alanine_chain(4)
+    modeller = app.Modeller(chain.topology, (chain.positions + 0.4) * unit.nanometer)
+    field = app.ForceField("amber14-all.xml", f"amber14/{water}.xml")
+    grid = app.Topology()
+    places = []
+    oxygen, hydrogen = app.element.oxygen, app.element.hydrogen
+    for x in (0.3, 1.0, 1.7):
+        for y in (1.4, 2.0):
+            residue = grid.addResidue("HOH", grid.addChain())
+            atoms = [grid.addAtom("O", oxygen, residue)]
+            atoms += [grid.addAtom(f"H{i}", hydrogen, residue) for i in (1, 2)]
+            grid.addBond(atoms[0], atoms[1])
+            grid.addBond(atoms[0], atoms[2])
+            place = np.array([x, y, 1.5])
+            shape = [[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.024, 0.0927, 0.0]]
+            places += [place + np.array(offset) for offset in shape]
+    modeller.add(grid, np.array(places) * unit.nanometer)
+    modeller.topology.setPeriodicBoxVectors(EDGE * np.eye(3) * unit.nanometer)
+    modeller.addExtraParticles(field)
+    system = field.createSystem(
+        modeller.topology,
+        nonbondedMethod=app.PME,
+        nonbondedCutoff=0.9 * unit.nanometer,
+        constraints=constraints,
+        rigidWater=True,
+    )
+    return modeller.topology, system, modeller.positions
+
+
+def simulate(parts, platform="Reference", **options):
+    topology, system, positions = parts
+    integrator = LearnedCGIntegrator(
+        MODEL, topology=topology, guard="record", **options
+    )
+    simulation = app.Simulation(
+        topology, system, integrator, openmm.Platform.getPlatformByName(platform)
+    )
+    simulation.context.setPositions(positions)
+    return simulation
+
+
+def errors(system, positions) -> np.ndarray:
+    """How far constraints are off, relative to their lengths."""
+    rows = [
+        system.getConstraintParameters(i) for i in range(system.getNumConstraints())
+    ]
+    pairs = np.array([row[:2] for row in rows])
+    lengths = np.array([row[2]._value for row in rows])
+    ways = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+    return abs(np.linalg.norm(ways, axis=1) / lengths - 1.0)
+
+
+@pytest.mark.parametrize("constraints", [app.HBonds, app.AllBonds, app.HAngles])
+def test_constraints_hold_in_every_frame(constraints):
+    parts = script(constraints)
+    simulation = simulate(parts)
+    start = positions_of(simulation)
+    for _ in range(5):
+        simulation.step(1)
+        assert errors(parts[1], positions_of(simulation)).max() < 1e-5
+    moved = positions_of(simulation) - start
+    assert np.abs(moved).max() > 1e-3
+    assert is_l(parts[0], positions_of(simulation)).all()
+
+
+def test_virtual_sites_are_where_the_context_computes_them():
+    parts = script()
+    simulation = simulate(parts)
+    mapping = simulation.integrator.getMapping()
+    system = parts[1]
+    sites = [i for i in range(system.getNumParticles()) if system.isVirtualSite(i)]
+    assert len(sites) == 6
+    assert mapping.graph.n_atoms == system.getNumParticles() - len(sites)
+    simulation.step(3)
+    there = positions_of(simulation)
+    simulation.context.computeVirtualSites()
+    np.testing.assert_array_equal(positions_of(simulation), there)
+    for site in sites:
+        oxygen = system.getVirtualSite(site).getParticle(0)
+        distance = np.linalg.norm(there[site] - there[oxygen])
+        assert distance == pytest.approx(0.0125, abs=1e-4)
+    np.testing.assert_array_equal(velocities_of(simulation)[sites], 0.0)
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_restart_goes_on_to_the_bit(tmp_path, platform):
+    one = simulate(script(), platform, seed=4)
+    one.step(2)
+    one.saveCheckpoint(str(tmp_path / "run.chk"))
+    one.saveState(str(tmp_path / "run.xml"))
+    one.step(3)
+    for load in ("loadCheckpoint", "loadState"):
+        other = simulate(script(), platform)
+        path = tmp_path / ("run.chk" if load == "loadCheckpoint" else "run.xml")
+        getattr(other, load)(str(path))
+        other.step(3)
+        np.testing.assert_array_equal(positions_of(other), positions_of(one))
+
+
+def test_a_history_of_all_particles():
+    simulation = simulate(script())
+    now = positions_of(simulation)
+    simulation.integrator.setHistory(now[None] - 0.01)
+    simulation.step(1)
+    match = r"earlier frames of shape \(n_frames, \d+, 3\) are required"
+    with pytest.raises(ValueError, match=match):
+        simulation.integrator.setHistory(now[None, :7])
+
+
+def test_a_motion_remover_is_no_bias():
+    parts = script()
+    assert any(isinstance(f, openmm.CMMotionRemover) for f in parts[1].getForces())
+    simulate(parts).step(1)
+
+
+def external(system):
+    system.addForce(openmm.CustomExternalForce("x^2"))
+
+
+def cv(system):
+    inner = openmm.CustomBondForce("r")
+    inner.addBond(0, 40)
+    force = openmm.CustomCVForce("d^2")
+    force.addCollectiveVariable("d", inner)
+    system.addForce(force)
+
+
+def metadynamics(system):
+    inner = openmm.CustomTorsionForce("theta")
+    inner.addTorsion(0, 1, 6, 8)
+    variable = app.BiasVariable(inner, -np.pi, np.pi, 0.3, periodic=True)
+    app.Metadynamics(system, [variable], 300.0, 5.0, 1.0, 100)
+
+
+def centroids(system):
+    force = openmm.CustomCentroidBondForce(2, "distance(g1, g2)^2")
+    force.addGroup([0, 1])
+    force.addGroup([20, 21])
+    force.addBond([0, 1])
+    system.addForce(force)
+
+
+def rmsd(system):
+    n = system.getNumParticles()
+    system.addForce(openmm.RMSDForce(np.zeros((n, 3)), list(range(10))))
+
+
+def gyration(system):
+    system.addForce(openmm.RGForce())
+
+
+def compound(system):
+    force = openmm.CustomCompoundBondForce(2, "distance(p1, p2)")
+    force.addBond([0, 1])
+    system.addForce(force)
+
+
+def far_spring(system):
+    force = openmm.HarmonicBondForce()
+    force.addBond(0, 40, 0.5, 100.0)
+    system.addForce(force)
+
+
+def far_custom_spring(system):
+    force = openmm.CustomBondForce("(r-1)^2")
+    force.addBond(4, 50)
+    system.addForce(force)
+
+
+def far_torsion(system):
+    force = openmm.PeriodicTorsionForce()
+    force.addTorsion(0, 10, 20, 30, 1, 0.0, 5.0)
+    system.addForce(force)
+
+
+def second_torsion(system):
+    own = next(f for f in system.getForces() if "PeriodicTorsion" in f.getName())
+    force = openmm.CustomTorsionForce("(theta-1)^2")
+    force.addTorsion(*own.getTorsionParameters(0)[:4])
+    system.addForce(force)
+
+
+def group(system):
+    force = openmm.CustomNonbondedForce("1/r")
+    for _ in range(system.getNumParticles()):
+        force.addParticle([])
+    nonbonded = next(f for f in system.getForces() if f.getName() == "NonbondedForce")
+    for i in range(nonbonded.getNumExceptions()):
+        force.addExclusion(*nonbonded.getExceptionParameters(i)[:2])
+    force.addInteractionGroup([0, 1, 2], [30, 31])
+    force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
+    system.addForce(force)
+
+
+def barostat(system):
+    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
+
+
+def python_force(system):
+    system.addForce(openmm.PythonForce(lambda state: (0.0, np.zeros((1, 3)))))
+
+
+BIASES = {
+    external: "CustomExternalForce",
+    cv: "CustomCVForce",
+    metadynamics: "CustomCVForce",
+    centroids: "CustomCentroidBondForce",
+    rmsd: "RMSDForce",
+    gyration: "RGForce",
+    compound: "CustomCompoundBondForce",
+    far_spring: "HarmonicBondForce",
+    far_custom_spring: "CustomBondForce",
+    far_torsion: "PeriodicTorsionForce",
+    second_torsion: "CustomTorsionForce",
+    group: "CustomNonbondedForce",
+    barostat: "MonteCarloBarostat",
+    python_force: "PythonForce",
+}
+
+
+def plain() -> tuple:
+    return script(water="tip3p")
+
+
+@pytest.mark.parametrize("bias", BIASES)
+def test_a_bias_is_refused(bias):
+    parts = plain()
+    bias(parts[1])
+    name = BIASES[bias]
+    match = f"has the force {name}, .* as .*removeForce.*ignore=\\['{name}'\\]"
+    with pytest.raises(ValueError, match=match):
+        simulate(parts)
+
+
+@pytest.mark.parametrize("bias", [external, barostat, far_torsion])
+def test_a_bias_is_ignored_on_demand_and_the_log_says_so(bias, caplog):
+    parts = plain()
+    bias(parts[1])
+    name = parts[1].getForces()[-1].getName()
+    with caplog.at_level(logging.WARNING):
+        simulate(parts, ignore=[name]).step(1)
+    assert f"the force {name} of the System is ignored" in caplog.text
+
+
+def test_what_is_ignored_is_there():
+    with pytest.raises(ValueError, match="'Barostat' is none of them: there are CMM"):
+        simulate(plain(), ignore="Barostat")
+
+
+def test_a_constraint_that_is_a_restraint_is_refused():
+    parts = plain()
+    parts[1].addConstraint(0, 40, 0.8)
+    with pytest.raises(ValueError, match=r"particles 0 and 40 at 0.8 nm.*removeConst"):
+        simulate(parts)
+
+
+def test_a_frozen_atom_is_refused():
+    parts = plain()
+    system = parts[1]
+    place = system.getNumParticles() - 1
+    while system.getNumConstraints():
+        system.removeConstraint(0)
+    system.setParticleMass(place, 0.0)
+    with pytest.raises(
+        ValueError, match=f"particle {place} is fixed by a mass of zero"
+    ):
+        simulate(parts)
+
+
+def test_a_particle_without_mass_and_element_stays(caplog):
+    topology, system, positions = plain()
+    modeller = app.Modeller(topology, positions)
+    marker = app.Topology()
+    residue = marker.addResidue("MRK", marker.addChain())
+    marker.addAtom("X", None, residue)
+    modeller.add(marker, np.ones((1, 3)) * unit.nanometer)
+    system.addParticle(0.0)
+    nonbonded = next(f for f in system.getForces() if f.getName() == "NonbondedForce")
+    nonbonded.addParticle(0.0, 1.0, 0.0)
+    with caplog.at_level(logging.WARNING):
+        simulation = simulate((modeller.topology, system, modeller.positions))
+    assert "1 particles without mass and element stay where they are" in caplog.text
+    simulation.step(2)
+    np.testing.assert_array_equal(positions_of(simulation)[-1], 1.0)
