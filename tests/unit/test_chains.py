@@ -41,6 +41,43 @@ def test_bond_lengths(positions):
     assert result[1, 0, 2] == pytest.approx(expected)
 
 
+def test_paths_of_a_branched_molecule():
+    assert sorted(observables.dihedral_quadruplets(BONDS).tolist()) == [
+        [0, 1, 3, 4],
+        [1, 3, 4, 5],
+        [2, 1, 3, 4],
+    ]
+    triangle = [[0, 1], [1, 2], [0, 2]]
+    assert observables.dihedral_quadruplets(triangle).shape == (0, 4)
+
+
+def test_signed_volumes(positions):
+    """Against determinants, and the angle between two half planes."""
+    paths = np.array([[0, 1, 3, 4], [5, 2, 0, 1]])
+    angles, volumes = observables.signed_volumes(positions, paths)
+    assert angles.shape == volumes.shape == (2, 5, 2)
+    one, two, three = np.diff(positions[1, 3, paths[1]], axis=0)
+    volume = np.linalg.det([one, two, three])
+    lengths = np.prod([np.linalg.norm(bond) for bond in (one, two, three)])
+    assert volumes[1, 3, 1] == pytest.approx(volume / lengths)
+    axis = two / np.linalg.norm(two)  # seen along the bond in the middle
+    here, there = (part - axis * (part @ axis) for part in (-one, three))
+    cosine = here @ there / np.linalg.norm(here) / np.linalg.norm(there)
+    expected = np.copysign(np.arccos(cosine), volume)
+    assert angles[1, 3, 1] == pytest.approx(expected)
+    mirrored = observables.signed_volumes(positions * [1.0, -1.0, 1.0], paths)
+    np.testing.assert_allclose(mirrored, (-angles, -volumes))
+
+
+def test_a_right_handed_screw_is_positive():
+    """It goes away from who turns it clockwise."""
+    turns = np.radians([0.0, 60.0, 120.0, 180.0])
+    screw = np.stack((np.cos(turns), np.sin(turns), 0.5 * turns), axis=1)
+    angles, volumes = observables.signed_volumes(screw, [[0, 1, 2, 3]])
+    assert 0.0 < angles[0] < np.pi / 2.0
+    assert volumes[0] > 0.0
+
+
 def test_triplets_of_a_branched_molecule():
     assert observables.angle_triplets(BONDS).tolist() == [
         [0, 1, 2],

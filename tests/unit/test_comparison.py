@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cgml.evaluation import comparison
-from cgml.evaluation.measures import bonds, relaxation
+from cgml.evaluation.measures import bonds, handedness, relaxation
 from cgml.evaluation.results import Comparison, common_strides
 from cgml.evaluation.subject import Run, Subject
 from cgml.molecules.centres import squared_radius_of_gyration
@@ -49,6 +49,40 @@ def test_a_run_equals_itself(molecule, reference):
     assert figures["contact_error"].value == 0.0
     assert figures["angle_emd"].value == 0.0
     assert figures["bond_start_error"].value < 0.2
+
+
+def test_a_mirrored_run_is_measured(molecule):
+    """Handedness has the other sign, the angles stand elsewhere, all else is equal."""
+    turns = np.radians([0.0, 60.0, 120.0, 180.0])
+    screw = np.stack((np.cos(turns), np.sin(turns), 0.3 * turns), axis=1)
+    noise = 0.05 * walk(2, 400).positions
+    right, left = (make_run((screw + noise) * mirror, 5.0) for mirror in (1.0, -1.0))
+    same = comparison.compare(molecule, right, right).figures
+    other = comparison.compare(molecule, right, left).figures
+    assert same["handedness_error"].value == 0.0
+    assert same["dihedral_deviation"].value == 0.0
+    chi = other["handedness_reference"]
+    assert chi.value > 5.0 * chi.error > 0.0
+    assert other["handedness_learned"] == pytest.approx((-chi.value, chi.error))
+    assert other["handedness_error"].value == pytest.approx(-2.0 * chi.value)
+    assert other["dihedral_deviation"].value > 0.9
+    assert other["dihedral_sampling"].value < 0.1
+    assert other["rg2_relative_error"].value == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_two_hands_of_a_racemate_do_not_cancel(molecule):
+    """Molecules that are mirror images count as one, where their hands are known."""
+    graph, stream = molecule.mapping.graph, np.random.default_rng(0)
+    one = np.cumsum(stream.normal(size=(1, 60, 4, 3)), axis=2)
+    bonds = np.concatenate((graph.bonds, graph.bonds + 4))
+    both = MolecularGraph.create("AAAA" * 2, np.ones(8), bonds)
+    hands = np.array([0, 1, 0, 0, 0, -1, 0, 0], dtype=np.int8)
+    mapping = Mapping(both, np.arange(8), hands=hands)
+    subject = Subject("both", mapping, {"A4": np.arange(8)})
+    found = handedness.look(subject, Run(np.concatenate((one, -one), axis=2), 5.0))
+    alone = handedness.look(molecule, Run(one, 5.0))
+    np.testing.assert_allclose(found.volumes, alone.volumes)
+    np.testing.assert_allclose(found.density, alone.density)
 
 
 def test_a_swollen_run_is_measured(molecule, reference):

@@ -192,7 +192,7 @@ def test_the_page_needs_no_other_file(evaluation, folder):
     pictures = [
         picture for item in report.applied(evaluation) for picture in item.pictures
     ]
-    assert len(images) == len(pictures) == 7
+    assert len(images) == len(pictures) == 8
     for image, picture in zip(images, pictures, strict=True):
         data = base64.b64decode(image)
         assert data == (folder / f"{picture.name}.png").read_bytes()

@@ -2,6 +2,7 @@
 
 import gzip
 from itertools import pairwise
+from pathlib import Path
 
 import MDAnalysis
 import mdtraj
@@ -55,6 +56,46 @@ def test_atoms_become_beads(cgml, atoms, tmp_path):
     )
     assert [frame.time for frame in universe] == pytest.approx(list(frames.time))
     universe.close()
+
+
+def racemate(path: Path, turned_at: int | None = None) -> tuple[Path, Path]:
+    """Write two mirror images of CHFClBr; the first turns over in a frame, if asked."""
+    topology = mdtraj.Topology()
+    for k in range(2):
+        residue = topology.add_residue("MOL", topology.add_chain(), k + 1)
+        names = ("C", "H", "F", "Cl", "Br")
+        atoms = [
+            topology.add_atom(name, mdtraj.element.get_by_symbol(name), residue)
+            for name in names
+        ]
+        for other in atoms[1:]:
+            topology.add_bond(atoms[0], other)
+    one = 0.1 * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    positions = np.repeat(np.concatenate((one, 2.0 - one))[None], 6, axis=0)
+    if turned_at is not None:
+        positions[turned_at, :5] = -one
+    frames = mdtraj.Trajectory(positions, topology, time=np.arange(6.0))
+    frames.save_xtc(str(path / "md.xtc"))
+    frames[0].save_pdb(str(path / "md.pdb"))
+    return path / "md.xtc", path / "md.pdb"
+
+
+@pytest.mark.parametrize(
+    ("turned_at", "hands"), [(None, "1 R, 1 S"), (3, "1 R, 1 unsettled")]
+)
+def test_hands_are_told_and_kept(cgml, tmp_path, turned_at, hands, caplog):
+    trajectory, topology = racemate(tmp_path, turned_at)
+    out = tmp_path / "beads"
+    result = cgml("prepare", trajectory, "--topology", topology, "--output", out)
+    assert result.exit_code == 0, result.output
+    assert f"2 stereocentres in 2 beads: {hands}" in result.output
+    assert "warning: these molecules are chiral" in result.output
+    kept = read_beads(out / "md.h5md").mapping
+    counted = (item.split() for item in hands.split(", "))
+    assert kept.hand_counts == {name: int(n) for n, name in counted}
+    np.testing.assert_array_equal(Mapping.load(out / "mapping.json").hands, kept.hands)
+    is_said = "stereocentres turn over in the frames of md: 1 of 2" in caplog.text
+    assert is_said is (turned_at is not None)
 
 
 def test_a_mapping_of_ones_own(cgml, atoms, tmp_path):
