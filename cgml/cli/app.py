@@ -43,7 +43,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 app = typer.Typer(
     name="cgml",
     no_args_is_help=True,
-    add_completion=False,
+    epilog="Exit codes: "
+    + "; ".join(f"{code} {text}" for code, text in console.EXIT_CODES.items())
+    + ".",
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -51,7 +53,7 @@ app = typer.Typer(
 
 def _version(*, asked: bool) -> None:
     if asked:
-        console.say(f"cgml {__version__}")
+        console.out.print(f"cgml {__version__}", highlight=False)
         raise typer.Exit
 
 
@@ -71,6 +73,14 @@ def main(
         bool,
         typer.Option("--debug", envvar="CGML_DEBUG", help="Show where errors arise."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print warnings and errors, no more."),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Print versions and time taken, too."),
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -78,8 +88,17 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Learned coarse-grained molecular dynamics. Units: nm, ps, Da, K, kJ/mol."""
+    """Learned coarse-grained molecular dynamics. Units: nm, ps, Da, K, kJ/mol.
+
+    Options of cgml itself stand before the command: cgml -q run ...
+    """
     del version  # its callback has answered
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose exclude each other")
+    loudness = console.Loudness(1 - quiet + verbose)
+    console.loudness.set(loudness)
+    console.for_machines.set(False)  # until --json is read
+    logging.getLogger("cgml").setLevel(logging.INFO if verbose else logging.WARNING)
     console.show_traceback.set(debug)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # both read when torch is imported
     # threads that spin while they wait stop each other where cores are shared

@@ -12,16 +12,15 @@ from cgml.cli.console import say, tell
 def baseline(
     train: Annotated[
         list[Path],
-        typer.Option(help="Frames of training molecules.", parser=options.path),
+        typer.Option(help="File of frames of training molecules.", parser=options.path),
     ],
     validation: Annotated[
-        list[Path], typer.Option(help="Of other molecules.", parser=options.path)
+        list[Path], typer.Option(help="File of other ones.", parser=options.path)
     ],
-    reference: Annotated[
-        list[Path], typer.Option(help="Of the test molecules.", parser=options.path)
-    ],
+    reference: options.Reference,
     output: Annotated[
-        Path, typer.Option(help="JSON file to write.", parser=options.path)
+        Path,
+        typer.Option("--output", "-o", help="JSON file to write.", parser=options.path),
     ],
     charge: options.Charges = None,
     species: options.Species = None,

@@ -17,6 +17,6 @@ def compile_networks(model: options.Model) -> None:
     from cgml.models.file import load_model
     from cgml.network.compiled import compile_model
 
-    with console.err.status("compiling"):
+    with console.working().status("compiling"):
         folder = compile_model(load_model(model))
     console.say(f"compiled networks in {folder}")

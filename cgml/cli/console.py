@@ -5,19 +5,24 @@ Text of the user (names, paths) is printed as it is, never read as markup.
 
 import codecs
 import io
+import json
 import logging
+import platform
 import re
 import sys
+import time
 import unicodedata
 from collections.abc import Callable
 from contextvars import ContextVar
+from enum import IntEnum
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
+from cgml import __version__
 from cgml.interrupts import Interrupted, Terminated
 
 P = ParamSpec("P")
@@ -26,19 +31,86 @@ R = TypeVar("R")
 _PLAIN = {"±": "+-", "–": "-", "—": "-", "−": "-", "→": "->", "·": "*", "…": "..."}
 _PLAIN |= {"×": "x", "≤": "<=", "≥": ">=", "σ": "sigma", "τ": "tau", "•": "*"}
 
+EXIT_CODES = {
+    0: "done",
+    1: "an error, told in one line",
+    2: "the command line cannot be read",
+    3: "`cgml run` is done, but guards stopped some replicas",
+    130: "Ctrl-C",
+    143: "SIGTERM",
+}
+"""With which code a command ends, and why."""
+
+
+class Loudness(IntEnum):
+    """How much a command says beside what it was asked for."""
+
+    QUIET = 0  # warnings and errors
+    NORMAL = 1
+    VERBOSE = 2  # conditions, time taken
+
+
 out = Console()
 err = Console(stderr=True)
 show_traceback: ContextVar[bool] = ContextVar("show_traceback", default=False)
+loudness: ContextVar[Loudness] = ContextVar("loudness", default=Loudness.NORMAL)
+for_machines: ContextVar[bool] = ContextVar("for_machines", default=False)
+
+
+def is_quiet() -> bool:
+    """Whether nothing but warnings and what was asked for is printed."""
+    return loudness.get() is Loudness.QUIET
 
 
 def say(text: str) -> None:
-    """Print a line of results."""
-    out.print(visible(text), markup=False, emoji=False, soft_wrap=True)
+    """Print a line of results, unless JSON or silence was asked for."""
+    if not (is_quiet() or for_machines.get()):
+        out.print(visible(text), markup=False, emoji=False, soft_wrap=True)
+
+
+def show(table: RenderableType) -> None:
+    """Print a table of results, unless JSON or silence was asked for."""
+    if not (is_quiet() or for_machines.get()):
+        out.print(table)
+
+
+def emit(content: Any) -> None:
+    """Print what a machine reads: JSON, where it was asked for; infinity is null."""
+    if for_machines.get():
+        text = json.dumps(_finite(content), indent=2, allow_nan=False, default=str)
+        out.print(text, markup=False, emoji=False, soft_wrap=True, highlight=False)
 
 
 def tell(text: str) -> None:
     """Print a line about the work in hand, to standard error."""
+    if not is_quiet():
+        warn(text)
+
+
+def detail(text: str) -> None:
+    """Print what only --verbose shows, to standard error."""
+    if loudness.get() is Loudness.VERBOSE:
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Print a line that is always shown, to standard error."""
     err.print(visible(text), markup=False, emoji=False, soft_wrap=True)
+
+
+def working() -> Console:
+    """Return where bars and spinners go: nowhere, if quiet."""
+    return Console(stderr=True, quiet=True) if is_quiet() else err
+
+
+def _finite(content: Any) -> Any:
+    """Replace numbers that JSON does not know."""
+    if isinstance(content, dict):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    is_odd = isinstance(content, float) and not abs(content) < float("inf")
+    return None if is_odd else content
 
 
 class Teller(logging.Handler):
@@ -46,7 +118,7 @@ class Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        tell(f"{record.levelname.lower()}: {record.getMessage()}")
+        warn(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def visible(text: str) -> str:
@@ -59,12 +131,16 @@ def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        begin, system = time.monotonic(), platform.platform(terse=True)
+        detail(f"cgml {__version__}, Python {platform.python_version()}, {system}")
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            detail(f"done in {time.monotonic() - begin:.1f} s")
+            return result
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except Interrupted as error:
-            tell(str(error))
+            warn(str(error))
             raise typer.Exit(128 + error.number) from error
         except (Exception, KeyboardInterrupt) as error:
             if show_traceback.get():

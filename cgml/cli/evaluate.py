@@ -1,5 +1,6 @@
 """cgml evaluate: a model against reference trajectories."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +13,18 @@ from cgml.cli import console, options, unseen
 def evaluate(
     reader: options.FramesReader,
     model: options.Model,
-    reference: Annotated[
-        list[Path], typer.Option(help="File of reference frames.", parser=options.path)
-    ],
+    reference: options.Reference,
     output: Annotated[
-        Path, typer.Option(help="Folder of figures and page.", parser=options.folder)
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder of figures and page.", parser=options.folder
+        ),
     ],
     time: Annotated[
         float | None,
-        typer.Option(help="Length of each run, ps; default: the reference's."),
+        typer.Option(help="Simulated time of each path, ps; default: the reference's."),
     ] = None,
-    replicas: Annotated[int, typer.Option(help="Runs of every molecule.")] = 1,
+    replicas: options.Replicas = 1,
     seed: options.Seed = 0,
     baselines: Annotated[
         Path | None,
@@ -46,6 +48,7 @@ def evaluate(
     ] = None,
     device: options.Device = "cpu",
     allow_unseen: unseen.Allow = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run MODEL from the first frame of each reference, and compare the two.
 
@@ -62,17 +65,15 @@ def evaluate(
 
         cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged
     """
-    from rich.table import Table
-    from rich.text import Text
-
+    del as_json  # its callback has taken it
     from cgml.cli import overview
     from cgml.cli.values import parse_values
-    from cgml.evaluation import evaluation, report
+    from cgml.evaluation import evaluation, provenance, report
     from cgml.evaluation.predictions import load
     from cgml.evaluation.results import EvaluationOptions
     from cgml.evaluation.subject import parse_names
     from cgml.files import check_folder
-    from cgml.models.file import load_model
+    from cgml.models.file import find_model, load_model
     from cgml.molecules.summary import of_frames
     from cgml.progress import progress
     from cgml.training.coarsening import Coarsening
@@ -103,7 +104,7 @@ def evaluate(
         evaluation.count_steps(item, learned.spec, chosen) for item in systems
     )
     step = len(systems) * replicas * learned.spec.time_step
-    with progress(console.err, "steps", n_steps, step) as show:
+    with progress(console.working(), "steps", n_steps, step) as show:
         found = evaluation.evaluate(
             learned,
             systems,
@@ -113,9 +114,28 @@ def evaluate(
             ablate=ablation,
             on_step=show,
         )
-    page = report.write(found, output)
-    table = Table("", "learned", "reference, first half against second")
-    for line in report.table(found):
-        table.add_row(*(Text(cell) for cell in line))
-    console.out.print(table)
+    made = provenance.of_command(
+        model=[find_model(model)],
+        reference=reference,
+        baselines=[baselines],
+        topology=[reader.topology],
+        system=[reader.system],
+        types=[reader.types],
+        mapping=[reader.mapping],
+    )
+    page = report.write(found, output, made)
+    _show(report.table(found))
     console.say(f"report written to {page}")
+    console.emit({"report": str(page)} | report.content(found, made))
+
+
+def _show(lines: Sequence[tuple[str, ...]]) -> None:
+    """Print the figures."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    words = Column("", min_width=34)
+    table = Table(words, "learned", "halves of reference", "verdict")
+    for line in lines:
+        table.add_row(*(Text(cell) for cell in line))
+    console.show(table)

@@ -1,6 +1,5 @@
 """cgml inspect: what files hold."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +12,11 @@ from cgml.cli import console, options
 def inspect(
     reader: options.FramesReader,
     files: options.Files,
-    atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
+    atoms_per_bead: options.AtomsPerBead = 5.0,
     single_bead_limit: options.SingleBeadLimit = 0,
     keep_hydrogens: options.KeepHydrogens = True,
     keep_groups: options.KeepGroups = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="All of it as JSON, to standard output.")
-    ] = False,
+    as_json: options.AsJson = False,
     drawing: Annotated[
         Path | None,
         typer.Option(help="PNG file: molecules and their beads.", parser=options.path),
@@ -53,8 +50,7 @@ def inspect(
     )
     summaries = [summary for _, summary in found]
     if as_json:
-        text = json.dumps([item.as_json() for item in summaries], indent=2)
-        console.out.print(text, markup=False, soft_wrap=True, highlight=False)
+        console.emit([item.as_json() for item in summaries])
     else:
         overview.show(summaries)
     if drawing is not None:

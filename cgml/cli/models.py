@@ -4,11 +4,15 @@ from typing import Annotated
 
 import typer
 
-from cgml.cli import console
+from cgml.cli import console, options
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show this model's card.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show this model's card.", autocompletion=options.bundled),
+    ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """List the bundled models, or show the card of one.
 
@@ -29,8 +33,15 @@ def models(
         if name not in bundled:
             known = ", ".join(bundled) or "none"
             raise ValueError(f"no bundled model is named {name!r}, there are: {known}")
+        if as_json:
+            console.emit(read_spec(bundled[name]).model_dump(mode="json"))
+            return
         card = bundled[name].with_suffix(".md")
         console.out.print(Markdown(card.read_text(encoding="utf-8")))
+        return
+    if as_json:
+        specs = {key: read_spec(path) for key, path in bundled.items()}
+        console.emit({key: spec.model_dump(mode="json") for key, spec in specs.items()})
         return
     name_column = Column("name", no_wrap=True)
     table = Table(name_column, "step / ps", "atoms per bead", "types", "box", "T / K")

@@ -5,10 +5,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import wraps
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from cgml.cli import console
 
 if TYPE_CHECKING:
     from cgml.training.coarsening import Coarsening
@@ -37,6 +40,18 @@ def model_name(text: str) -> str:
     return os.path.expanduser(text)
 
 
+def bundled(begun: str) -> list[str]:
+    """Names of bundled models that begin so, for the completion of the shell."""
+    folder = Path(str(files("cgml"))) / "models"
+    names = sorted(item.stem for item in folder.glob("*.pt"))
+    return [name for name in names if name.startswith(begun)]
+
+
+def _for_machines(*, asked: bool) -> bool:
+    console.for_machines.set(asked)
+    return asked
+
+
 File = Annotated[Path, typer.Argument(help="File.", show_default=False, parser=path)]
 Files = Annotated[list[Path], typer.Argument(show_default=False, parser=path)]
 Model = Annotated[
@@ -45,6 +60,7 @@ Model = Annotated[
         help="Model file, or name of a bundled model (see cgml models).",
         show_default=False,
         callback=model_name,
+        autocompletion=bundled,
     ),
 ]
 Config = Annotated[
@@ -66,6 +82,20 @@ Species = Annotated[
         help="FORMULA=NAME of a kind of molecule; * and ? stand for anything, as in "
         "'A*B*=polymer'. Kinds of one name are one species.",
     ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        callback=_for_machines,
+        help="Print JSON to standard output in place of tables and lines.",
+    ),
+]
+Time = Annotated[float, typer.Option(help="Simulated time of each path, ps.")]
+Replicas = Annotated[int, typer.Option(help="Copies of every system.")]
+AtomsPerBead = Annotated[float, typer.Option(help="Atoms in a bead, mean.")]
+Reference = Annotated[
+    list[Path], typer.Option(help="File of reference frames.", parser=path)
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]

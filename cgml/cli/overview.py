@@ -16,6 +16,8 @@ _MOST_ITEMS = 8
 def show(summaries: Sequence[Summary], frames: str = "") -> None:
     """Print what was read: some systems in full, the others by number.
 
+    Nothing where JSON or silence was asked for.
+
     Args:
         summaries: of the systems.
         frames: what stands in the row of frames in place of their times.
@@ -29,7 +31,7 @@ def show(summaries: Sequence[Summary], frames: str = "") -> None:
         for name, text in _rows(item):
             row = frames if frames and name == "frames" else text
             table.add_row(name, Text(console.visible(row)))
-        console.out.print(table)
+        console.show(table)
     rest = summaries[_MOST_SYSTEMS:]
     if rest:
         n_atoms = [item.n_atoms for item in rest]

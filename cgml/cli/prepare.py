@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say, tell
+from cgml.cli.console import emit, say, tell
 
 
 @options.reads_atoms
@@ -14,9 +14,12 @@ def prepare(
     reader: options.FramesReader,
     trajectories: options.Files,
     output: Annotated[
-        Path, typer.Option(help="Folder of the bead frames.", parser=options.folder)
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder of the bead frames.", parser=options.folder
+        ),
     ],
-    atoms_per_bead: Annotated[float, typer.Option(help="Atoms in a bead, mean.")] = 5.0,
+    atoms_per_bead: options.AtomsPerBead = 5.0,
     method: Annotated[
         Literal["recursive", "kway", "runs"],
         typer.Option(
@@ -30,6 +33,7 @@ def prepare(
         bool,
         typer.Option("--bond-types", help="Keep LAMMPS' numbers of bond types."),
     ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Map TRAJECTORIES of atoms to beads: one H5MD file per system.
 
@@ -47,6 +51,7 @@ def prepare(
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
         cgml prepare run.xtc --topology run.pdb --system system.xml --output beads
     """
+    del as_json  # its callback has taken it
     from cgml.cli import overview
     from cgml.formats.h5md import read_summary
     from cgml.formats.trajectory import LammpsOptions
@@ -75,3 +80,10 @@ def prepare(
     sketch.draw(inspection.pictures(found), drawing)
     say(f"molecules drawn in {drawing}")
     say(f"{len(written)} systems written to {output}")
+    emit(
+        {
+            "systems": [summary.as_json() for _, summary in found],
+            "files": [str(path) for path in written],
+            "drawing": str(drawing),
+        }
+    )

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from cgml.runs.simulation import Outcome
 
 STOPPED = 3  # exit code: guards stopped some replicas
+WORDS = {
+    "finite": "positions not finite",
+    "displacement": "displacement too large",
+    "bond": "bond too long",
+    "overlap": "beads too close",
+}
+"""Names of the guards, for readers."""
 
 
 @options.reads_atoms
@@ -20,10 +27,13 @@ def run(
     model: options.Model,
     starts: options.Files,
     output: Annotated[
-        Path, typer.Option(help="Folder of the run.", parser=options.folder)
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder of the run.", parser=options.folder
+        ),
     ],
-    time: Annotated[float, typer.Option(help="Simulated time, ps.")],
-    replicas: Annotated[int, typer.Option(help="Copies of every system.")] = 1,
+    time: options.Time,
+    replicas: options.Replicas = 1,
     seed: options.Seed = 0,
     stride: Annotated[int, typer.Option(help="Model steps per stored frame.")] = 1,
     part: Annotated[
@@ -59,6 +69,7 @@ def run(
         typer.Option(help="Address of a dask scheduler; its workers share the files."),
     ] = None,
     allow_unseen: unseen.Allow = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run MODEL from a frame of STARTS, all systems and replicas at once.
 
@@ -77,6 +88,7 @@ def run(
     For example:
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
+    del as_json  # its callback has taken it
     from cgml.cli import overview
     from cgml.models.file import find_model, read_spec
     from cgml.molecules.summary import of_frames
@@ -93,7 +105,8 @@ def run(
     coarsening = reader.complete(coarsening)
     systems = list(read_systems(starts, reader.topology, coarsening, n_frames=1))
     frames = f"1, number {coarsening.frames.start}"  # its time is not read
-    overview.show([of_frames(system) for system in systems], frames)
+    seen = [of_frames(system) for system in systems]
+    overview.show(seen, frames)
     allowed = unseen.check(spec, systems, is_allowed=allow_unseen)
     chosen = RunOptions(
         n_steps=simulation.count_steps(spec, time),
@@ -110,7 +123,7 @@ def run(
     )
     n_paths = len(systems) * replicas
     n_frames, frame = n_paths * chosen.n_frames, stride * spec.time_step  # ps
-    with progress(console.err, "frames", n_frames, frame) as show:
+    with progress(console.working(), "frames", n_frames, frame) as show:
         outcome = campaign.run(
             model,
             systems,
@@ -122,8 +135,17 @@ def run(
         )
     console.say(f"{len(outcome.trajectories)} trajectories in {output}")
     _tell_guards(outcome, guard)
+    console.emit(
+        {
+            "systems": [item.as_json() for item in seen],
+            "trajectories": [str(path) for path in outcome.trajectories],
+            "results": str(outcome.results),
+            "guard_trips": outcome.guard_counts,
+            "stopped": outcome.stopped,
+        }
+    )
     if outcome.stopped:
-        console.tell(
+        console.warn(
             f"{len(outcome.stopped)} of {n_paths} replicas were stopped; their files "
             "end before that step, results.csv says why; another --guard needs another "
             "--output"
@@ -134,10 +156,10 @@ def run(
 def _tell_guards(outcome: "Outcome", policy: str) -> None:
     """Say what the guards did: kinds, draws repeated, replicas stopped."""
     counts = outcome.guard_counts
-    trips = ", ".join(f"{key} {n}" for key, n in counts.items() if n)
+    trips = ", ".join(f"{WORDS[key]} {n} times" for key, n in counts.items() if n)
     n_anew = sum(counts.values()) - len(outcome.stopped)
     is_redrawn = n_anew > 0 and policy in {"stop", "redraw"}
     anew = f"; drawn anew {n_anew} times" if is_redrawn else ""
     console.say(f"guards tripped: {trips or 'none'}{anew}")
     for line in outcome.stopped:
-        console.tell(f"stopped: {line}")
+        console.warn(f"stopped: {line}")

@@ -4,8 +4,25 @@ from typing import Annotated
 
 import typer
 
-from cgml.cli import options
+from cgml.cli import console, options
 from cgml.cli.console import say, tell
+
+
+def _print_keys(*, asked: bool) -> None:
+    """Print what may stand in the file, and leave."""
+    if not asked:
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    from cgml.training.keys import keys
+
+    table = Table("key", "takes", "default", "meaning")
+    for key in keys():
+        name = f"{key.table}.{key.name}" if key.table else key.name
+        table.add_row(*(Text(cell) for cell in (name, *key[2:])))
+    console.out.print(table)
+    raise typer.Exit
 
 
 def train(
@@ -13,6 +30,15 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Go on from the last checkpoint, or delete it.")
     ] = True,
+    keys: Annotated[
+        bool,
+        typer.Option(
+            "--keys",
+            callback=_print_keys,
+            is_eager=True,
+            help="Show every key that CONFIG may have, and leave.",
+        ),
+    ] = False,
 ) -> None:
     """Train the model that CONFIG describes; after a kill, repeat the command.
 
@@ -27,8 +53,14 @@ def train(
     For example:
         cgml train chain.toml
     """
+    del keys  # its callback has answered
     from cgml.training.config import TrainingConfig
     from cgml.training.fit import fit
 
-    path = fit(TrainingConfig.from_toml(config), resume=resume, on_note=tell)
+    path = fit(
+        TrainingConfig.from_toml(config),
+        resume=resume,
+        on_note=tell,
+        shows_progress=not console.is_quiet(),
+    )
     say(f"model written to {path}")

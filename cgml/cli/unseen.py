@@ -41,5 +41,5 @@ def check(
             )
     texts = list(dict.fromkeys(str(item.message) for item in said))
     for text in texts:
-        console.tell(f"warning: {text}")
+        console.warn(f"warning: {text}")
     return [text for text in texts if ALLOWED in text]

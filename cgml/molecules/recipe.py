@@ -72,16 +72,15 @@ class Recipe:
         )
 
     def __str__(self) -> str:
-        """Name all numbers, for error texts."""
-        return (
-            f"{self.atoms_per_bead:g} atoms per bead (partition {self.method!r}, "
-            f"single_bead_limit {self.single_bead_limit}{self._kept})"
-        )
-
-    @property
-    def _kept(self) -> str:
-        parts = {"hydrogens": self.keep_hydrogens, "groups": self.keep_groups}
-        return "".join(f", keep_{name}" for name, is_kept in parts.items() if is_kept)
+        """Say all of it in words."""
+        words = [f"{self.atoms_per_bead:g} atoms per bead", f"METIS {self.method}"]
+        if self.method == GIVEN:
+            words[1] = "assigned by hand"
+        if self.single_bead_limit:
+            words.append(f"molecules of up to {self.single_bead_limit} atoms are one")
+        words += ["hydrogens with their heavy atom"] if self.keep_hydrogens else []
+        words += ["groups whole"] if self.keep_groups else []
+        return ", ".join(words)
 
     def n_beads(self, n_atoms: int) -> int:
         """Number of beads of a molecule, more than it has units left aside."""

@@ -160,6 +160,24 @@ class TrainingConfig(Section):
     How atoms become beads (atoms_per_bead, partition, single_bead_limit,
     keep_hydrogens, keep_groups) stands with the frames; what is written here too must
     agree.
+
+    Attributes:
+        name: of the model, a plain one.
+        output: folder of the run; relative to that of the file.
+        time_step: of one model step, ps; a multiple of the spacing of the frames.
+        n_history: displacements of earlier steps that the model sees.
+        atoms_per_bead: mean number of atoms in a bead; none: as the frames say.
+        partition: how METIS divides, "given" for beads by hand; none: likewise.
+        single_bead_limit: molecules of at most so many atoms are one bead; none:
+            likewise.
+        keep_hydrogens: whether hydrogens stay with their heavy atom; none: likewise.
+        keep_groups: whether small groups and rings stay whole; none: likewise.
+        cutoff: neighbour cutoff, nm, as boxes need it; none: all pairs of beads of a
+            molecule, and molecules do not see each other.
+        temperature: of the training data, K.
+        friction: of the thermostat, 1/ps, from which the diffusion of whole molecules
+            follows; none: the networks move the centres of mass, as in boxes.
+        remove_drift: whether the centre of mass of the whole system is held at rest.
     """
 
     name: Name

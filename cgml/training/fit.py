@@ -5,15 +5,12 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import (
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    RichProgressBar,
-)
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -26,6 +23,7 @@ from cgml.network.model import REACH, Model
 from cgml.plans import write_plan
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
+from cgml.training.bar import TrainingBar
 from cgml.training.card import write_card
 from cgml.training.checkpoint import (
     BEST,
@@ -132,6 +130,7 @@ def fit(
     *,
     resume: bool = True,
     on_note: Callable[[str], None] | None = None,
+    shows_progress: bool = True,
 ) -> Path:
     """Train a model and write its file.
 
@@ -150,6 +149,7 @@ def fit(
         on_note: told in one line each how the frames were split, where that claims
             less than transfer, where the run goes on, what was changed, and that a
             model will not tell left from right where the data do.
+        shows_progress: whether a bar goes to standard output.
 
     Returns:
         Path of the model file.
@@ -160,13 +160,23 @@ def fit(
         RuntimeError: Another process works in the folder.
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process has the folder
-        return _fit(config, on_note or (lambda _: None), resume=resume)
-    with exclusive(config.output, "train"):
-        return _fit(config, on_note or (lambda _: None), resume=resume)
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # it has the folder
+    with exclusive(config.output, "train") if is_first else nullcontext():
+        return _fit(
+            config,
+            on_note or (lambda _: None),
+            resume=resume,
+            shows_progress=shows_progress,
+        )
 
 
-def _fit(config: TrainingConfig, note: Callable[[str], None], *, resume: bool) -> Path:
+def _fit(
+    config: TrainingConfig,
+    note: Callable[[str], None],
+    *,
+    resume: bool,
+    shows_progress: bool,
+) -> Path:
     if config.optimiser.n_threads is not None:
         torch.set_num_threads(config.optimiser.n_threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -194,7 +204,7 @@ def _fit(config: TrainingConfig, note: Callable[[str], None], *, resume: bool) -
     with noted() as flag, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # about its own ways
         keeper = Keeper(folder, spec, json.dumps(plan), config.optimiser, flag, note)
-        trainer = _trainer(config, spec, keeper)
+        trainer = _trainer(config, spec, keeper, shows_progress=shows_progress)
         trainer.fit(
             Learner(spec, config, validation),
             datamodule=data,
@@ -254,7 +264,7 @@ def _write_model(
 
 
 def _trainer(
-    config: TrainingConfig, spec: ModelSpec, keeper: Keeper
+    config: TrainingConfig, spec: ModelSpec, keeper: Keeper, *, shows_progress: bool
 ) -> lightning.Trainer:
     sizes = config.optimiser
     shared = DDPStrategy(find_unused_parameters=not spec.has_property)
@@ -273,8 +283,9 @@ def _trainer(
             EMAWeightAveraging(decay=sizes.average_decay),
             keeper,
             LearningRateMonitor("step"),
-            RichProgressBar(),
+            *([TrainingBar()] if shows_progress else []),
         ],
+        enable_progress_bar=shows_progress,
         enable_checkpointing=False,  # the keeper does it
         gradient_clip_val=sizes.clip,
         reload_dataloaders_every_n_epochs=1,

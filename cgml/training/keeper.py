@@ -84,7 +84,7 @@ class Keeper(Callback):
             self._score = score
         self._save(trainer)
         if not math.isfinite(score):
-            self._note(f"training stops: {SCORE} is {score:g}")
+            self._note(f"training stops: the validation loss is {score:g}")
         if not math.isfinite(score) or self._n_worse >= self._sizes.patience:
             trainer.should_stop = True
         elif trainer.global_step < self._sizes.n_steps:

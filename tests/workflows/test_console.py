@@ -1,0 +1,146 @@
+"""What holds for the options and the words of all commands."""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+
+import pytest
+import typer
+from workflow_tools import environment, write_chains
+
+from cgml.cli import console
+from cgml.cli.app import COMMANDS, app
+from cgml.cli.run import WORDS
+from cgml.dynamics.guards import GUARDS
+from cgml.training.keys import keys
+
+OWN = {  # options whose meaning depends on the command, in one sense
+    "--output": "what is written",
+    "--stride": "every n-th frame: of those read, or of the steps stored",
+    "--time": "simulated time; evaluate knows a default",
+    "--temperature": "of the training data",
+}
+
+
+def options():
+    """Yield command, option, help of all commands."""
+    group = typer.main.get_command(app)
+    for name in COMMANDS:
+        for item in group.commands[name].params:
+            if item.param_type_name == "option":
+                yield name, item.opts[0], item.help, item.opts
+
+
+def test_an_option_means_the_same_in_every_command():
+    meanings = defaultdict(set)
+    for _, option, text, _ in options():
+        assert text, option
+        meanings[option].add(text)
+    differ = {option for option, texts in meanings.items() if len(texts) > 1}
+    assert differ <= set(OWN)
+
+
+def test_every_output_has_the_short_form():
+    for name, option, _, forms in options():
+        if option == "--output":
+            assert "-o" in forms, name
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "expected"),
+    [
+        ("cgml ru", 1, {"run"}),
+        ("cgml run copo", 2, {"copolymer-chain"}),
+        ("cgml models p", 2, {"polymer-electrolyte", "peo-litfsi"}),
+        ("cgml prepare --atoms", 2, {"--atoms-per-bead"}),
+    ],
+)
+def test_the_shell_completes(words, place, expected):
+    """As bash asks for it, with the script that --install-completion writes."""
+    code = "import sys; sys.argv = ['cgml']; from cgml.cli.app import start; start()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment()
+        | {
+            "_CGML_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(place),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert expected <= set(done.stdout.split()), done.stdout + done.stderr
+
+
+def test_models_as_json(cgml):
+    found = json.loads(cgml("models", "--json").stdout)
+    assert found["copolymer-chain"]["time_step"] == 20.0
+    one = json.loads(cgml("models", "copolymer-chain", "--json").stdout)
+    assert one == found["copolymer-chain"]
+
+
+def test_prepare_and_run_as_json(cgml, chains, tiny_model, tmp_path):
+    """Nothing but JSON on standard output, the files are there."""
+    prepared = cgml("prepare", chains, "-o", tmp_path / "beads", "--json")
+    found = json.loads(prepared.stdout)
+    assert [item["n_atoms"] for item in found["systems"]] == [20, 20]
+    run = ("run", tiny_model, *found["files"], "--time", 40, "--json")
+    content = json.loads(cgml(*run, "-o", tmp_path / "run").stdout)
+    assert len(content["trajectories"]) == 2
+    assert set(content["guard_trips"]) <= set(GUARDS)
+    assert content["results"].endswith("results.csv")
+
+
+def test_evaluate_as_json(cgml, tiny_model, tmp_path):
+    chains = write_chains(tmp_path / "long.npz", n_chains=1, n_frames=60, seed=0)
+    words = ("evaluate", tiny_model, "--reference", chains, "--time", 400, "--json")
+    found = json.loads(cgml(*words, "-o", tmp_path / "judged").stdout)
+    assert found["report"].endswith("report.html")
+    assert "rg2_relative_error" in found["summary"]
+
+
+def test_infinity_is_no_json(capsys):
+    console.for_machines.set(True)
+    console.emit({"a": [float("nan"), 1.5], "b": (float("inf"),)})
+    console.for_machines.set(False)
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": [None]}
+
+
+def test_quiet_and_verbose(cgml, chains, tmp_path):
+    quiet = cgml("-q", "prepare", chains, "-o", tmp_path / "quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert len(list((tmp_path / "quiet").glob("*.h5md"))) == 2
+    verbose = cgml("--verbose", "prepare", chains, "-o", tmp_path / "verbose")
+    assert "Python 3." in verbose.stderr
+    assert "done in" in verbose.stderr
+    normal = cgml("prepare", chains, "-o", tmp_path / "normal")
+    assert normal.stderr == ""
+    assert "error" in cgml("-q", "models", "nothing").output
+    both = cgml("-q", "-v", "models")
+    assert both.exit_code == 2
+    assert "exclude each other" in both.output
+
+
+def test_exit_codes_stand_in_the_help(cgml):
+    text = " ".join(cgml("--help").output.split())
+    for code, meaning in console.EXIT_CODES.items():
+        assert f"{code} {meaning}".replace("`", "") in text.replace("`", "")
+
+
+def test_guards_have_words():
+    assert set(WORDS) == set(GUARDS)
+
+
+def test_every_key_of_a_training_file_is_explained(cgml):
+    text = "".join(cgml("train", "--keys").output.split())
+    found = list(keys())
+    for key in found:
+        assert key.meaning, key.name
+        assert key.kind
+    assert "optimiser.n_steps" in text
+    assert ("", "time_step", "number", "required") in {key[:4] for key in found}
+    assert ("data", "split", '"molecule" or "time"', '"molecule"') in {
+        key[:4] for key in found
+    }
