@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from cgml.evaluation.measure import Target
@@ -23,7 +23,8 @@ BASELINE = "#d55e00"
 SHADE = "#c8c8c8"
 COLOURS = (REFERENCE, LEARNED)
 SIDES = ("reference", "learned")
-MAX_COLUMNS = 6
+WIDTH = 7.0  # inches, of every figure: the text of a page
+MAX_COLUMNS = 4
 
 STYLE: Any = {  # the stubs of matplotlib know no plain dict
     "font.family": "sans-serif",
@@ -39,6 +40,7 @@ STYLE: Any = {  # the stubs of matplotlib know no plain dict
     "ytick.direction": "in",
     "legend.frameon": False,
     "lines.linewidth": 1.4,
+    "pdf.fonttype": 42,  # letters that can be searched, as journals ask for
 }
 
 Floats = NDArray[np.float64]
@@ -83,12 +85,13 @@ def parity(
     """Draw a row of panels for each part and a column for each method."""
     rows = [_methods(plot, part, comparisons, predictions) for part in parts]
     n_methods = len(rows[0][1])
-    if min(len(parts), n_methods) == 1:
-        width = 2.6 if len(parts) * n_methods == 1 else 1.75
-        figure, axes = grid(len(parts) * n_methods, width, width + 0.1, n_columns=4)
-        table = [axes[k : k + n_methods] for k in range(0, len(axes), n_methods)]
+    n_columns = max(balanced(n_methods if n_methods > 1 else len(parts)), 3)
+    height = WIDTH / n_columns + 0.1
+    if n_methods == 1:
+        figure, axes = grid(len(parts), height, n_columns)
+        table = [[axis] for axis in axes]
     else:
-        figure, table = panels(len(parts), n_methods, 1.75, 1.75)
+        figure, table = blocks(len(parts), n_methods, height, n_columns)
     for part, (right, methods), row in zip(parts, rows, table, strict=True):
         values = np.concatenate([right[:, 0], *(m.values[:, 0] for m in methods)])
         finite = values[np.isfinite(values)]
@@ -96,10 +99,8 @@ def parity(
         for axis, method in zip(row, methods, strict=True):
             _parity_panel(axis, right, method, plot)
             _set_limits(axis, limits, is_log=plot.is_log)
-            if n_methods == 1 and part:
-                axis.set_title(plain(part), pad=3)
-            elif row is table[0]:
-                axis.set_title(fill(method.title, 22), pad=3)
+            is_named = n_methods == 1 and part
+            axis.set_title(plain(part) if is_named else fill(method.title, 22), pad=3)
         if n_methods > 1 and part:
             row[0].set_ylabel(plain(part))
     symbol, unit = plot.axis
@@ -109,69 +110,114 @@ def parity(
     return figure
 
 
+def balanced(n: int) -> int:
+    """Return columns for n panels: at most `MAX_COLUMNS`, rows of much one length."""
+    return -(-n // -(-n // MAX_COLUMNS))
+
+
 def grid(
-    n: int, width: float, height: float, *, n_columns: int = 5
+    n: int, height: float, n_columns: int | None = None
 ) -> tuple[Figure, list[Axes]]:
     """Return axes for n panels, row by row; what is left over stays empty."""
-    n_columns = min(n, n_columns)
-    figure, rows = panels(-(-n // n_columns), n_columns, width, height)
-    axes = [axis for row in rows for axis in row]
-    for axis in axes[n:]:
-        axis.set_axis_off()
-    return figure, axes[:n]
+    figure, (axes,) = blocks(1, n, height, n_columns or max(balanced(n), 2))
+    return figure, axes
+
+
+def blocks(
+    n_blocks: int, n: int, height: float, n_columns: int
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure without global state, and the n axes of each block.
+
+    Args:
+        n_blocks: each begins a row of its own.
+        n: panels of a block, row by row.
+        height: of a row, inches.
+        n_columns: of the figure, which is `WIDTH` wide whatever is in it.
+    """
+    n_rows = -(-n // n_columns)
+    size = (WIDTH, height * n_rows * n_blocks + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    cells = figure.add_gridspec(n_rows * n_blocks, n_columns)
+    places = [divmod(k, n_columns) for k in range(n)]
+    with mpl.rc_context(STYLE):
+        found = [
+            [figure.add_subplot(cells[first + row, column]) for row, column in places]
+            for first in range(0, n_rows * n_blocks, n_rows)
+        ]
+    return figure, found
 
 
 def panels(
-    n_rows: int, n_columns: int, width: float, height: float
+    n_rows: int, n_columns: int, height: float, least: int = 2
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure without global state, and its axes by row; inches each."""
-    size = (width * n_columns + 0.3, height * n_rows + 0.3)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    with mpl.rc_context(STYLE):
-        axes = figure.subplots(n_rows, n_columns, squeeze=False)
-    return figure, [list(row) for row in axes]
+    """Return a figure and its axes by row.
+
+    Args:
+        n_rows: of panels.
+        n_columns: of panels.
+        height: of a row, inches.
+        least: panels are not wider than this many would be.
+    """
+    width = max(n_columns, least)
+    figure, rows = blocks(n_rows, n_columns, height, width)
+    return figure, rows
 
 
 def subject_panels(
     comparisons: Sequence[Comparison], parts: Sequence[str], words: tuple[str, str]
 ) -> tuple[Figure, list[tuple[Axes, Comparison, str]]]:
-    """Return a panel for each subject and part, titles and labels (x, y) drawn.
-
-    Subjects are rows, or columns where there are many parts.
-    """
-    n = len(comparisons)
-    if n == 1:
-        figure, axes = grid(len(parts), 2.1, 1.8, n_columns=4)
-        table = [axes]
-    elif len(parts) <= MAX_COLUMNS:
-        figure, table = panels(n, len(parts), 2.0, 1.7)
-    else:
-        figure, rows = panels(len(parts), n, 2.2, 1.7)
-        table = [list(column) for column in zip(*rows, strict=True)]
+    """Return a panel for each subject and part, titles and labels (x, y) drawn."""
+    n_columns = max(balanced(len(parts)), 2)
+    figure, table = blocks(len(comparisons), len(parts), 1.7, n_columns)
     cells = []
     for row, item in zip(table, comparisons, strict=True):
-        for axis, part in zip(row, parts, strict=True):
+        for k, (axis, part) in enumerate(zip(row, parts, strict=True)):
             cells.append((axis, item, part))
-            name = "" if n == 1 else f"{plain(item.subject.name)}: "
+            name = "" if len(comparisons) == 1 else f"{plain(item.subject.name)}: "
             axis.set_title(name + plain(part), pad=3)
-            place = axis.get_subplotspec()
-            if place is None or place.is_last_row() or n == 1:
+            if k + n_columns >= len(parts):
                 axis.set_xlabel(words[0])
-            if place is None or place.is_first_col():
+            if k % n_columns == 0:
                 axis.set_ylabel(words[1])
     return figure, cells
 
 
 def set_ticks(side: Axis, limits: tuple[float, float], *, is_log: bool) -> None:
-    """Put few ticks on an axis; logarithmic ones at 1, 2, 5, or at powers of ten."""
+    """Put three ticks or more on an axis, with numbers that can be read."""
     if not is_log:
         side.set_major_locator(MaxNLocator(4))
         return
-    subs = (1.0, 2.0, 5.0) if limits[1] < 30.0 * limits[0] else (1.0,)
-    side.set_major_locator(LogLocator(10.0, subs=subs))
-    side.set_major_formatter("{x:g}")
-    side.set_minor_formatter(NullFormatter())
+    side.set_major_locator(FixedLocator(log_ticks(*limits)))
+    side.set_minor_locator(NullLocator())
+    side.set_major_formatter(lambda x, _: _number(x))
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers for a logarithmic axis, three at least, seven at most.
+
+    Example:
+        >>> log_ticks(0.5, 2e3)
+        [1.0, 10.0, 100.0, 1000.0]
+        >>> log_ticks(80.0, 210.0)
+        [100.0, 150.0, 200.0]
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        found = [float(f"{d}e{k}") for k in decades for d in digits]
+        found = [x for x in found if low <= x <= high]
+        if len(found) > 2:
+            return found[:: -(-len(found) // 7)]
+    return [float(x) for x in MaxNLocator(4).tick_values(low, high) if low <= x <= high]
+
+
+def _number(value: float) -> str:
+    """Write a number on an axis."""
+    if 1e-3 <= value < 1e4:
+        return f"{value:g}"
+    digits, _, power = f"{value:.0e}".partition("e")
+    lead = "" if digits == "1" else rf"{digits} \times "
+    return f"${lead}10^{{{int(power)}}}$"
 
 
 def spread_out(
@@ -195,6 +241,20 @@ def legend(figure: Figure, others: Sequence[tuple[Any, str]] = ()) -> None:
     figure.legend(handles, names, loc="outside upper right", ncols=len(names))
 
 
+def beside(predictions: Sequence[Prediction]) -> str:
+    """Say which baselines are drawn beside the model."""
+    names = ", ".join(item.name for item in predictions)
+    return (
+        f", beside what needs no simulation or a short one ({names})" if names else ""
+    )
+
+
+def words_of(names: Sequence[str]) -> str:
+    """Say "a, b and c"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def line(colour: str, **style: Any) -> mpl.lines.Line2D:
     """Return a line for a legend."""
     return mpl.lines.Line2D([], [], color=colour, **style)
@@ -215,6 +275,7 @@ def note(axis: Axes, text: str, height: float = 0.04, colour: str = "black") -> 
         ha="right",
         color=colour,
         fontsize=7.5,
+        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.0},
     )
 
 

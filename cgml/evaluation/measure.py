@@ -27,6 +27,9 @@ Parts = Callable[[Subject], Sequence[str]]
 PERCENT = ("%", ".1f", 100.0)
 """Unit, format and factor of a figure that is printed in per cent."""
 
+LARGEST_ERROR = 0.3
+"""Of a coefficient of correlation or determination that says anything."""
+
 WHOLE = ("",)
 """The parts of what is measured of a subject as a whole."""
 
@@ -76,6 +79,11 @@ class Entry:
             out; (): the figure of this name.
         target: of which baselines are scored by `statistic`, against its reference;
             None: baselines have no such figure.
+        pair: stem of the figures STEM_reference and STEM_learned, perhaps with {} for
+            the part, whose errors decide the verdict; "": the halves of the reference.
+        is_judged: whether there is a verdict.
+        is_score: whether more is better; else the figure is a distance.
+        largest_error: with a larger one the figure says nothing and is not shown.
     """
 
     name: str
@@ -86,17 +94,27 @@ class Entry:
     statistic: Callable[..., float] = mean
     samples: tuple[Sample, ...] = ()
     target: Target | None = None
+    pair: str = ""
+    is_judged: bool = True
+    is_score: bool = False
+    largest_error: float = np.inf
 
     def heading(self, part: str) -> str:
         """Return words and unit, HTML; the part may hold any text."""
         words = self.text.format(html.escape(part))
         return f"{words} / {self.unit}" if self.unit else words
 
+    def is_too_uncertain(self, estimate: Estimate) -> bool:
+        """Whether the error leaves nothing of the figure."""
+        return bool(estimate.error > self.largest_error)
+
     def show(self, estimate: Estimate) -> str:
         """Return value and standard error in words."""
         number, error = (self.factor * item for item in estimate)
         if not np.isfinite(number):
             return "–"
+        if self.is_too_uncertain(estimate):
+            return f"not shown, error {error:.2g}"
         text = format(number, self.form)
         if not np.isfinite(error):
             return text
@@ -104,11 +122,27 @@ class Entry:
 
 
 class Picture(NamedTuple):
-    """One plot on the page; draw may return None where there is nothing to show."""
+    """One plot on the page.
+
+    Attributes:
+        name: of the file.
+        caption: speaks of what is drawn, so it may depend on the evaluation.
+        draw: may return None where there is nothing to show.
+        title: in the index of the page; "": the name.
+    """
 
     name: str
-    caption: str
+    caption: str | Callable[[Evaluation], str]
     draw: Callable[[Evaluation], Figure | None]
+    title: str = ""
+
+    def describe(self, evaluation: Evaluation) -> dict[str, str]:
+        """Return name, title and caption for the page."""
+        text = (
+            self.caption if isinstance(self.caption, str) else self.caption(evaluation)
+        )
+        title = self.title or self.name.replace("_", " ")
+        return {"name": self.name, "title": title, "caption": text}
 
 
 @dataclass(frozen=True)

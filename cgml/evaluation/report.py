@@ -1,4 +1,4 @@
-"""The folder of an evaluation: figures.json, one PNG per plot, and one page."""
+"""The folder of an evaluation: figures.json, a PNG and a PDF per plot, one page."""
 
 import base64
 import html
@@ -13,63 +13,80 @@ from typing import Any
 
 import jinja2
 import matplotlib as mpl
+import numpy as np
 
 from cgml.evaluation import comparison, measures
 from cgml.evaluation.comparison import Line
 from cgml.evaluation.drawing import STYLE
 from cgml.evaluation.measure import Measure, Picture, union
-from cgml.evaluation.results import Evaluation
+from cgml.evaluation.provenance import Provenance
+from cgml.evaluation.results import Comparison, Evaluation
+from cgml.evaluation.verdict import LIMITS, apart, verdicts
 from cgml.files import make_folder, replacing
 from cgml.observables.statistics import Estimate, as_json
 
 JSON = "figures.json"
 PAGE = "report.html"
-DPI = 160
+DPI = 200
 ABLATED = "without score network"
+LEARNED = "_learned"
 
 
-def write(evaluation: Evaluation, output: Path) -> Path:
+def write(
+    evaluation: Evaluation, output: Path, provenance: Provenance | None = None
+) -> Path:
     """Write all files of an evaluation.
 
     Args:
         evaluation: from `evaluation.evaluate`.
         output: folder, made if need be.
+        provenance: what the page says of its making; None: date and versions.
 
     Returns:
-        The page, which holds its plots and needs no other file.
+        The page, which holds its plots and needs no other file. Beside it lie
+        figures.json, and every plot as PNG and as PDF.
     """
     make_folder(output)
-    text = json.dumps(content(evaluation), indent=1, allow_nan=False)
+    made = provenance or Provenance()
+    text = json.dumps(content(evaluation, made), indent=1, allow_nan=False)
     with replacing(output / JSON) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     images = []
     for measure in applied(evaluation):
         own = _restricted(evaluation, measure)
         for picture in measure.pictures:
-            png = _png(picture, own)
-            if png is None:
-                continue
-            with replacing(output / f"{picture.name}.png") as temporary:
-                temporary.write_bytes(png)
-            data = base64.b64encode(png).decode("ascii")
-            images.append(picture._asdict() | {"data": data})
+            drawn = _draw(picture, own)
+            for form, content_of in drawn.items():
+                with replacing(output / f"{picture.name}.{form}") as temporary:
+                    temporary.write_bytes(content_of)
+            if drawn:
+                data = base64.b64encode(drawn["png"]).decode("ascii")
+                images.append(picture.describe(own) | {"data": data})
     page = output / PAGE
     with replacing(page) as temporary:
-        temporary.write_text(render(evaluation, images), encoding="utf-8")
+        temporary.write_text(render(evaluation, images, made), encoding="utf-8")
     return page
 
 
-def content(evaluation: Evaluation) -> dict[str, Any]:
+def content(
+    evaluation: Evaluation, provenance: Provenance | None = None
+) -> dict[str, Any]:
     """Return all figures with their errors as JSON has them; NaN is null."""
+    lines = comparison.lines(evaluation.comparisons)
     run = evaluation.options.as_json()
     if not evaluation.is_periodic:
         run["rg2_source"] = evaluation.rg2_source
     return {
         "format": 1,
+        "provenance": (provenance or Provenance()).as_json(),
         "model": evaluation.spec.model_dump(mode="json"),
         "run": run,
         "summary": as_json(evaluation.summary),
         "reference_halves": as_json(evaluation.floor),
+        "verdicts": {
+            line.name: verdict._asdict()
+            for line, verdict in zip(lines, verdicts(evaluation, lines), strict=True)
+        },
         "baselines": {
             name: as_json(found) for name, found in columns(evaluation).items()
         },
@@ -96,22 +113,29 @@ def columns(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
 
 
 def table(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return the lines of the console: words and unit, learned, reference halves."""
+    """Return the lines of the console: words and unit, learned, halves, verdict."""
+    lines = comparison.lines(evaluation.comparisons)
     return [
         (
             html.unescape(re.sub("<[^>]*>", "", line.heading)),
             *_print(line, (evaluation.summary, evaluation.floor)),
+            verdict.word,
         )
-        for line in comparison.lines(evaluation.comparisons)
+        for line, verdict in zip(lines, verdicts(evaluation, lines), strict=True)
     ]
 
 
-def render(evaluation: Evaluation, images: Sequence[dict[str, Any]]) -> str:
+def render(
+    evaluation: Evaluation,
+    images: Sequence[dict[str, Any]],
+    provenance: Provenance | None = None,
+) -> str:
     """Return the page as HTML.
 
     Args:
         evaluation: what to show.
-        images: name, caption and base64 data of each plot.
+        images: name, title, caption and base64 data of each plot.
+        provenance: see `write`.
     """
     source = resources.files("cgml.evaluation").joinpath("report.html.jinja")
     environment = jinja2.Environment(
@@ -132,13 +156,17 @@ def render(evaluation: Evaluation, images: Sequence[dict[str, Any]]) -> str:
         if evaluation.is_periodic
         else f"squared radius of gyration from {source_of} on both sides",
         notes=[measure.note for measure in applied(evaluation) if measure.note],
-        rows=[[line.heading, *_print(line, sides)] for line in lines],
+        rows=[
+            (line.heading, _print(line, sides), verdict)
+            for line, verdict in zip(lines, verdicts(evaluation, lines), strict=True)
+        ],
         baselines=list(others),
         columns=[line.heading for line in listed],
         subjects=[
-            [item.subject.name, *(_print(line, [item.figures])[0] for line in listed)]
+            (item.subject.name, [_cell(item, line) for line in listed])
             for item in evaluation.comparisons
         ],
+        provenance=provenance or Provenance(),
         failed=evaluation.failed,
         guard_trips=evaluation.guard_counts,
         cost=evaluation.cost,
@@ -159,6 +187,15 @@ def _print(line: Line, sides: Sequence[dict[str, Estimate]]) -> list[str]:
     ]
 
 
+def _cell(item: Comparison, line: Line) -> tuple[str, float]:
+    """Print a figure of one subject, and how many errors it is off, 0 if few."""
+    (text,) = _print(line, [item.figures])
+    if not line.name.endswith(LEARNED):
+        return text, 0.0
+    (deviation,) = np.abs(apart([item], line.name.removesuffix(LEARNED)))
+    return text, float(deviation) if deviation > LIMITS[1] else 0.0
+
+
 def _restricted(evaluation: Evaluation, measure: Measure) -> Evaluation:
     """Keep the subjects to which a measure applies."""
     kept = [item for item in evaluation.comparisons if measure.parts(item.subject)]
@@ -175,12 +212,16 @@ def _noun(evaluation: Evaluation) -> str:
     return "boxes" if evaluation.is_periodic else "molecules"
 
 
-def _png(picture: Picture, evaluation: Evaluation) -> bytes | None:
-    """Draw in the house style; None where there is nothing to show."""
-    stream = io.BytesIO()
+def _draw(picture: Picture, evaluation: Evaluation) -> dict[str, bytes]:
+    """Draw in the house style, in both forms; nothing where there is nothing."""
+    drawn = {}
     with mpl.rc_context(STYLE):
         figure = picture.draw(evaluation)
         if figure is None:
-            return None
-        figure.savefig(stream, format="png", dpi=DPI)
-    return stream.getvalue()
+            return {}
+        for form in ("png", "pdf"):
+            stream = io.BytesIO()
+            own = {"CreationDate": None} if form == "pdf" else {}
+            figure.savefig(stream, format=form, dpi=DPI, metadata=own)
+            drawn[form] = stream.getvalue()
+    return drawn

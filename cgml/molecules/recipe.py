@@ -73,9 +73,9 @@ class Recipe:
 
     def __str__(self) -> str:
         """Say all of it in words."""
-        words = [f"{self.atoms_per_bead:g} atoms per bead", f"METIS {self.method}"]
-        if self.method == GIVEN:
-            words[1] = "assigned by hand"
+        how = {GIVEN: "assigned by hand", "runs": "chains cut in runs"}
+        words = [f"{self.atoms_per_bead:g} atoms per bead"]
+        words.append(how.get(self.method, f"METIS {self.method}"))
         if self.single_bead_limit:
             words.append(f"molecules of up to {self.single_bead_limit} atoms are one")
         words += ["hydrogens with their heavy atom"] if self.keep_hydrogens else []

@@ -187,7 +187,7 @@ def test_json_holds_all_figures(evaluation, folder):
 
 def test_the_page_needs_no_other_file(evaluation, folder):
     page = (folder / "report.html").read_text()
-    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert not re.search(r"(src|href)=\"(?!data:|#|\w+\.pdf\")", page)
     images = re.findall(r"src=\"data:image/png;base64,([^\"]+)\"", page)
     pictures = [
         picture for item in report.applied(evaluation) for picture in item.pictures
@@ -196,6 +196,8 @@ def test_the_page_needs_no_other_file(evaluation, folder):
     for image, picture in zip(images, pictures, strict=True):
         data = base64.b64decode(image)
         assert data == (folder / f"{picture.name}.png").read_bytes()
+        assert (folder / f"{picture.name}.pdf").read_bytes()[:5] == b"%PDF-"
+        assert f'href="#{picture.name}"' in page
     for word in (*NAMES, "guess", "±", "reference MD"):
         assert word in page
 
@@ -240,7 +242,7 @@ def compute(comparison):
 
 
 def draw(evaluation):
-    return panels(1, len(evaluation.comparisons), 1.0, 1.0)[0]
+    return panels(1, len(evaluation.comparisons), 1.0)[0]
 
 
 MEASURE = Measure(

@@ -60,7 +60,7 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
 
 def drifts(comparisons: Sequence[Comparison]) -> Figure:
     """Quantiles of the learned bond lengths over time, against the reference."""
-    figure, (axes,) = drawing.panels(1, len(QUANTILES), 2.3, 2.1)
+    figure, (axes,) = drawing.panels(1, len(QUANTILES), 2.1)
     percent = 100.0 * (np.array([item.once(drift) for item in comparisons]) - 1.0)
     part = (np.arange(N_SEGMENTS) + 0.5) / N_SEGMENTS
     lengths = [1e-3 * item.learned.duration for item in comparisons]  # ns
@@ -123,8 +123,9 @@ MEASURE = Measure(
         Picture(
             "bonds",
             "Distances of bonded beads along the run: deviation of three quantiles "
-            "from those of the whole reference.",
+            "from those of the whole reference. Thin: each by itself; thick: the mean.",
             lambda e: drifts(e.comparisons),
+            "bond lengths along the run",
         ),
     ),
 )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import WHOLE, Entry, Measure, Picture, exact
-from cgml.evaluation.measures.displacement import slowest_first
+from cgml.evaluation.measures.displacement import shown, slowest_first
 from cgml.evaluation.results import Comparison
 from cgml.observables import statistics, structure
 from cgml.observables.statistics import Estimate
@@ -81,7 +81,7 @@ def picture(comparisons: Sequence[Comparison]) -> Figure | None:
     if not comparisons:
         return None
     chosen = slowest_first(comparisons)
-    figure, (axes,) = drawing.panels(1, len(chosen), 2.3, 2.0)
+    figure, (axes,) = drawing.panels(1, len(chosen), 2.0)
     part = (np.arange(N_SEGMENTS) + 0.5) / N_SEGMENTS
     top = 2.0
     for axis, item in zip(axes, chosen, strict=True):
@@ -108,21 +108,35 @@ MEASURE = Measure(
     parts=lambda subject: () if subject.box is None else WHOLE,
     compute=compute,
     rows=(
-        Entry("collisions_ratio", "collisions, learned / reference", form=".2f"),
-        Entry("collisions_end_ratio", "— in the last tenth of the run", form=".2f"),
+        Entry(
+            "collisions_ratio",
+            "collisions, learned / reference",
+            form=".2f",
+            pair="collisions",
+        ),
+        Entry(
+            "collisions_end_ratio",
+            "— in the last tenth of the run",
+            form=".2f",
+            is_judged=False,
+        ),
     ),
     columns=(Entry("collisions_ratio", "collisions", form=".2f"),),
     pictures=(
         Picture(
             "collisions",
-            "Pairs of beads closer than all but 0.1 % of the nearest neighbours of the "
-            "reference, along the run.",
+            lambda e: (
+                "Pairs of beads closer than all but 0.1 % of the nearest "
+                f"neighbours of the reference, along the run. {shown(e.comparisons)}"
+            ),
             lambda e: picture(e.comparisons),
+            "collisions of beads",
         ),
         Picture(
             "collisions_ablation",
-            "The same without the score network: every bead drawn by itself.",
+            "Collisions again, without the score network: every bead drawn by itself.",
             lambda e: picture(e.ablation),
+            "collisions without the score network",
         ),
     ),
 )

@@ -13,7 +13,7 @@ def bars(cost: Cost) -> Figure:
     if cost.md_seconds_per_ps is not None:
         names.append("reference MD")
         rates.append(cost.n_paths / cost.md_seconds_per_ps)
-    figure, ((axis,),) = drawing.panels(1, 1, 4.6, 0.5 + 0.4 * len(names))
+    figure, ((axis,),) = drawing.panels(1, 1, 0.5 + 0.4 * len(names), least=1)
     drawn = axis.barh(
         names,
         rates,

@@ -146,11 +146,19 @@ def slowest_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return drawing.spread_out(comparisons, speed, MAX_BOXES)
 
 
+def shown(comparisons: Sequence[Comparison]) -> str:
+    """Say which boxes are drawn one by one."""
+    names = [item.subject.name for item in slowest_first(comparisons)]
+    rest = len(comparisons) - len(names)
+    more = f" of {len(comparisons)}, slow to fast" if rest else ""
+    return f"Drawn: {drawing.words_of(names)}{more}."
+
+
 def displacements(comparisons: Sequence[Comparison]) -> Figure:
     """Displacement of each species, a panel, over the lag."""
     chosen = slowest_first(comparisons)
     names = union(species, chosen)
-    figure, (axes,) = drawing.panels(1, len(names), 2.5, 2.4)
+    figure, axes = drawing.grid(len(names), 2.4)
     styles = ("-", "--", ":", "-.")
     for axis, name in zip(axes, names, strict=True):
         for style, item in zip(styles, chosen, strict=False):
@@ -163,7 +171,7 @@ def displacements(comparisons: Sequence[Comparison]) -> Figure:
             title=drawing.plain(name), xscale="log", yscale="log", xlabel="time / ps"
         )
         _guide(axis)
-    axes[0].set_ylabel("mean squared displacement / nm$^2$")
+    figure.supylabel("mean squared displacement of centres / nm$^2$", fontsize=8.5)
     drawing.legend(
         figure,
         [
@@ -186,6 +194,7 @@ def _guide(axis: Axes) -> None:
     axis.text(span[1], level * 2.0, "slope 1", ha="right", va="top", fontsize=7.0)
     axis.set_ylim(bottom=0.5 * low)
     drawing.set_ticks(axis.xaxis, axis.get_xlim(), is_log=True)
+    drawing.set_ticks(axis.yaxis, axis.get_ylim(), is_log=True)
 
 
 def _read(subject: Subject, run: Run, duration: float, part: str) -> float:
@@ -223,16 +232,24 @@ MEASURE = Measure(
             statistic=_mean_absolute,
             samples=(value(f"{STEM}_reference"), value(f"{STEM}_learned")),
             target=TARGET,
+            pair=STEM,
         ),
-        Entry(f"{STEM}_bias", "— mean error", samples=(value(f"{STEM}_error"),)),
+        Entry(
+            f"{STEM}_bias",
+            "— mean error",
+            samples=(value(f"{STEM}_error"),),
+            is_judged=False,
+        ),
         Entry(
             f"{STEM}_sampling_error",
             "— of which sampling of both sides",
             samples=(noise(f"{STEM}_error"),),
+            is_judged=False,
         ),
         Entry(
             "msd_{}_deviation",
-            "mean squared displacement of {}, largest deviation of log<sub>10</sub>",
+            "mean squared displacement of {} (centres of mass, drift removed), "
+            "largest deviation of log<sub>10</sub>",
         ),
     ),
     columns=(
@@ -242,20 +259,31 @@ MEASURE = Measure(
     pictures=(
         Picture(
             "parity_diffusivity",
-            "Diffusivity D of every box against long reference dynamics; molecules "
-            "diffuse as their centres of mass. Bars: standard errors. Bottom right: "
-            "mean absolute error of log10 D.",
+            lambda e: (
+                "Diffusivity D of every box over that of the reference"
+                f"{drawing.beside(e.predictions)}; molecules diffuse as their "
+                "centres of "
+                "mass, the drift of the box removed. Bars: standard errors. Bottom "
+                "right: "
+                "mean absolute error of log10 D. Line: equality."
+            ),
             lambda e: drawing.parity(
                 PARITY,
                 union(species, e.comparisons),
                 e.comparisons,
                 e.predictions,
             ),
+            "diffusivity: learned over reference",
         ),
         Picture(
             "displacements",
-            "Mean squared displacement over time lag, drift of the box removed.",
+            lambda e: (
+                "Mean squared displacement over the time between, of the centres "
+                "of mass of the molecules of a species, the drift of the box removed. "
+                f"{shown(e.comparisons)} Shaded: one standard error."
+            ),
             lambda e: displacements(e.comparisons),
+            "mean squared displacements",
         ),
     ),
     note="Property predictors (mean, composition, graph network) give diffusivities "

@@ -127,7 +127,7 @@ def dihedrals(comparisons: Sequence[Comparison]) -> Figure | None:
         lambda item: abs(item.figures["handedness_reference"].value),
         MAX_SUBJECTS,
     )
-    figure, (axes,) = drawing.panels(1, len(chosen), 2.4, 2.1)
+    figure, (axes,) = drawing.panels(1, len(chosen), 2.1)
     centres = np.degrees((np.arange(N_BINS) + 0.5) * 2.0 * np.pi / N_BINS - np.pi)
     for axis, item in zip(axes, chosen, strict=True):
         for side, colour in zip(item.once(both), drawing.COLOURS, strict=True):
@@ -156,19 +156,26 @@ MEASURE = Measure(
             "handedness (signed volume of three bonds), mean absolute error",
             form=".4f",
             samples=(magnitude("handedness_error"),),
+            pair="handedness",
         ),
         Entry(
             "handedness_sampling",
             "— of which sampling of both sides",
             form=".4f",
             samples=(noise("handedness_error"),),
+            is_judged=False,
         ),
         Entry(
             "dihedral_deviation",
             "signed dihedral angles, total variation distance",
             form=".4f",
         ),
-        Entry("dihedral_sampling", "— of which sampling of both sides", form=".4f"),
+        Entry(
+            "dihedral_sampling",
+            "— of which sampling of both sides",
+            form=".4f",
+            is_judged=False,
+        ),
     ),
     columns=(
         Entry("handedness_reference", "handedness, reference", form="+.3f"),
@@ -180,6 +187,7 @@ MEASURE = Measure(
             "Dihedral angles of four beads in a row with their sign: a molecule and "
             "its mirror image have mirrored distributions. Bands: standard errors.",
             lambda e: dihedrals([c for c in e.comparisons if has_dihedrals(c.subject)]),
+            "dihedral angles",
         ),
     ),
 )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import Entry, Measure, Picture, pairs, union
-from cgml.evaluation.measures.displacement import slowest_first
+from cgml.evaluation.measures.displacement import shown, slowest_first
 from cgml.evaluation.results import Comparison
 from cgml.molecules.box import widths
 from cgml.observables import structure
@@ -108,8 +108,14 @@ MEASURE = Measure(
     pictures=(
         Picture(
             "radial_distributions",
-            "Radial distribution of the beads of two species, of different molecules.",
+            lambda e: (
+                "Radial distribution of the beads of two species, of different "
+                f"molecules, for every pair of species. {shown(e.comparisons)} "
+                "Shaded: one "
+                "standard error."
+            ),
             lambda e: radial_distributions(e.comparisons),
+            "radial distributions",
         ),
     ),
 )

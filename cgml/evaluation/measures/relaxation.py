@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import (
+    LARGEST_ERROR,
     WHOLE,
     Entry,
     Measure,
@@ -105,10 +106,19 @@ def by_speed(comparisons: Sequence[Comparison]) -> dict[str, Comparison]:
     return dict(zip(words if len(chosen) == 3 else words[::2], chosen, strict=False))
 
 
+def named(comparisons: Sequence[Comparison]) -> str:
+    """Say which molecules `by_speed` gives, by their relaxation times."""
+    chosen = by_speed(comparisons)
+    if len(chosen) == 1:
+        return comparisons[0].subject.name
+    words = drawing.words_of([f"the {word}" for word in chosen])
+    return f"{words} of {len(comparisons)} molecules"
+
+
 def correlations(comparisons: Sequence[Comparison]) -> Figure:
     """Autocorrelation of the fastest, the median and the slowest molecule."""
     chosen = by_speed(comparisons)
-    figure, (axes,) = drawing.panels(1, len(chosen), 2.4, 2.2)
+    figure, (axes,) = drawing.panels(1, len(chosen), 2.3)
     for axis, (word, item) in zip(axes, chosen.items(), strict=True):
         lags, values, errors = item.once(correlation)
         shown = lags <= max(5.0 * item.figures["tau_reference"].value, lags[1])
@@ -116,9 +126,9 @@ def correlations(comparisons: Sequence[Comparison]) -> Figure:
             drawing.band(axis, lags[shown], values[k][shown], errors[k][shown], colour)
             axis.plot(lags[shown], values[k][shown], color=colour)
         axis.axhline(0.0, color="black", linewidth=0.5)
-        axis.set(
-            title=f"{word}: {drawing.plain(item.subject.name)}", xlabel="time / ps"
-        )
+        name = drawing.plain(item.subject.name)
+        title = f"{word}: {name}" if len(chosen) > 1 else name
+        axis.set(title=title, xlabel="time / ps")
         axis.set_xlim(0.0, lags[shown][-1])
         axis.set_ylim(-0.3, 1.02)
     axes[0].set_ylabel(r"autocorrelation of $R_g^2$")
@@ -156,6 +166,7 @@ MEASURE = Measure(
             statistic=statistics.log10_error,
             samples=BOTH,
             target=TARGET,
+            pair="tau",
         ),
         Entry(
             "tau_factor_median",
@@ -164,6 +175,7 @@ MEASURE = Measure(
             statistic=statistics.median_factor,
             samples=BOTH,
             target=TARGET,
+            pair="tau",
         ),
         Entry(
             "tau_spearman",
@@ -171,6 +183,8 @@ MEASURE = Measure(
             statistic=statistics.spearman,
             samples=BOTH,
             target=TARGET,
+            is_score=True,
+            largest_error=LARGEST_ERROR,
         ),
     ),
     columns=(
@@ -180,16 +194,29 @@ MEASURE = Measure(
     pictures=(
         Picture(
             "parity_tau",
-            "Integrated relaxation time τ of the squared radius of gyration. The "
-            "regressions learn it from short runs, which cut long times off.",
+            lambda e: (
+                "Integrated relaxation time τ of the squared radius of gyration "
+                f"of every molecule over that of the reference"
+                f"{drawing.beside(e.predictions)}. Bars: standard errors. Line: "
+                "equality."
+                + (
+                    " Regressions learn τ from short runs, which cut long times off."
+                    if e.predictions
+                    else ""
+                )
+            ),
             lambda e: drawing.parity(PARITY, WHOLE, e.comparisons, e.predictions),
+            "relaxation time: learned over reference",
         ),
         Picture(
             "autocorrelation",
-            "Autocorrelation of the squared radius of gyration of the fastest, the "
-            "median and the slowest molecule. Shaded: one standard error, from eight "
-            "blocks.",
+            lambda e: (
+                "Autocorrelation of the squared radius of gyration of "
+                f"{named(e.comparisons)}. Shaded: one standard error, from eight "
+                "blocks."
+            ),
             lambda e: correlations(e.comparisons),
+            "autocorrelation of the size",
         ),
     ),
 )

@@ -19,7 +19,7 @@ from cgml.evaluation.measure import (
     pairs,
     union,
 )
-from cgml.evaluation.measures.displacement import slowest_first
+from cgml.evaluation.measures.displacement import shown, slowest_first
 from cgml.evaluation.measures.pairs import distributions
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
@@ -106,7 +106,9 @@ def residences(comparisons: Sequence[Comparison]) -> Figure:
                 continue
             values = (stay.values - stay.chance) / (1.0 - stay.chance)
             axis.plot(stay.lags, values, color=colour)
-            text = f"{stay.lifetime.value:.3g} ± {stay.lifetime.error:.2g} ps"
+            value, error = stay.lifetime
+            text = f"{value:.3g}"
+            text += f" ± {error:.2g} ps" if np.isfinite(error) else " ps"
             drawing.note(axis, text, 0.85 - 0.14 * k, colour)
         axis.axhline(0.0, color="black", linewidth=0.4)
         axis.set(xlim=(0.0, reach if np.isfinite(reach) else 1.0), ylim=(-0.05, 1.05))
@@ -132,22 +134,29 @@ MEASURE = Measure(
             "lifetime_{}_log10_error",
             "contact lifetime {}, mean absolute error of log<sub>10</sub>",
             samples=(magnitude("lifetime_{}_log10_error"),),
+            pair="lifetime_{}",
         ),
     ),
     pictures=(
         Picture(
             "residences",
-            "How long contacts last: probability that two beads in contact (closer "
-            "than the first minimum of g of the reference) are so after a time. "
-            "Numbers: integrated lifetimes.",
+            lambda e: (
+                "How long contacts last: probability above chance that two beads "
+                "in contact (closer than the first minimum of g of the reference) "
+                "are so "
+                f"after a time. {shown(e.comparisons)} Numbers: integrated lifetimes."
+            ),
             lambda e: residences(e.comparisons),
+            "contacts over time",
         ),
         Picture(
             "lifetimes",
-            "Lifetime of contacts of every box, learned against reference.",
+            "Lifetime of contacts of every box, learned over reference, for every pair "
+            "of species. Bars: standard errors. Line: equality.",
             lambda e: drawing.parity(
                 PARITY, union(pairs, e.comparisons), e.comparisons
             ),
+            "contact lifetimes: learned over reference",
         ),
     ),
 )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import (
+    LARGEST_ERROR,
     PERCENT,
     WHOLE,
     Entry,
@@ -74,7 +75,7 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
 
 def distributions(comparisons: Sequence[Comparison]) -> Figure:
     """Distribution of every molecule."""
-    figure, axes = drawing.grid(len(comparisons), 1.55, 1.45)
+    figure, axes = drawing.grid(len(comparisons), 1.5)
     for axis, item in zip(axes, comparisons, strict=True):
         series = item.once(both)
         top = max(float(one.max()) for one in series)
@@ -83,10 +84,11 @@ def distributions(comparisons: Sequence[Comparison]) -> Figure:
         axis.stairs(right, bins, fill=True, color=drawing.SHADE)
         axis.stairs(learned, bins, color=drawing.LEARNED, linewidth=1.3)
         axis.set_title(drawing.plain(item.subject.name), pad=3)
-        axis.set_yticks([])
-        axis.spines["left"].set_visible(False)
-        axis.set_xlim(0.0, top)
+        axis.set(xlim=(0.0, top), ylim=(0.0, None))
+        for side in (axis.xaxis, axis.yaxis):
+            drawing.set_ticks(side, (0.0, top), is_log=False)
     figure.supxlabel(r"$R_g^2$ / nm$^2$", fontsize=8.5)
+    figure.supylabel(r"probability density / nm$^{-2}$", fontsize=8.5)
     handles = [Patch(color=drawing.SHADE), drawing.line(drawing.LEARNED)]
     figure.legend(handles, drawing.SIDES, loc="outside upper right", ncols=2)
     return figure
@@ -124,12 +126,14 @@ MEASURE = Measure(
             statistic=statistics.relative_error,
             samples=BOTH,
             target=TARGET,
+            pair="rg2",
         ),
         Entry(
             "rg2_sampling_error",
             "— of which sampling of both sides",
             *PERCENT,
             samples=(noise("rg2_relative_error"),),
+            is_judged=False,
         ),
         Entry(
             "rg2_r2",
@@ -137,12 +141,16 @@ MEASURE = Measure(
             statistic=statistics.r_squared,
             samples=BOTH,
             target=TARGET,
+            is_score=True,
+            largest_error=LARGEST_ERROR,
         ),
         Entry(
             "rg2_correlation",
             f"{SIZE}, correlation across molecules",
             statistic=statistics.correlation,
             samples=BOTH,
+            is_score=True,
+            largest_error=LARGEST_ERROR,
         ),
         Entry(
             "rg2_emd",
@@ -155,6 +163,7 @@ MEASURE = Measure(
             *PERCENT,
             statistic=statistics.relative_error,
             samples=BEADS,
+            pair="rg2_beads",
         ),
     ),
     columns=(
@@ -166,14 +175,23 @@ MEASURE = Measure(
     pictures=(
         Picture(
             "parity_rg2",
-            "Mean squared radius of gyration of every molecule against long reference "
-            "dynamics. Bars: standard errors, corrected for correlation.",
+            lambda e: (
+                "Mean squared radius of gyration of every molecule over that of "
+                f"the reference{drawing.beside(e.predictions)}. Bars: standard errors, "
+                "corrected for correlation. Line: equality."
+            ),
             lambda e: drawing.parity(PARITY, WHOLE, e.comparisons, e.predictions),
+            "size: learned over reference",
         ),
         Picture(
             "distributions",
-            "Distribution of the squared radius of gyration, by molecule.",
+            lambda e: (
+                "Distribution of the squared radius of gyration of "
+                f"{'all atoms' if e.rg2_source == 'atoms' else 'the beads'}, by "
+                "molecule."
+            ),
             lambda e: distributions(e.comparisons),
+            "size: distributions",
         ),
     ),
 )

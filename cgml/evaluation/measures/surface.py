@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import WHOLE, Entry, Measure, Picture, exact
-from cgml.evaluation.measures.relaxation import by_speed
+from cgml.evaluation.measures.relaxation import by_speed, named
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Subject
 from cgml.observables import statistics
@@ -17,6 +18,7 @@ from cgml.observables.chains import Surface, free_energy
 from cgml.observables.statistics import Estimate
 
 MAX_ENERGY = 6.0  # kT, top of the free-energy scale
+MAX_DIFFERENCE = 3.0  # kT, ends of the scale of differences
 
 Floats = NDArray[np.float64]
 
@@ -39,29 +41,37 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
 
 
 def surfaces(comparisons: Sequence[Comparison]) -> Figure:
-    """Draw the fastest, the median and the slowest molecule, both sides."""
+    """Draw molecules from fast to slow: both sides, and their difference."""
     chosen = by_speed(comparisons)
-    figure, rows = drawing.panels(2, len(chosen), 2.3, 2.0)
-    filled = None
+    figure, rows = drawing.blocks(3, len(chosen), 1.9, max(len(chosen), 2))
+    scales = [np.arange(0.0, MAX_ENERGY + 0.1, 0.5)] * 2
+    scales.append(np.linspace(-MAX_DIFFERENCE, MAX_DIFFERENCE, 13))
+    names = [*drawing.SIDES, "learned - reference"]
+    filled: dict[int, QuadContourSet] = {}
     for column, (word, item) in enumerate(chosen.items()):
         planes = [item.once(plane).project(run.positions) for run in item.runs]
         x, y = _mesh(planes)
-        for row, name, points in zip(rows, drawing.SIDES, planes, strict=True):
-            filled = row[column].contourf(
+        one, other = (_energy(points, x, y) for points in planes)
+        is_known = np.minimum(one, other) < MAX_ENERGY
+        shown = [one, other, np.where(is_known, other - one, np.nan)]
+        for k, (row, energy) in enumerate(zip(rows, shown, strict=True)):
+            is_last = k == len(rows) - 1
+            filled[k] = row[column].contourf(
                 x,
                 y,
-                _energy(points, x, y),  # white above the scale
-                levels=np.arange(0.0, MAX_ENERGY + 0.1, 0.5),
-                cmap="viridis",
+                np.clip(energy, *scales[k][[0, -1]]) if is_last else energy,
+                levels=scales[k],
+                cmap="RdBu_r" if is_last else "viridis",  # white above the scale
             )
-            if column == 0:
-                row[0].set_ylabel(f"{name}\ncomponent 2 / nm")
-        rows[0][column].set_title(f"{word}: {drawing.plain(item.subject.name)}")
-        rows[1][column].set_xlabel("component 1 / nm")
-    if filled is not None:
-        figure.colorbar(
-            filled, ax=[axis for row in rows for axis in row], label="free energy / kT"
-        )
+            for side in (row[column].xaxis, row[column].yaxis):
+                drawing.set_ticks(side, (0.0, 1.0), is_log=False)
+        name = drawing.plain(item.subject.name)
+        rows[0][column].set_title(f"{word}: {name}" if len(chosen) > 1 else name)
+        rows[-1][column].set_xlabel("component 1 / nm")
+    for row, name in zip(rows, names, strict=True):
+        row[0].set_ylabel(f"{name}\ncomponent 2 / nm")
+    figure.colorbar(filled[0], ax=[*rows[0], *rows[1]], label="free energy / kT")
+    figure.colorbar(filled[2], ax=rows[2], label="difference / kT")
     return figure
 
 
@@ -75,6 +85,7 @@ def _energy(points: Floats, x: Floats, y: Floats) -> Floats:
 def _mesh(planes: Sequence[Floats], n: int = 50) -> tuple[Floats, Floats]:
     both = np.concatenate(list(planes))
     low, high = both.min(axis=0), both.max(axis=0)
+    low, high = low - 0.08 * (high - low), high + 0.08 * (high - low)
     x, y = np.meshgrid(*(np.linspace(a, b, n) for a, b in zip(low, high, strict=True)))
     return x, y
 
@@ -91,9 +102,17 @@ MEASURE = Measure(
     pictures=(
         Picture(
             "surfaces",
-            "Free energy over the two leading principal components of all distances "
-            "between beads, fitted on the reference.",
+            lambda e: (
+                "Free energy over the two leading principal components of all "
+                "distances between beads, fitted on the reference, of "
+                f"{named(e.comparisons)}: reference, learned, and learned less "
+                "reference. "
+                f"White: above {MAX_ENERGY:g} kT; differences beyond "
+                f"{MAX_DIFFERENCE:g} kT "
+                "have the colour of that."
+            ),
             lambda e: surfaces(e.comparisons),
+            "free-energy surfaces",
         ),
     ),
 )
