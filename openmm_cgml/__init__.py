@@ -13,5 +13,11 @@ no times from any DCD file and counts frames, so prefer XTC for it.
 from openmm_cgml.beads import bead_simulation
 from openmm_cgml.convert import graph_from_topology
 from openmm_cgml.integrator import LearnedCGIntegrator
+from openmm_cgml.reporter import GuardReporter
 
-__all__ = ["LearnedCGIntegrator", "bead_simulation", "graph_from_topology"]
+__all__ = [
+    "GuardReporter",
+    "LearnedCGIntegrator",
+    "bead_simulation",
+    "graph_from_topology",
+]
