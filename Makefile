@@ -1,5 +1,6 @@
 # make demo: run the bundled model, draw docs/figures/chain.png
 # make test: run the tests (TESTS=folder: those)    make lint: style, types, import contracts
+# make docs: the documentation site in build/site, warnings are errors
 # make coverage: which lines and branches the unit tests reach (they take half as long again)
 # make benchmark: time chains and boxes beside MD; with BOX=folder (LAMMPS files) the published size, too
 # All of them set up their own environment in .venv first, once.
@@ -13,10 +14,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format clean benchmark
+.PHONY: help demo test coverage lint format clean benchmark docs
 
 help:
-	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -5
+	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -6
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python examples/demo.py --figure docs/figures/chain.png
@@ -32,6 +33,10 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 benchmark: $(VENV)/.runtime
 	@$(BIN)/python benchmarks/chains.py
@@ -66,4 +71,8 @@ $(VENV)/.runtime: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	@$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	@touch $@

@@ -10,8 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 from workflow_tools import ROOT, environment
 
+from cgml.cli.app import app
 from cgml.models.file import bundled_models
 from cgml.molecules.graph import Labels, MolecularGraph
 from cgml.molecules.hand import read_mapping
@@ -24,8 +26,9 @@ DATA = sorted((ROOT / "examples" / "data").iterdir())
 MODEL = "copolymer-chain"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def execute(folder: Path, *command: object, site: Path = ROOT) -> str:
@@ -70,15 +73,21 @@ def model(tiny_model: Path) -> str:
     return MODEL if MODEL in bundled_models() else str(tiny_model)
 
 
-NAMES = ["OpenMM", "OpenMM, equilibrated", "ASE", "Python"]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+CODE = [
+    pytest.param(block, id=f"{page.stem}-{k}")
+    for page in (ROOT / "README.md", *TUTORIALS)
+    for k, block in enumerate(blocks("python", str(page)))
+]
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=NAMES)
-def test_code_of_the_readme(tmp_path, installed, model, block):
-    """In an empty folder, with nothing but what `pip install` brings."""
-    script = tmp_path / "script.py"
-    script.write_text(block.replace(f'"{MODEL}"', repr(model)))
-    execute(tmp_path, "-W", "error::UserWarning", script, site=installed)
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("block", CODE)
+def test_code_of_readme_and_tutorials(tmp_path, monkeypatch, model, block):
+    """In an empty folder, in this process: packages are known to be importable."""
+    monkeypatch.chdir(tmp_path)
+    code = block.replace(f'"{MODEL}"', repr(model))
+    exec(compile(code, "script.py", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.skipif(MODEL not in bundled_models(), reason="needs the bundled model")
@@ -115,8 +124,12 @@ def test_examples_are_copied_out_and_overwrite_nothing(tmp_path, installed):
         execute(tmp_path, "-c", code, site=installed)
 
 
-def test_configuration_of_the_readme(tmp_path):
-    block, _ = blocks("toml")
+OWN = "docs/tutorials/own-trajectories.md"
+
+
+@pytest.mark.parametrize("page", [OWN, "docs/training.md"])
+def test_configurations_of_the_pages(tmp_path, page):
+    block, *_ = blocks("toml", page)
     path = tmp_path / "polymer.toml"
     path.write_text(block)
     config = TrainingConfig.from_toml(path)
@@ -124,8 +137,8 @@ def test_configuration_of_the_readme(tmp_path):
     assert config.output == tmp_path / "runs" / "polymer"
 
 
-def test_beads_by_hand_of_the_readme(tmp_path):
-    _, block = blocks("toml")
+def test_beads_by_hand(tmp_path):
+    _, block = blocks("toml", OWN)
     (tmp_path / "beads.toml").write_text(block)
     labels = Labels.create(["C1", "O1", "C2"], ["residue PEO 1"] * 3)
     masses, bonds = [12.011, 15.999, 12.011], [[0, 1], [1, 2]]
@@ -133,21 +146,25 @@ def test_beads_by_hand_of_the_readme(tmp_path):
     assert read_mapping(tmp_path / "beads.toml", graph).n_beads == 1
 
 
-def test_commands_of_the_readme(cgml):
-    lines = [
-        line.strip() for line in README.splitlines() if line.startswith("    cgml")
-    ]
-    assert len(lines) >= 6
+@pytest.mark.parametrize("page", ["README.md", "docs/README.md", *TUTORIALS])
+def test_commands_of_readme_and_tutorials(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    cgml")]
+    group = typer.main.get_command(app)
     for line in lines:
-        command, *options = line.partition("#")[0].split()[1:]
-        text = " ".join(cgml(command, "--help").output.split())
-        for option in (item for item in options if item.startswith("--")):
-            assert option in text, f"{command} has no {option}"
+        words = [w for w in line.partition("#")[0].split()[1:] if w != "-q"]
+        known = {
+            name
+            for item in group.commands[words[0]].params
+            for name in [*item.opts, *item.secondary_opts]
+        }
+        asked = {word for word in words[1:] if re.match("--?[a-z]", word)}
+        assert asked <= known, line
 
 
 PAGES = [
     path
-    for folder in (".", "docs", "cgml/models")
+    for folder in (".", "docs", "docs/tutorials", "cgml/models")
     for path in (ROOT / folder).glob("*.md")
 ]
 

@@ -1,0 +1,90 @@
+"""What the documentation site is made of; `make docs` builds it, warnings as errors."""
+
+import importlib
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
+
+import pytest
+import typer
+from workflow_tools import ROOT
+
+import ase_cgml
+import cgml
+import openmm_cgml
+from cgml.cli import console
+from cgml.cli.app import app
+from cgml.training.keys import keys
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = spec_from_file_location("site_hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_page_of_the_index_is_there(hooks):
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = re.findall(r"^ +- (?:.*: )?(\S+\.md)$", text, flags=re.MULTILINE)
+    made = {*hooks.ELSEWHERE, hooks.COMMANDS}
+    missing = [page for page in pages if not (DOCS / page).exists()]
+    assert set(missing) == made & set(pages)
+    assert made <= set(pages)
+    there = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert there <= set(pages)
+
+
+def test_every_command_and_option_is_documented(hooks):
+    page = hooks.commands()
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        section = page.partition(f"## cgml {name}\n")[2].partition("\n## ")[0]
+        assert section
+        for item in command.params:
+            names = (
+                item.opts if item.param_type_name == "option" else [item.name.upper()]
+            )
+            assert all(f"`{word}`" in section for word in names), (name, names)
+    for code in console.EXIT_CODES:
+        assert f"| {code} | " in page
+
+
+def test_every_key_of_a_training_file_is_documented(hooks):
+    assert hooks.KEYS in (DOCS / "training.md").read_text(encoding="utf-8")
+    table = hooks.keys_table()
+    for key in keys():
+        section = table
+        if key.table:
+            section = table.partition(f"### `[{key.table}]`")[2].partition("###")[0]
+        assert f"| `{key.name}` | " in section, key.name
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    paths = re.findall(r"^::: (\S+)$", page, flags=re.MULTILINE)
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        found = getattr(importlib.import_module(module), name, None)
+        assert found is not None or importlib.import_module(path), path
+    there = {path.rpartition(".")[2] for path in paths}
+    for package in (cgml, openmm_cgml, ase_cgml):
+        names = getattr(package, "__all__", [n for n in dir(package) if n[0].isupper()])
+        assert {name for name in names if name[0] != "_"} <= there, package.__name__
+
+
+def test_links_become_those_of_the_site(hooks):
+    there = {"types.md", "project/changes.md", "figures/chain.png", "README.md"}
+    text = "[a](../types.md#x) [b](../../CHANGELOG.md) [c](../../examples) "
+    text += "![](../figures/chain.png)"
+    assert hooks.links(text, "tutorials/python.md", there) == (
+        "[a](../types.md#x) [b](../project/changes.md) c (`examples`) "
+        "![](../figures/chain.png)"
+    )
+    code = "```\n[a](b)\n```\n    [a](b)\n"
+    assert hooks.links(code, "README.md", there) == code
