@@ -79,4 +79,7 @@ def as_known(mapping: Mapping, known: Table[str, float]) -> Mapping:
             "hydrogens must be in the bead of their heavy atom, as the model knows "
             f"them as one particle; {mapping.graph.name(int(parted[0]))} is not"
         )
-    return Mapping(graph, labels, mapping.recipe)
+    hands = mapping.hands
+    if hands is not None:  # no hydrogen has one
+        hands = np.bincount(place, hands).astype(np.int8)
+    return Mapping(graph, labels, mapping.recipe, hands)

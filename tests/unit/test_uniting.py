@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,10 @@ def test_beads_are_the_same():
     assert seen.bead_index.tolist() == [0, 0, 1]
     np.testing.assert_allclose(seen.bead_masses, mapping.bead_masses, atol=0.01)
     assert as_known(mapping, MASSES) is mapping
+    assert seen.hands is None
+    hands = np.array([0, 0, 0, 1, 0, -1, 0, 0, 0], dtype=np.int8)
+    known = as_known(replace(mapping, hands=hands), KNOWN)
+    assert known.hands.tolist() == [1, 0, -1]
 
 
 def test_hydrogens_in_another_bead_are_refused():
