@@ -49,6 +49,12 @@ def run(
     file_format: Annotated[
         str, typer.Option("--format", help="Trajectories: dcd, xtc or h5md.")
     ] = "dcd",
+    atoms: Annotated[
+        bool,
+        typer.Option(
+            "--atoms", help="Also write the atoms, carried with their beads; dcd, xtc."
+        ),
+    ] = False,
     device: options.Device = "cpu",
     precision: Annotated[
         Literal["float32", "bfloat16"],
@@ -85,6 +91,9 @@ def run(
     folder under the same paths; each has the CPU threads of `cgml --threads`. The files
     are the same, and a lost worker's work is done again.
 
+    With --atoms there is a second file for each path, NAME_rR_atoms.dcd, of the atoms
+    of the start; open it with your own topology.
+
     For example:
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
@@ -116,6 +125,7 @@ def run(
         n_part=part,
         guard=guard,
         file_format=file_format,
+        atoms=atoms,
         device=device,
         execution=Execution(compiled=compiled, capture=capture, precision=precision),
         unseen="allow",  # or else refused above

@@ -25,6 +25,7 @@ from cgml.runs.conditions import CONDITIONS, conditions_of, settle
 from cgml.spec import FAST, BaseSpec, Execution
 
 PLAN = "run.json"
+ATOM_FORMATS = ("dcd", "xtc")
 _OF_A_PATH = 1000  # bytes of what is known of a path, at least
 _MOST_THREADS = 1 << 12
 
@@ -56,6 +57,7 @@ class RunOptions:
         n_part: frames per part: what a kill can cost.
         guard: what a guard does, "stop", "raise", "redraw" or "record" (Propagator).
         file_format: of the trajectories: "dcd", "xtc", "h5md" (formats/table.py).
+        atoms: also write the atoms, carried with their beads; "dcd" or "xtc".
         device: of the networks, "cpu" or "cuda".
         execution: how the networks are evaluated.
         unseen: what happens to molecules that are new to the model (Propagator).
@@ -73,6 +75,7 @@ class RunOptions:
     n_part: int = 100
     guard: GuardPolicy = "stop"
     file_format: str = "dcd"
+    atoms: bool = False
     device: str = "cpu"
     execution: Execution = FAST
     unseen: Unseen = "refuse"
@@ -95,6 +98,11 @@ class RunOptions:
                 f"between frames, got {self.n_steps}"
             )
         table.sink_opener(Path(f"run.{self.file_format}"))
+        if self.atoms and self.file_format not in ATOM_FORMATS:
+            raise ValueError(
+                f"atoms are written as {' or '.join(ATOM_FORMATS)}, the format of the "
+                f"trajectories is {self.file_format!r}: choose one of these (--format)"
+            )
 
     @property
     def n_frames(self) -> int:
@@ -160,7 +168,8 @@ def describe(
         options: length and form.
 
     Raises:
-        ValueError: no systems, two of one name, or a name that is no file's.
+        ValueError: no systems, two of one name, a name that is no file's, or atoms
+            are wanted and a start has none.
     """
     if not systems:
         raise ValueError("a run needs at least one system to start from, got none")
@@ -184,6 +193,7 @@ def describe(
         "file_format": options.file_format,
         "execution": options.execution.model_dump(),
         **({"unseen": list(options.allowed)} if options.allowed else {}),
+        **({"atoms": _atoms_of(systems)} if options.atoms else {}),
         CONDITIONS: conditions_of(model, options.execution, options.device),
     }
 
@@ -288,6 +298,19 @@ def record(
         "files": tally and tally.files,
     }
     plans.write_plan(output / PLAN, content)
+
+
+def _atoms_of(systems: Sequence[BeadTrajectory]) -> list[str]:
+    """Fingerprints of the atoms that are carried."""
+    found: list[str] = []
+    for system in systems:
+        if system.first_atoms is None:
+            raise ValueError(
+                f"atoms to carry are required in each start, {system.name!r} has beads "
+                "alone: start from a trajectory of atoms, or leave --atoms out"
+            )
+        found.append(_fingerprint(system.first_atoms))
+    return found
 
 
 def _fingerprint(positions: NDArray[np.float32]) -> str:

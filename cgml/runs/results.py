@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from cgml.dynamics.guards import GUARDS, Trip
 from cgml.files import replacing
 from cgml.formats.trajectory import TrajectoryWriter, write_topology
+from cgml.molecules.carriage import Carriage
 from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.mapping import Mapping
 from cgml.observables.chains import bond_lengths
 from cgml.runs.parts import Part
 from cgml.runs.plan import Tally
@@ -78,6 +80,19 @@ class Group:
         stop = self.stops[place]
         return None if stop is None else (stop.step - 1) // self.stride
 
+    def frames(self, place: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Frames of a path up to its stop, and the number of the first, part by part.
+
+        Yields:
+            A number, and (n_frames, n_beads, 3), nm.
+        """
+        last = self.n_good(place)
+        for part in self.parts:
+            if last is not None and last <= part.first:
+                break
+            n = None if last is None else last - part.first
+            yield part.first, part.frames(place)[:n]
+
     def radii(self) -> NDArray[np.float64]:
         """Radius of gyration of every molecule, (n_frames, n_molecules), nm.
 
@@ -99,6 +114,7 @@ def assemble(
     n_frames: int,
     *,
     has_radii: bool,
+    has_atoms: bool = False,
 ) -> Tally:
     """Write trajectories, topologies and tables from the parts that there are.
 
@@ -108,6 +124,7 @@ def assemble(
         interval: time between frames, ps.
         n_frames: of a whole path.
         has_radii: whether the model knows the radius of gyration of all atoms.
+        has_atoms: whether to write the atoms, too.
 
     Returns:
         What the guards did.
@@ -120,6 +137,8 @@ def assemble(
             own = trips[place] if trips else {}
             counts.update(own)
             row = _write_path(replica, place, group, interval)
+            if has_atoms and "file" in row:
+                written.append(_write_atoms(replica, place, group, interval))
             stop = group.stops[place]
             if stop is not None:
                 row |= {"status": "stopped", "reason": str(stop)}
@@ -152,19 +171,15 @@ def _write_path(replica: Replica, place: int, group: Group, interval: float) -> 
     """Write one trajectory, to its stop; return what the table says of it."""
     mapping, path = replica.system.mapping, replica.trajectory
     row: Row = {"system": replica.system.name, "replica": replica.copy, "frames": 0}
-    last = group.n_good(place)
-    if not group.parts or last == 0:
+    if not group.parts or group.n_good(place) == 0:
         return row
     values: dict[str, list[NDArray[np.float64]]] = {MEAN_BOND: [], MEAN_SQUARE: []}
     with TrajectoryWriter(
         path, mapping, box=replica.system.box, name=path.stem
     ) as writer:
-        for part in group.parts:
-            if last is not None and last <= part.first:
-                break
-            frames = part.frames(place)[: None if last is None else last - part.first]
-            writer.append(frames, _times(part.first, len(frames), interval))
-            row["frames"] = part.first + len(frames)
+        for first, frames in group.frames(place):
+            writer.append(frames, _times(first, len(frames), interval))
+            row["frames"] = first + len(frames)
             if len(mapping.bead_bonds):
                 lengths = bond_lengths(frames, mapping.bead_bonds)
                 values[MEAN_BOND].append(lengths.mean(axis=1))
@@ -177,6 +192,23 @@ def _write_path(replica: Replica, place: int, group: Group, interval: float) -> 
         if found
     }
     return row | {"file": path.name} | means
+
+
+def _write_atoms(replica: Replica, place: int, group: Group, interval: float) -> str:
+    """Write the atoms of a path, carried with its beads; return the file's name."""
+    system, graph = replica.system, replica.system.mapping.graph
+    start = np.asarray(system.first_atoms, dtype=np.float64)
+    carriage = Carriage(system.mapping, start)
+    path = replica.trajectory
+    path = path.with_name(f"{path.stem}_atoms{path.suffix}")
+    each = Mapping.from_labels(graph, np.arange(graph.n_atoms))
+    with TrajectoryWriter(path, each, box=system.box, name=path.stem) as writer:
+        for first, frames in group.frames(place):
+            atoms = np.empty((len(frames), graph.n_atoms, 3), dtype=np.float32)
+            for number, beads in enumerate(frames.astype(np.float64)):
+                atoms[number] = carriage.place(beads)
+            writer.append(atoms, _times(first, len(frames), interval))
+    return path.name
 
 
 def _mean_squared_radii(group: Group) -> dict[int, Row]:

@@ -206,6 +206,7 @@ class Job:
             stride * spec.time_step,
             self.options.n_frames,
             has_radii=spec.has_property,
+            has_atoms=self.options.atoms,
         )
 
 
@@ -224,7 +225,7 @@ def run(
             has the replica number s * n_replicas + r.
         output: folder. At the end it holds NAME_rR.dcd (or the format asked for) and
             NAME.pdb per system, results.csv, radius_of_gyration.csv (where the model
-            has that head) and run.json.
+            has that head), run.json, and with atoms NAME_rR_atoms.dcd.
         options: length and form.
         on_frame: called with the number of frames done, of all paths together, first
             with those found.
