@@ -149,3 +149,26 @@ def test_bead_simulation_is_one_call_away(tiny_model):
     simulation.step(2)
     assert simulation.system.getNumParticles() == 12
     assert simulation.currentStep == 2
+
+
+def test_a_spring_that_excludes_nothing_may_be_a_restraint():
+    system = system_of([12.011] * 4, [(0, 1), (1, 2), (0, 3)])
+    nonbonded = openmm.NonbondedForce()
+    for _ in range(4):
+        nonbonded.addParticle(0.0, 0.3, 0.1)
+    nonbonded.addException(0, 1, 0.0, 0.3, 0.0)
+    nonbonded.addException(1, 2, 0.0, 0.3, 0.0)
+    system.addForce(nonbonded)
+    match = "particles 0 and 3 of the System are held by a bond, .* pass topology="
+    with pytest.raises(ValueError, match=match):
+        systems.graph_from_system(system, {"C": 12.011})
+    nonbonded.addException(0, 3, 0.0, 0.3, 0.0)
+    assert systems.graph_from_system(system, {"C": 12.011}).n_molecules == 1
+
+
+def test_a_virtual_site_is_no_atom_of_a_system():
+    system = system_of([12.011] * 3, [(0, 1), (1, 2)])
+    system.addParticle(0.0)
+    system.setVirtualSite(3, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))
+    graph = systems.graph_from_system(system, {"C": 12.011})
+    assert (graph.n_atoms, graph.n_molecules) == (3, 1)
