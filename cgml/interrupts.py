@@ -1,12 +1,15 @@
 """Signals that ask a program to end: SIGINT (Ctrl-C) and SIGTERM (kill, schedulers)."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+ALARM = 14  # SIGALRM, which not every system has
 
 
 class Interrupted(Exception):  # noqa: N818 (no error: what was asked for was done)
@@ -40,18 +43,26 @@ class Flag:
     """Notes that a signal came; the second one raises at once.
 
     Attributes:
-        number: of the signal; None: none has come.
+        deadline: time of `time.monotonic` from which on it is as if SIGALRM came.
     """
 
     def __init__(self) -> None:
-        self.number: int | None = None
+        self.deadline = math.inf
+        self._number: int | None = None
+
+    @property
+    def number(self) -> int | None:
+        """Of the signal; None: none has come."""
+        if self._number is None and time.monotonic() >= self.deadline:
+            return ALARM
+        return self._number
 
     def __call__(self, number: int, frame: FrameType | None = None) -> None:
         """Note a signal, as its handler."""
         del frame
-        if self.number is not None:
+        if self._number is not None:
             raise Interrupted("stopped at once, nothing more was saved", number)
-        self.number = number
+        self._number = number
 
     def install(self) -> None:
         """Become the handler of the signals, where a thread may have handlers."""

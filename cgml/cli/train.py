@@ -1,11 +1,16 @@
 """cgml train: bead frames to a model."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from cgml.cli import console, options
 from cgml.cli.console import say, tell
+
+INTERVAL = 30.0  # s between two lines at first; later a hundredth of the time so far
 
 
 def _print_keys(*, asked: bool) -> None:
@@ -39,11 +44,16 @@ def train(
             help="Show every key that CONFIG may have, and leave.",
         ),
     ] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(help="Minutes; then save and leave with exit code 142."),
+    ] = None,
 ) -> None:
     """Train the model that CONFIG describes; after a kill, repeat the command.
 
     Times in the file are in ps, lengths in nm, the temperature in K. Checkpoints, the
-    CSV and TensorBoard logs and at the end model.pt with its card lie in the folder it
+    CSV and TensorBoard logs, progress.html (losses, and the model over the reference on
+    validation systems) and at the end model.pt with its card lie in the folder it
     names. With split = "time" the last frames of the same molecules are for validation.
 
     The folder knows its run: repeated with other values or data, the command says which
@@ -54,13 +64,36 @@ def train(
         cgml train chain.toml
     """
     del keys  # its callback has answered
+    from cgml.ranges import positive
     from cgml.training.config import TrainingConfig
     from cgml.training.fit import fit
 
-    path = fit(
-        TrainingConfig.from_toml(config),
-        resume=resume,
-        on_note=tell,
-        shows_progress=not console.is_quiet(),
-    )
+    settings = TrainingConfig.from_toml(config)
+    limit = None if time_limit is None else 60.0 * positive(time_limit, "--time-limit")
+    with _shown() as show:
+        path = fit(
+            settings, resume=resume, on_note=tell, on_status=show, time_limit=limit
+        )
     say(f"model written to {path}")
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[object], None]]:
+    """Show how it goes: one line that changes in a terminal, or now and then a line."""
+    if console.is_quiet():
+        yield lambda _: None
+        return
+    if console.err.is_terminal:
+        with console.err.status("reads data") as line:
+            yield lambda status: line.update(str(status))
+        return
+    begin = said = time.monotonic()
+
+    def tell_sometimes(status: object) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= max(INTERVAL, 0.01 * (now - begin)):
+            said = now
+            tell(str(status))
+
+    yield tell_sometimes

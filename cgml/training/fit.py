@@ -2,7 +2,9 @@
 
 import json
 import logging
+import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -10,7 +12,11 @@ from pathlib import Path
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor
+from lightning.pytorch.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+)
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -21,9 +27,9 @@ from cgml.models.file import save_model
 from cgml.molecules.seen import survey
 from cgml.network.model import REACH, Model
 from cgml.plans import write_plan
+from cgml.ranges import positive
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
-from cgml.training.bar import TrainingBar
 from cgml.training.card import write_card
 from cgml.training.checkpoint import (
     BEST,
@@ -46,6 +52,9 @@ from cgml.training.plan import (
 )
 from cgml.training.radial import place_functions
 from cgml.training.scales import fit_prior, measure
+from cgml.training.watcher import Status, Watcher
+
+PAGE = "progress.html"
 
 
 def make_spec(
@@ -130,12 +139,15 @@ def fit(
     *,
     resume: bool = True,
     on_note: Callable[[str], None] | None = None,
-    shows_progress: bool = True,
+    on_status: Callable[[Status], None] | None = None,
+    callbacks: Sequence[Callback] = (),
+    time_limit: float | None = None,
 ) -> Path:
     """Train a model and write its file.
 
     The run folder holds train.json, which says what is trained on what, checkpoints/,
-    logs of TensorBoard and CSV, and at the end model.pt. The same call after a kill
+    logs of TensorBoard and CSV, progress.html (losses, and the model over the reference
+    on validation systems), and at the end model.pt. The same call after a kill
     goes on from the last checkpoint; it may ask for more steps, also of a run that is
     finished, and change what plan.FREE names. Other changes are refused.
 
@@ -149,33 +161,39 @@ def fit(
         on_note: told in one line each how the frames were split, where that claims
             less than transfer, where the run goes on, what was changed, and that a
             model will not tell left from right where the data do.
-        shows_progress: whether a bar goes to standard output.
+        on_status: told now and then, and after each validation, how the run is going.
+        callbacks: of Lightning, further ones.
+        time_limit: s; after so long the run saves and leaves, as on SIGALRM. None:
+            it goes on to its end.
 
     Returns:
         Path of the model file.
 
     Raises:
         ValueError: The splits share what they must not, the data do not fit the
-            config, or the folder holds another run.
+            config, the folder holds another run, or the time limit is none.
         RuntimeError: Another process works in the folder.
-        Interrupted: SIGINT or SIGTERM came; a checkpoint is saved.
+        Interrupted: SIGINT or SIGTERM came, or the time is over; a checkpoint is saved.
     """
+    note = on_note or (lambda _: None)
+    if time_limit is not None:
+        positive(time_limit, "time limit")
+    deadline = math.inf if time_limit is None else time.monotonic() + time_limit
+    sizes = config.optimiser
+    watcher = Watcher(config.output / PAGE, sizes.n_steps, on_status)
+    extras = [watcher, *callbacks]
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # it has the folder
     with exclusive(config.output, "train") if is_first else nullcontext():
-        return _fit(
-            config,
-            on_note or (lambda _: None),
-            resume=resume,
-            shows_progress=shows_progress,
-        )
+        return _fit(config, note, extras, deadline, resume=resume)
 
 
 def _fit(
     config: TrainingConfig,
     note: Callable[[str], None],
+    extras: Sequence[Callback],
+    deadline: float,
     *,
     resume: bool,
-    shows_progress: bool,
 ) -> Path:
     if config.optimiser.n_threads is not None:
         torch.set_num_threads(config.optimiser.n_threads)
@@ -203,8 +221,9 @@ def _fit(
     write_plan(config.output / FILE, {"plan": plan})
     with noted() as flag, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # about its own ways
+        flag.deadline = deadline
         keeper = Keeper(folder, spec, json.dumps(plan), config.optimiser, flag, note)
-        trainer = _trainer(config, spec, keeper, shows_progress=shows_progress)
+        trainer = _trainer(config, spec, [*extras, keeper])
         trainer.fit(
             Learner(spec, config, validation),
             datamodule=data,
@@ -264,7 +283,7 @@ def _write_model(
 
 
 def _trainer(
-    config: TrainingConfig, spec: ModelSpec, keeper: Keeper, *, shows_progress: bool
+    config: TrainingConfig, spec: ModelSpec, callbacks: Sequence[Callback]
 ) -> lightning.Trainer:
     sizes = config.optimiser
     shared = DDPStrategy(find_unused_parameters=not spec.has_property)
@@ -281,11 +300,10 @@ def _trainer(
         ],
         callbacks=[
             EMAWeightAveraging(decay=sizes.average_decay),
-            keeper,
+            *callbacks,
             LearningRateMonitor("step"),
-            *([TrainingBar()] if shows_progress else []),
         ],
-        enable_progress_bar=shows_progress,
+        enable_progress_bar=False,
         enable_checkpointing=False,  # the keeper does it
         gradient_clip_val=sizes.clip,
         reload_dataloaders_every_n_epochs=1,

@@ -35,6 +35,9 @@ class Learner(lightning.LightningModule):
         spec: of the model.
         config: of the run.
         validation: molecules of the validation rollout.
+
+    Attributes:
+        rollouts: the last one: molecules, and frames (n_frames, n_beads, 3) nm.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Learner(lightning.LightningModule):
         self.spec = spec
         self.config = config
         self.model = Model(spec)
+        self.rollouts: list[tuple[BeadTrajectory, NDArray[np.float64]]] = []
 
     def losses(self, batch: Batch, stream: torch.Generator) -> dict[str, torch.Tensor]:
         """Loss terms of one batch, each ().
@@ -166,10 +170,11 @@ class Learner(lightning.LightningModule):
         learned = np.stack(frames)
         for place in propagator.stopped:  # a figure that is none
             learned[:, propagator.slices[place]] = np.nan
-        rows = [
-            _deviations(item, learned[:, part], self.spec)
+        self.rollouts = [
+            (item, learned[:, part])
             for item, part in zip(self.validation, propagator.slices, strict=True)
         ]
+        rows = [_deviations(*item, self.spec) for item in self.rollouts]
         names = ("rollout_rg2", "rollout_bond", "rollout_msd")
         means = np.mean(rows, axis=0)
         return {

@@ -56,6 +56,39 @@ def straight(tmp_path_factory) -> Path:
     return folder
 
 
+def test_a_run_tells_how_it_goes_and_draws_it(tmp_path):
+    config, said = write_config(tmp_path, N_STEPS, INTERVAL), []
+    train(config, on_status=said.append)
+    steps = [item.step for item in said]
+    assert steps == sorted(steps)
+    assert {1, 5, 10, 12} <= set(steps)
+    last = said[-1]
+    assert (last.n_steps, last.seconds_left) == (N_STEPS, 0.0)
+    assert last.memory > 2**25
+    assert np.isfinite([last.loss, last.trend, last.best]).all()
+    assert last.best_step in {5, 10, 12}
+    line = r"step 12 of 12: loss \S+ \(\S+ since step 11\), validation \S+ at best, "
+    assert re.match(line + r"step \d+, \S+ steps/s, 0 s left, \d+\.\d GiB$", str(last))
+    page = (tmp_path / "run" / "progress.html").read_text()
+    assert str(last).partition(",")[0] in page
+    assert page.count("<svg") == 3  # losses, two validation molecules
+    assert "nan%" not in page
+
+
+def test_a_limit_of_time_saves_and_the_same_run_goes_on(straight, tmp_path):
+    config = write_config(tmp_path, N_STEPS, INTERVAL)
+    with pytest.raises(Interrupted, match=f"stopped after step 1 of {N_STEPS}") as info:
+        train(config, time_limit=1e-6)
+    assert info.value.number == 14
+    train(config)
+    assert_same(tmp_path, straight)
+    last = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    (curves,) = [item for item in last["callbacks"].values() if "losses" in item]
+    assert [step for step, _ in curves["losses"]] == list(range(1, N_STEPS + 1))
+    with pytest.raises(ValueError, match="time limit"):
+        train(config, time_limit=float("inf"))
+
+
 @pytest.fixture
 def copy(straight, tmp_path) -> Path:
     """The same run, finished, to do something to."""
