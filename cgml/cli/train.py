@@ -44,6 +44,12 @@ def train(
             help="Show every key that CONFIG may have, and leave.",
         ),
     ] = False,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Model file or bundled model whose weights are the first."
+        ),
+    ] = None,
     time_limit: Annotated[
         float | None,
         typer.Option(help="Minutes; then save and leave with exit code 142."),
@@ -60,10 +66,14 @@ def train(
     and ends. More steps, validate_every, save_minutes, patience and n_threads may be
     asked for. SIGTERM and Ctrl-C save first (exit codes 143 and 130).
 
+    --from goes on from a model, with the networks that it has, on other data of its
+    types; optimiser.frozen names networks that stay as they are.
+
     For example:
         cgml train chain.toml
     """
     del keys  # its callback has answered
+    from cgml.models.file import load_model
     from cgml.ranges import positive
     from cgml.training.config import TrainingConfig
     from cgml.training.fit import fit
@@ -72,7 +82,12 @@ def train(
     limit = None if time_limit is None else 60.0 * positive(time_limit, "--time-limit")
     with _shown() as show:
         path = fit(
-            settings, resume=resume, on_note=tell, on_status=show, time_limit=limit
+            settings,
+            resume=resume,
+            on_note=tell,
+            on_status=show,
+            time_limit=limit,
+            origin=load_model(origin) if origin is not None else None,
         )
     say(f"model written to {path}")
 

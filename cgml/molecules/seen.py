@@ -66,9 +66,17 @@ class _Beads(NamedTuple):
         return np.bincount(self.molecules)[self.molecules]
 
 
-def survey(systems: Iterable[tuple[Mapping, Box | None]]) -> Seen:
-    """Describe systems, and their boxes, (3, 3) nm or None, as a model file does."""
-    return reduce(_joined, (_seen(_look(*system)) for system in systems), Seen())
+def survey(
+    systems: Iterable[tuple[Mapping, Box | None]], before: Seen | None = None
+) -> Seen:
+    """Describe systems, and their boxes, (3, 3) nm or None, as a model file does.
+
+    Args:
+        systems: with their boxes.
+        before: what was seen of others.
+    """
+    looks = (_seen(_look(*system)) for system in systems)
+    return reduce(_joined, looks, before or Seen())
 
 
 def check_seen(

@@ -98,6 +98,8 @@ class OptimiserConfig(Section):
         n_workers: processes beside, that prepare batches; of use where the networks
             are on a GPU, and faster than what prepares their batches.
         seed: seed of the weights and of the batches.
+        frozen: networks whose weights stay those of the model that the run goes on
+            from (`cgml train --from`).
     """
 
     n_steps: Count = 20_000
@@ -116,6 +118,9 @@ class OptimiserConfig(Section):
     n_threads: Annotated[Count, Field(le=1024)] | None = None
     n_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
+    frozen: list[
+        Literal["embedding", "predictor", "conditioner", "denoiser", "radius_head"]
+    ] = Field(default=[])
 
 
 class AugmentationConfig(Section):

@@ -20,16 +20,13 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from cgml.formats.trajectory import BeadTrajectory
 from cgml.interrupts import noted
 from cgml.locks import exclusive
 from cgml.models.file import save_model
-from cgml.molecules.seen import survey
-from cgml.network.model import REACH, Model
+from cgml.network.model import LearnedModel, Model
 from cgml.plans import write_plan
 from cgml.ranges import positive
 from cgml.spec import ModelSpec
-from cgml.training.agreement import shared_recipe
 from cgml.training.card import write_card
 from cgml.training.checkpoint import (
     BEST,
@@ -42,6 +39,7 @@ from cgml.training.config import TrainingConfig
 from cgml.training.data import WindowModule, find_files, load_splits
 from cgml.training.keeper import BEST_SO_FAR, LAST, PREVIOUS, Keeper
 from cgml.training.learner import Learner
+from cgml.training.making import make_spec
 from cgml.training.plan import (
     CHECKPOINTS,
     FILE,
@@ -50,88 +48,10 @@ from cgml.training.plan import (
     find_start,
     spec_of,
 )
-from cgml.training.radial import place_functions
-from cgml.training.scales import fit_prior, measure
+from cgml.training.tuning import begin, check_frozen
 from cgml.training.watcher import Status, Watcher
 
 PAGE = "progress.html"
-
-
-def make_spec(
-    config: TrainingConfig, train: Sequence[BeadTrajectory], note: str = ""
-) -> ModelSpec:
-    """Vocabulary, scales and prior from the training molecules.
-
-    Args:
-        config: of the run.
-        train: training molecules.
-        note: how they were split off, where validation has the same.
-
-    Raises:
-        ValueError: A particle type has two masses, the boundaries differ, or the
-            frames were not cut by one recipe, that of the config.
-    """
-    types: dict[str, float] = {}
-    bond_types: set[str] = set()
-    for item in train:
-        graph = item.mapping.graph
-        for name, mass in zip(graph.types, graph.masses.tolist(), strict=True):
-            if types.setdefault(name, mass) != mass:
-                raise ValueError(
-                    f"particle type {name!r} must have one mass, got {types[name]:g} "
-                    f"and {mass:g} Da (in {item.name!r})"
-                )
-        bond_types.update(graph.bond_types)
-    boundaries = {item.box is not None for item in train}
-    if len(boundaries) != 1:
-        raise ValueError(
-            "training frames must all have a periodic box or all have none, got both"
-        )
-    has_property = all(
-        "rg2" in item.observables and item.mapping.molecule_index.max() == 0
-        for item in train
-    )
-    recipe = shared_recipe(train, config.recipe)
-    statistics = measure(train, config.time_step, config.cutoff)
-    centres: tuple[float, ...] = ()
-    if config.network.radial == "data":
-        reach = REACH * (config.cutoff or 0.0)
-        scale = statistics.length_scale
-        centres = place_functions(train, config.network.n_radial, scale, reach)
-    return ModelSpec(
-        name=config.name,
-        time_step=config.time_step,
-        n_history=config.n_history,
-        particle_types=dict(sorted(types.items())),
-        bond_types=sorted(bond_types),
-        atoms_per_bead=recipe.atoms_per_bead,
-        partition=recipe.method,
-        single_bead_limit=recipe.single_bead_limit,
-        keep_hydrogens=recipe.keep_hydrogens,
-        keep_groups=recipe.keep_groups,
-        cutoff=config.cutoff,
-        periodic=boundaries.pop(),
-        temperature=config.temperature,
-        friction=config.friction,
-        remove_drift=config.remove_drift,
-        network=config.network,
-        prior=fit_prior(train, config.time_step),
-        refinement=config.refinement,
-        statistics=statistics,
-        radial_centres=centres,
-        has_property=has_property,
-        provenance={
-            "training data": ", ".join(Path(item).name for item in config.data.train),
-            "systems": str(len(train)),
-            "molecules": str(sum(item.mapping.graph.n_molecules for item in train)),
-            "frames": str(sum(len(item.positions) for item in train)),
-            "steps": str(config.optimiser.n_steps),
-            "seed": str(config.optimiser.seed),
-            "torch": torch.__version__,
-            **({"split": note} if note else {}),
-        },
-        seen=survey((item.mapping, item.box) for item in train),
-    )
 
 
 def fit(
@@ -142,6 +62,7 @@ def fit(
     on_status: Callable[[Status], None] | None = None,
     callbacks: Sequence[Callback] = (),
     time_limit: float | None = None,
+    origin: LearnedModel | None = None,
 ) -> Path:
     """Train a model and write its file.
 
@@ -165,6 +86,7 @@ def fit(
         callbacks: of Lightning, further ones.
         time_limit: s; after so long the run saves and leaves, as on SIGALRM. None:
             it goes on to its end.
+        origin: model whose weights are the first ones (tuning.py); None: random ones.
 
     Returns:
         Path of the model file.
@@ -184,7 +106,7 @@ def fit(
     extras = [watcher, *callbacks]
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # it has the folder
     with exclusive(config.output, "train") if is_first else nullcontext():
-        return _fit(config, note, extras, deadline, resume=resume)
+        return _fit(config, note, extras, deadline, origin, resume=resume)
 
 
 def _fit(
@@ -192,6 +114,7 @@ def _fit(
     note: Callable[[str], None],
     extras: Sequence[Callback],
     deadline: float,
+    origin: LearnedModel | None,
     *,
     resume: bool,
 ) -> Path:
@@ -200,7 +123,8 @@ def _fit(
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     files = [find_files(each) for each in (config.data.train, config.data.validation)]
-    plan = describe(config, *files)
+    check_frozen(config, origin)
+    plan = describe(config, files, origin.digest if origin else None)
     folder = config.output / CHECKPOINTS
     if not resume:
         for name in (LAST, PREVIOUS, BEST_SO_FAR):
@@ -213,7 +137,7 @@ def _fit(
     said = [f"split {split}"] if split else []
     for text in said + warnings_of(train, is_chiral=config.network.chiral):
         note(text)
-    spec = start.spec if start else make_spec(config, train, split)
+    spec = start.spec if start else make_spec(config, train, split, origin)
     steps = {"steps": str(config.optimiser.n_steps)}
     spec = spec.model_copy(update={"provenance": spec.provenance | steps})
     lightning.seed_everything(config.optimiser.seed, verbose=False)
@@ -224,8 +148,10 @@ def _fit(
         flag.deadline = deadline
         keeper = Keeper(folder, spec, json.dumps(plan), config.optimiser, flag, note)
         trainer = _trainer(config, spec, [*extras, keeper])
+        learner = Learner(spec, config, validation)
+        begin(learner.model, origin, config.optimiser.frozen)
         trainer.fit(
-            Learner(spec, config, validation),
+            learner,
             datamodule=data,
             ckpt_path=str(start.path) if start else None,
             weights_only=True,

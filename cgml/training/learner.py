@@ -186,7 +186,7 @@ class Learner(lightning.LightningModule):
         """Adam with warm-up and cosine decay to a thousandth of its peak."""
         sizes = self.config.optimiser
         optimiser = torch.optim.AdamW(
-            self.parameters(),
+            [values for values in self.parameters() if values.requires_grad],
             lr=sizes.learning_rate,
             weight_decay=sizes.weight_decay,
             fused=self.device.type == "cuda",

@@ -54,25 +54,29 @@ class Start(NamedTuple):
 
 
 def describe(
-    config: TrainingConfig, train: Sequence[Path], validation: Sequence[Path]
+    config: TrainingConfig,
+    files: Sequence[Sequence[Path]],
+    origin: str | None,
 ) -> dict[str, Any]:
     """Say what makes a run this run and no other.
 
     Args:
         config: of the run.
-        train: files of training molecules.
-        validation: files of validation molecules.
+        files: of training molecules, and of validation molecules.
+        origin: digest of the model that it goes on from.
     """
     device = "cpu"
     if config.optimiser.accelerator != "cpu" and torch.cuda.is_available():
         device = "cuda"
     plan = settings_of(config)
     plan["data"] |= {
-        "train": plans.files_of(train),
-        "validation": plans.files_of(validation),
+        name: plans.files_of(some)
+        for name, some in zip(("train", "validation"), files, strict=True)
     }
     plan["threads"] = torch.get_num_threads()
     plan["machine"] = machine.kind(device)
+    if origin is not None:
+        plan["from"] = origin
     return plan
 
 
@@ -82,6 +86,8 @@ def settings_of(config: TrainingConfig) -> dict[str, Any]:
     del settings["data"]["train"], settings["data"]["validation"]
     if not config.network.chiral:  # runs of older versions do not know it
         del settings["network"]["chiral"]
+    if not config.optimiser.frozen:
+        del settings["optimiser"]["frozen"]
     return settings
 
 
@@ -142,7 +148,8 @@ def check_settings(config: TrainingConfig, content: dict[str, Any], path: Path) 
             plan["optimiser"].pop(name, None)
     for name in ("train", "validation"):
         earlier["data"].pop(name, None)
-    del earlier["threads"], earlier["machine"]
+    for name in ("threads", "machine", "from"):
+        earlier.pop(name, None)
     changed = plans.changes(earlier, asked)
     if changed:
         raise ValueError(

@@ -12,10 +12,8 @@ from cgml.spec import ModelSpec
 from cgml.training.checkpoint import WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.data import WindowModule, load_frames
-from cgml.training.fit import (
-    make_spec,
-)
 from cgml.training.learner import Learner
+from cgml.training.making import make_spec
 from cgml.training.windows import Batch, WindowDataset
 
 MOLECULES = [chain("AABBCCDD"), chain("ABCDABCD"), chain("DDCCBBAADD")]

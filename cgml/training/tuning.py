@@ -1,0 +1,132 @@
+"""A model that goes on learning from other data: fine-tuning.
+
+The networks keep their sizes, scales and vocabulary, or the weights would mean nothing;
+name, temperature and what the model has seen are those of the new data, too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.recipe import Recipe
+from cgml.molecules.seen import survey
+from cgml.network.model import LearnedModel, Model
+from cgml.spec import ModelSpec
+from cgml.texts import short
+from cgml.training.agreement import shared_recipe
+from cgml.training.config import TrainingConfig
+
+FIXED = "time_step", "n_history", "cutoff", "friction", "remove_drift"
+SECTIONS = "network", "refinement"
+
+
+def spec_from(
+    origin: LearnedModel, config: TrainingConfig, train: Sequence[BeadTrajectory]
+) -> ModelSpec:
+    """Say what a model is that goes on from another.
+
+    Args:
+        origin: where it begins.
+        config: of the run; what it leaves out is as in the origin.
+        train: training molecules.
+
+    Raises:
+        ValueError: the file asks for other networks, steps or beads than the origin
+            has, or the frames have types, boundaries or observables unlike its own;
+            each is named.
+    """
+    spec = origin.spec
+    if not isinstance(spec, ModelSpec):
+        raise ValueError(
+            "a model that cgml train wrote is required to "
+            f"go on from, {spec.name!r} is of kind {spec.kind!r}"
+        )
+    differences = _differences(config, spec)
+    if differences:
+        raise ValueError(
+            f"a run from {spec.name!r} keeps its networks and steps, "
+            f"{'; '.join(differences)}: leave these out, or train anew without --from"
+        )
+    recipe = shared_recipe(train, config.recipe)
+    Recipe.from_spec(spec).require(asdict(recipe), f"the beads of {spec.name!r}")
+    for item in train:
+        _check(item, spec)
+    history = (
+        f"{spec.name} ({origin.digest[:12]}), {spec.provenance.get('steps')} steps"
+    )
+    return spec.model_copy(
+        update={
+            "name": config.name,
+            "temperature": config.temperature,
+            "seen": survey(((one.mapping, one.box) for one in train), spec.seen),
+            "provenance": {"goes on from": history},
+        }
+    )
+
+
+def check_frozen(config: TrainingConfig, origin: LearnedModel | None) -> None:
+    """Refuse to freeze random weights.
+
+    Raises:
+        ValueError: the file does.
+    """
+    if config.optimiser.frozen and origin is None:
+        raise ValueError(
+            "optimiser.frozen is about a model that the run goes on from: give one "
+            "with --from, or leave it out"
+        )
+
+
+def begin(model: Model, origin: LearnedModel | None, frozen: Sequence[str]) -> None:
+    """Give a model the weights of the origin, if any; what is frozen stays so.
+
+    But for rounding in the last place, where the average of the weights is taken.
+    """
+    if origin is None:
+        return
+    model.load_state_dict(origin.module.state_dict())
+    for name in frozen:
+        model.get_submodule(name).requires_grad_(requires_grad=False)
+
+
+def _differences(config: TrainingConfig, spec: ModelSpec) -> list[str]:
+    """What the file says unlike the model; what it leaves out is no difference."""
+    asked = {name: (config, spec, name) for name in FIXED}
+    for section in SECTIONS:
+        if section in config.model_fields_set:
+            mine, its = getattr(config, section), getattr(spec, section)
+            for name in mine.model_fields_set:
+                asked[f"{section}.{name}"] = mine, its, name
+    found = []
+    for key, (mine, its, name) in asked.items():
+        if name not in mine.model_fields_set:
+            continue
+        wanted, there = getattr(mine, name), getattr(its, name)
+        if wanted != there:
+            found.append(f"{key} = {short(wanted)} is asked for, it has {short(there)}")
+    return found
+
+
+def _check(item: BeadTrajectory, spec: ModelSpec) -> None:
+    """Refuse frames that the networks of a model have no place for."""
+    graph = item.mapping.graph
+    masses = dict(zip(graph.types, graph.masses.tolist(), strict=True))
+    for name, mass in masses.items():
+        if spec.particle_types.get(name) != mass:
+            known = ", ".join(f"{k} {v:g}" for k, v in spec.particle_types.items())
+            raise ValueError(
+                f"particle types and masses (Da) of {spec.name!r} are required, "
+                f"{known}; {item.name!r} has {name} {mass:g}"
+            )
+    others = sorted(set(graph.bond_types) - set(spec.bond_types))
+    if spec.bond_types and others:
+        raise ValueError(
+            f"bond types of {spec.name!r} are required, {', '.join(spec.bond_types)}; "
+            f"{item.name!r} has {', '.join(others)}"
+        )
+    spec.check_boundaries(is_periodic=item.box is not None)
+    if spec.has_property and "rg2" not in item.observables:
+        raise ValueError(
+            f"{spec.name!r} predicts radii of gyration, so frames with the observable "
+            f"rg2 are required, which cgml prepare writes; {item.name!r} has none"
+        )

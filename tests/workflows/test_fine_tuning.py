@@ -1,0 +1,105 @@
+"""`cgml train --from`: a model goes on learning from other data."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from test_train import weights, write_config
+from workflow_tools import in_process, write_chains
+
+from cgml.models.file import load_model
+from cgml.network.model import LearnedModel
+from cgml.training.config import TrainingConfig
+from cgml.training.fit import fit
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory) -> Path:
+    """A model of chains of 20 atoms."""
+    folder = tmp_path_factory.mktemp("origin")
+    return fit(TrainingConfig.from_toml(write_config(folder, 3, 3)))
+
+
+def edit(config: Path, *changes: tuple[str, str]) -> TrainingConfig:
+    text = config.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    config.write_text(text)
+    return TrainingConfig.from_toml(config)
+
+
+@pytest.fixture
+def other(tmp_path) -> Path:
+    """Data of longer chains, and a file that says so."""
+    config = write_config(tmp_path, 3, 3)
+    write_chains(tmp_path / "train.npz", n_chains=3, n_frames=30, seed=5, n_atoms=30)
+    return config
+
+
+def test_weights_begin_where_the_model_is_and_frozen_ones_stay(origin, other):
+    config = edit(
+        other,
+        ('name = "small"', 'name = "longer"'),
+        ("[optimiser]", '[optimiser]\nfrozen = ["embedding", "predictor"]'),
+    )
+    before = load_model(origin)
+    after = load_model(fit(config, origin=before))
+    for name, values in before.module.state_dict().items():
+        found = after.module.state_dict()[name]
+        is_frozen = name.partition(".")[0] in {"embedding", "predictor"}
+        if is_frozen:
+            torch.testing.assert_close(found, values, rtol=1e-6, atol=0.0, msg=name)
+        else:
+            torch.testing.assert_close(found, values, rtol=0.1, atol=0.02, msg=name)
+    changed = after.module.denoiser.state_dict()
+    assert any(
+        not torch.equal(values, changed[name])
+        for name, values in before.module.denoiser.state_dict().items()
+    )
+    assert after.spec.name == "longer"
+    assert before.spec.seen.molecule_beads == (4, 4)
+    assert after.spec.seen.molecule_beads == (4, 6)
+    assert after.spec.statistics == before.spec.statistics
+    assert after.spec.provenance["goes on from"].startswith("small (")
+
+
+def test_a_repeat_goes_on_and_one_without_the_model_is_refused(origin, other, tmp_path):
+    assert in_process("train", other, "--from", origin).returncode == 0
+    first = weights(tmp_path / "run" / "model.pt")
+    assert in_process("train", other, "--from", origin).returncode == 0
+    again = weights(tmp_path / "run" / "model.pt")
+    assert all(torch.equal(values, again[name]) for name, values in first.items())
+    result = in_process("train", other)
+    assert result.returncode == 1
+    assert "from" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ([("n_node = 8", "n_node = 16")], r"network\.n_node = 16 .* it has 8"),
+        ([("time_step = 20.0", "time_step = 40.0")], "time_step = 40 .* has 20"),
+        ([("n_levels = 3", "n_levels = 4")], r"refinement\.n_levels = 4 .* has 3"),
+        ([("\n[data]", "\natoms_per_bead = 10\n[data]")], "atoms_per_bead"),
+    ],
+)
+def test_other_networks_are_refused_by_key(origin, other, changes, text):
+    config = edit(other, *changes)
+    with pytest.raises(ValueError, match=text):
+        fit(config, origin=load_model(origin))
+
+
+def test_other_types_are_refused(origin, other):
+    known = load_model(origin)
+    masses = {name: mass + 1.0 for name, mass in known.spec.particle_types.items()}
+    heavier = known.spec.model_copy(update={"particle_types": masses})
+    with pytest.raises(ValueError, match=re.escape("particle types and masses (Da)")):
+        fit(edit(other), origin=LearnedModel(heavier, known.module))
+
+
+def test_nothing_is_frozen_without_a_model(other):
+    config = edit(other, ("[optimiser]", '[optimiser]\nfrozen = ["denoiser"]'))
+    with pytest.raises(ValueError, match="is about a model that"):
+        fit(config)
