@@ -90,7 +90,7 @@ def _compare(reference: BeadTrajectory, learned: NDArray[np.floating]) -> Figure
     figure.suptitle(reference.name, fontsize=9)
     sides = (reference.positions, kept)
     if len(kept) == 0:
-        axes[0].set_title("no frame is finite")
+        axes[0].set_title("no frame is finite", fontsize=8)
         return figure
     if len(bonds):
         lengths = [bond_lengths(frames, bonds).ravel() for frames in sides]
@@ -112,7 +112,8 @@ def _compare(reference: BeadTrajectory, learned: NDArray[np.floating]) -> Figure
                 n_blocks=1,
             )
             axes[2].plot(rdf.distances, rdf.values, color=colour)
-        axes[2].set(xlabel="distance / nm", title="$g(r)$, all beads")
+        axes[2].set(xlabel="distance / nm")
+        axes[2].set_title("$g(r)$, all beads", fontsize=8)
     return figure
 
 
@@ -136,7 +137,8 @@ def _histograms(
     edges = np.linspace(low, high if high > low else low + 1.0, 41)
     for values, colour in zip(sides, COLOURS, strict=True):
         axis.hist(values, edges.tolist(), density=True, histtype="step", color=colour)
-    axis.set(xlabel=label, title=title, yticks=[])
+    axis.set(xlabel=label, yticks=[])
+    axis.set_title(title, fontsize=8)
 
 
 def _panels(n: int, width: float) -> tuple[Figure, list[Axes]]:
