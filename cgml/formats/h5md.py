@@ -13,7 +13,6 @@ References:
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -24,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import existing, replacing
-from cgml.formats.format import MOST_PACKED, check_finite, reading
-from cgml.memory import require
+from cgml.formats.format import check_finite, reading
+from cgml.formats.hdf5 import dataset, opened
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
@@ -34,7 +33,6 @@ from cgml.molecules.summary import Summary, describe
 VERSION = 1
 """Version of the group /cgml."""
 
-_SMALL = 1 << 24  # bytes; packed as well as may be
 _CHUNK = 1 << 18  # bytes of a chunk on disk, about
 
 
@@ -156,58 +154,18 @@ def read_beads(path: Path | str, *, n_frames: int | None = None) -> BeadTrajecto
         ValueError: not such a file, a truncated one, or one of a newer version.
     """
     path = existing(path)
-    with reading(path), _opened(path) as file:
+    with reading(path), opened(path) as file:
         return _read(file, path, slice(n_frames))
 
 
 def read_summary(path: Path) -> tuple[Mapping, Summary]:
     """Return mapping and summary of the system in a file; frames are not read."""
     first = read_beads(path, n_frames=1)
-    with reading(path), _opened(path) as file:
-        times = _dataset(file, "particles/beads/position/time", "iuf")[:]
+    with reading(path), opened(path) as file:
+        times = dataset(file, "particles/beads/position/time", "iuf")[:]
         check_finite(path, 0, times=times)
     found = describe(first.mapping, first.name, times, first.box, first.first_atoms)
     return first.mapping, replace(found, scaling=first.scaling)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a file; whatever HDF5 says of a broken one is told with its name."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise ValueError(
-            f"{path} is not an HDF5 file, or it is cut short: {error}"
-        ) from error
-    except KeyError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def _dataset(parent: h5py.Group, name: str, kinds: str) -> h5py.Dataset:
-    """Find numbers or text in this file, no more of them than it can hold.
-
-    Args:
-        parent: where they stand.
-        name: place below it.
-        kinds: of their numpy type, "O" for text.
-    """
-    place = parent
-    for part in name.split("/"):
-        link = place.get(part, getlink=True)
-        if link is None:
-            raise KeyError(f"it has no {name}")
-        if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{name} must stand in this file, and not in another")
-        place = place[part]
-    if not isinstance(place, h5py.Dataset) or place.dtype.kind not in kinds:
-        raise ValueError(f"{name} is not of the kind that is required")
-    if place.is_virtual or place.external:
-        raise ValueError(f"{name} must stand in this file, and not in another")
-    if place.nbytes > max(_SMALL, MOST_PACKED * place.id.get_storage_size()):
-        raise ValueError(f"{name} declares {place.nbytes:,} bytes, more than it has")
-    require(place.nbytes, name, "fetch the file anew")
-    return place
 
 
 def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
@@ -226,25 +184,25 @@ def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
     position, extra = "particles/beads/position", file["cgml"]
     box = None
     if "edges" in file["particles/beads/box"]:
-        box = _dataset(file, "particles/beads/box/edges/value", "f")[0]
+        box = dataset(file, "particles/beads/box/edges/value", "f")[0]
     observables = file.get("observables", {})
     content: dict[str, Any] = {
         "mapping": Mapping.from_json(
-            _dataset(extra, "mapping", "O").asstr()[()], str(path)
+            dataset(extra, "mapping", "O").asstr()[()], str(path)
         ),
-        "positions": _dataset(file, f"{position}/value", "f")[part],
-        "times": _dataset(file, f"{position}/time", "iuf")[part],
+        "positions": dataset(file, f"{position}/value", "f")[part],
+        "times": dataset(file, f"{position}/time", "iuf")[part],
         "box": box,
         "name": str(extra.attrs["name"]),
         "observables": {
-            name: _dataset(observables, f"{name}/value", "biuf")[part]
+            name: dataset(observables, f"{name}/value", "biuf")[part]
             for name in observables
         },
         "first_atoms": None,
         "scaling": float(extra.attrs.get("box_scaling", 0.0)),  # none in older files
     }
     if "first_atoms" in extra:
-        content["first_atoms"] = _dataset(extra, "first_atoms", "f")[()]
+        content["first_atoms"] = dataset(extra, "first_atoms", "f")[()]
         check_finite(path, 0, content["first_atoms"][None])
     if not len(content["times"]):
         raise ValueError(f"{path} holds no frames: one or more are required")

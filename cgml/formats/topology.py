@@ -26,6 +26,7 @@ from cgml.formats.format import (
     real_boxes,
     suffix_of,
 )
+from cgml.formats.hdf5 import dataset, opened
 from cgml.molecules.atoms import AtomTable
 from cgml.molecules.chemistry import Chemistry, describe
 from cgml.molecules.graph import MolecularGraph, neighbours
@@ -176,19 +177,21 @@ def structure_pieces(
 def hdf5_pieces(path: Path, n_frames: int, options: LammpsOptions) -> Iterator[Frames]:
     """Read the layout of mdtraj, n_frames at a time."""
     del options
-    with foreign(path, "an HDF5 trajectory"), h5py.File(path, "r") as file:
-        for start in range(0, len(file["coordinates"]), n_frames):
+    with foreign(path, "an HDF5 trajectory"), opened(path) as file:
+        stored = dataset(file, "coordinates", "f")
+        clock = dataset(file, "time", "iuf") if "time" in file else None
+        for start in range(0, len(stored), n_frames):
             part = slice(start, start + n_frames)
-            times = np.asarray(file["time"][part], float) if "time" in file else None
-            positions = np.asarray(file["coordinates"][part], np.float32)
+            times = None if clock is None else np.asarray(clock[part], float)
+            positions = np.asarray(stored[part], np.float32)
             yield Frames(positions, times, _hdf5_boxes(file, part))
 
 
 def hdf5_boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float64]]:
     """Read the boxes alone, (n, 3, 3) nm at a time; none where the file has none."""
     del options
-    with foreign(path, "an HDF5 trajectory"), h5py.File(path, "r") as file:
-        for start in range(0, len(file["coordinates"]), _N_BOXES):
+    with foreign(path, "an HDF5 trajectory"), opened(path) as file:
+        for start in range(0, len(dataset(file, "coordinates", "f")), _N_BOXES):
             found = _hdf5_boxes(file, slice(start, start + _N_BOXES))
             if found is not None:
                 yield found
@@ -197,7 +200,8 @@ def hdf5_boxes(path: Path, options: LammpsOptions) -> Iterator[NDArray[np.float6
 def _hdf5_boxes(file: h5py.File, part: slice) -> NDArray[np.float64] | None:
     if "cell_lengths" not in file:
         return None
-    sides, angles = file["cell_lengths"][part], file["cell_angles"][part]
+    sides = dataset(file, "cell_lengths", "f")[part]
+    angles = dataset(file, "cell_angles", "f")[part]
     cells = np.concatenate([sides, angles], axis=1)
     vectors = lengths_and_angles_to_box_vectors(*cells.T)
     return real_boxes(np.stack(vectors, axis=1))
@@ -205,8 +209,8 @@ def _hdf5_boxes(file: h5py.File, part: slice) -> NDArray[np.float64] | None:
 
 def _hdf5_topology(path: Path) -> mdtraj.Topology:
     """Read the atoms and bonds of an HDF5 file in the layout of mdtraj."""
-    with h5py.File(path, "r") as file:
-        content = json.loads(file["topology"][0])
+    with opened(path) as file:
+        content = json.loads(dataset(file, "topology", "SO")[0])
     topology = mdtraj.Topology()
     for chain in content["chains"]:
         added = topology.add_chain()

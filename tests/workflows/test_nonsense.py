@@ -2,6 +2,8 @@
 
 import gzip
 import itertools
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -23,6 +25,7 @@ BONDS = list(itertools.pairwise(range(12)))
 GRAPH = MolecularGraph.create(["C"] * 12, [12.0] * 12, BONDS)
 FRAMES = np.cumsum(np.full((2, 12, 3), 0.1, np.float32), axis=1)
 POSITIONS = "particles/beads/position/value"
+MDTRAJ = Path(__file__).parents[1] / "data/mdtraj.h5"
 
 
 def written(path, frames=FRAMES, box=None):
@@ -69,14 +72,39 @@ def beads(tmp_path):
     return tmp_path / "a.h5md"
 
 
-def test_frames_of_another_file(beads, tmp_path):
-    with h5py.File(tmp_path / "secret.h5", "w") as other:
-        other["x"] = np.zeros((3, 4, 3), np.float32)
+@pytest.mark.parametrize(
+    "place", ["cgml", "particles", "particles/beads/box", "observables", POSITIONS]
+)
+def test_links_to_other_files(beads, tmp_path, place):
+    """Such a file may be a pipe, which is waited for: none is opened."""
+    shutil.copy(beads, tmp_path / "secret.h5")
     with h5py.File(beads, "r+") as file:
-        del file[POSITIONS]
-        file[POSITIONS] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "x")
+        del file[place]
+        file[place] = h5py.ExternalLink(str(tmp_path / "secret.h5"), place)
     with pytest.raises(ValueError, match=r"a\.h5md .*must stand in this file"):
         read_beads(beads)
+
+
+@pytest.mark.parametrize("place", ["coordinates", "time", "cell_lengths", "topology"])
+def test_links_in_files_of_mdtraj(tmp_path, place):
+    path = shutil.copy(MDTRAJ, tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file[place]
+        file[place] = h5py.ExternalLink(str(MDTRAJ), place)
+    graph = MolecularGraph.create(["C"] * 6, [12.0] * 6, BONDS[:5])
+    reader = read_topology if place == "topology" else lambda path: read(path, graph)
+    with pytest.raises(ValueError, match=r"a\.h5 .*must stand in this file"):
+        reader(path)
+
+
+def test_more_frames_than_a_file_of_mdtraj_holds(tmp_path):
+    path = shutil.copy(MDTRAJ, tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["coordinates"]
+        file.create_dataset("coordinates", (10**10, 6, 3), "f4", chunks=(1, 6, 3))
+    graph = MolecularGraph.create(["C"] * 6, [12.0] * 6, BONDS[:5])
+    with pytest.raises(ValueError, match=r"a\.h5 .*declares"):
+        read(path, graph)
 
 
 @pytest.mark.parametrize(
