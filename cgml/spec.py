@@ -262,6 +262,11 @@ class BaseSpec(Section):
         """Whether `cgml compile` can make anything of the networks."""
         return False
 
+    @property
+    def is_chiral(self) -> bool:
+        """Whether the networks tell left from right."""
+        return False
+
     def check_time_step(self, time_step: float) -> None:
         """Refuse a time step that is not the model's.
 
@@ -340,3 +345,8 @@ class ModelSpec(BaseSpec):
     def is_compilable(self) -> bool:
         """They can be compiled."""
         return True
+
+    @property
+    def is_chiral(self) -> bool:
+        """Whether they are."""
+        return self.network.chiral

@@ -19,8 +19,9 @@ from cgml.molecules.checks import check_topology
 from cgml.molecules.constraints import Distances
 from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.stereocentres import LETTERS
 from cgml.molecules.united import as_known, united
-from cgml.molecules.whole import Unwrapper, whole_beads
+from cgml.molecules.whole import Unwrapper, whole_beads, whole_paths
 from cgml.spec import BaseSpec
 
 _TRIES = 3
@@ -107,7 +108,8 @@ class Passengers:
                 cannot use (more than its n_history) are left out.
 
         Raises:
-            ValueError: another shape, or a position that is not finite.
+            ValueError: another shape, a position that is not finite, or, of a chiral
+                model, an atom of the other hand than in the mapping.
         """
         now = np.asarray(particles, dtype=np.float64)
         shape = (self.n_particles, 3)
@@ -120,6 +122,8 @@ class Passengers:
                 f"{before.shape}"
             )
         frames = np.concatenate((before, now[None]))
+        if self.propagator.spec.is_chiral and not self.is_of_beads:
+            check_hands(self.mapping, now, self.box)
         beads = whole_beads(self.mapping, frames, self.box)
         n_history = self.propagator.spec.n_history
         known = np.diff(beads, axis=0)[::-1][:n_history]  # newest first
@@ -182,6 +186,28 @@ class Passengers:
         """Return how far each particle's bead has come, (n_particles, 3), nm."""
         moves = (after.positions - before.positions).numpy(force=True)
         return moves if self.is_of_beads else moves[self.mapping.bead_index]
+
+
+def check_hands(
+    mapping: Mapping, atoms: NDArray[np.float64], box: NDArray[np.float64] | None
+) -> None:
+    """Refuse atoms that are not of the hands that a mapping says.
+
+    Args:
+        mapping: of the atoms.
+        atoms: (n_atoms, 3), nm; molecules may be cut by the boundary.
+        box: row vectors, (3, 3), nm; None: open boundaries.
+    """
+    found = mapping.with_hands(whole_paths(atoms[None], mapping.graph, box))
+    if mapping.hands is None or found.hands is None or found is mapping:
+        return
+    wrong = np.flatnonzero(found.hands != mapping.hands)
+    hand = LETTERS[int(mapping.hands[wrong[0]])]
+    raise ValueError(
+        f"{len(wrong)} stereocentres are of the other hand than in the mapping, the "
+        f"first is {mapping.graph.name(int(wrong[0]))}, which must be {hand}: give the "
+        "mapping of these molecules (Mapping.with_hands), or positions of those"
+    )
 
 
 def resolve_mapping(atoms: Mapping | MolecularGraph, spec: BaseSpec) -> Mapping:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from core_systems import coil, learned, small_spec
+from core_systems import MASSES, coil, learned, small_spec
 
 from cgml.dynamics.passengers import Passengers, known_mapping, resolve_mapping
 from cgml.dynamics.propagator import Propagator
@@ -112,6 +112,27 @@ def box_chain() -> tuple[Mapping, LearnedModel]:
     graph = MolecularGraph.create("AAAA", np.ones(4), [[0, 1], [1, 2], [2, 3]])
     spec = small_spec(periodic=True, cutoff=1.0, friction=None, has_property=False)
     return Mapping.from_labels(graph, [0, 0, 1, 1]), learned(spec)
+
+
+def test_atoms_of_the_other_hand_are_refused():
+    """A chiral model is told hands, and looks whether the atoms have them."""
+    names = "AABCD"
+    graph = MolecularGraph.create(
+        names, [MASSES[name] for name in names], [[0, k] for k in (1, 2, 3, 4)]
+    )
+    corners = [[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
+    atoms, plain = np.array(corners), Mapping.from_labels(graph, [0] * 5)
+    learned_both = learned(small_spec(network={"n_vectors": 4, "chiral": True}))
+    with pytest.raises(ValueError, match=r"hands of 1 stereocentres are required"):
+        Propagator(learned_both, plain)
+    propagator = Propagator(learned_both, plain.with_hands(atoms[None]))
+    passengers = Passengers(propagator, 5)
+    assert int(passengers.start(atoms).step) == 0
+    with pytest.raises(
+        ValueError, match=r"1 stereocentres are of the other hand.*\(A\)"
+    ):
+        passengers.start(-atoms)
+    Passengers(Propagator(learned(small_spec()), plain), 5).start(-atoms)
 
 
 @pytest.mark.parametrize("n_earlier", [0, 1, 3])
