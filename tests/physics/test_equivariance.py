@@ -1,5 +1,6 @@
 """Turned, mirrored, shifted or renumbered input gives equally changed output."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -119,6 +120,45 @@ def test_a_chiral_network_turns_with_its_input_and_not_with_a_mirror():
     assert max(largest(random_orthogonal(1))) < 1e-8
     assert max(largest(random_orthogonal(3))) < 1e-8
     assert min(largest(random_orthogonal(2, reflect=True))) > 1e-4
+
+
+def mirrored(model: LearnedModel) -> LearnedModel:
+    """Return a chiral model whose weights of all pseudoscalars have the other sign."""
+    other, width = copy.deepcopy(model), model.spec.network.n_vectors
+    module = other.module
+    places = module.embedding.encoder.first.weight  # the last input is the hand
+    with torch.no_grad():
+        places[:, -1].neg_()
+        for part, out in (
+            (module.predictor, module.predictor.shift),
+            (module.denoiser, module.denoiser.readout),
+        ):
+            for turn in part.directions:
+                turn.to_node.first.weight[:, -width:].neg_()
+                turn.to_edge.first.weight[:, -width:].neg_()
+            out.node.second.weight[-width:].neg_()  # of cross products
+            out.node.second.bias[-width:].neg_()
+    return other
+
+
+def test_a_chiral_network_and_its_mirror_image():
+    """All that tells left from right changes sign: what training on images learns."""
+    hands = np.zeros(MAPPING.graph.n_atoms, dtype=np.int8)
+    hands[4] = 1
+    start, turn = coil(MAPPING), np.diag([1.0, -1.0, 1.0])
+    moves, white = normal(1, 2, N, 3), normal(2, N, 3)
+    model = learned(CHIRAL)
+    here, clean = forward(model, replace(MAPPING, hands=hands), start, moves, white)
+    there, turned = forward(
+        mirrored(model),
+        replace(MAPPING, hands=-hands),
+        start @ turn,
+        moves @ turn,
+        white @ turn,
+    )
+    np.testing.assert_allclose(there.mean, here.mean.numpy() @ turn, atol=1e-8)
+    np.testing.assert_allclose(there.spread, here.spread, atol=1e-8)
+    np.testing.assert_allclose(turned, clean @ turn, atol=1e-8)
 
 
 def test_a_chiral_network_is_told_the_hands_of_atoms():

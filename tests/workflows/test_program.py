@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,14 @@ def system_of(model: Any, mapping: Mapping) -> tuple[torch.Tensor, ...]:
     kinds = np.zeros(len(graph.bonds), dtype=np.int64)
     if spec.bond_types:  # a published model may know none
         kinds = bond_type_index(graph, spec.bond_types)
+    hands = () if mapping.hands is None else (torch.tensor(mapping.hands).long(),)
     return (
         torch.tensor(type_index(graph, list(spec.particle_types))),
         torch.tensor(graph.masses),
         torch.tensor(graph.bonds),
         torch.tensor(kinds),
         torch.tensor(mapping.bead_index),
+        *hands,
     )
 
 
@@ -179,14 +182,17 @@ def cases(folder: Path) -> dict[str, tuple[Path, Any]]:
         found[name] = path, {"system": system_of(model, mapping), "steps": steps}
 
     bundled, stream = bundled_models(), np.random.default_rng(0)
+    hands = np.array([0, 0, 1, 0, 0, 0, 0, 0, -1, 0], dtype=np.int8)
     for name, network in (
         ("angles", {"n_vectors": 4}),
         ("places", {"atom_places": True}),
         ("both", {"n_vectors": 8, "atom_places": True}),
+        ("chiral", {"n_vectors": 4, "atom_places": True, "chiral": True}),
     ):
         model = learned(small_spec(network=network))
         save_model(folder / f"{name}.pt", model.spec, model.module)
-        add(name, folder / f"{name}.pt", mixture(), coil(mixture()), None)
+        own = replace(mixture(), hands=hands if name == "chiral" else None)
+        add(name, folder / f"{name}.pt", own, coil(own), None)
     spec = small_spec(periodic=True, cutoff=4.0, friction=None, remove_drift=True)
     model = learned(spec)  # beads see several images of others, and their own
     save_model(folder / "narrow.pt", spec, model.module)
