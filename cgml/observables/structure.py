@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import uniform_filter1d
 
 from cgml.molecules.box import Box, check_box, widths
+from cgml.observables.statistics import Estimate
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -134,6 +135,39 @@ def radial_distribution(
     g = (counts / ideal).reshape(*points.shape[:2], n_bins)
     errors = _block_errors(g, n_blocks)
     return RadialDistribution(0.5 * (edges[1:] + edges[:-1]), g.mean((0, 1)), errors)
+
+
+class Peak(NamedTuple):
+    """The highest peak of a radial distribution.
+
+    Attributes:
+        distance: nm.
+        height: g there, and its standard error.
+    """
+
+    distance: float
+    height: Estimate
+
+
+def highest_peak(rdf: RadialDistribution) -> Peak:
+    """Find the highest peak, between bins by the parabola through the three at its top.
+
+    Args:
+        rdf: of one pair of groups.
+    """
+    g, place = rdf.values, int(np.argmax(rdf.values))
+    shift = 0.0
+    if 0 < place < len(g) - 1:
+        left, top, right = g[place - 1 : place + 2]
+        curvature = left - 2.0 * top + right
+        shift = 0.5 * (left - right) / curvature if curvature < 0.0 else 0.0
+        height = top - 0.25 * (left - right) * shift
+    else:
+        height = g[place]
+    width = float(rdf.distances[1] - rdf.distances[0])
+    error = float(rdf.errors[place])
+    distance = float(rdf.distances[place]) + shift * width
+    return Peak(distance, Estimate(float(height), error))
 
 
 def first_minimum(rdf: RadialDistribution, n_smooth: int = 5) -> float:

@@ -73,6 +73,17 @@ def test_one_block_has_no_error(frames):
     assert np.isnan(result.errors).all()
 
 
+def test_highest_peak_lies_between_bins():
+    r = 0.02 * np.arange(1, 40)
+    g = 7.0 - 400.0 * (r - 0.313) ** 2
+    rdf = structure.RadialDistribution(r, g, np.full(39, 0.1))
+    peak = structure.highest_peak(rdf)
+    assert peak.distance == pytest.approx(0.313)
+    assert peak.height == pytest.approx((7.0, 0.1))
+    edge = structure.RadialDistribution(r, -r, np.full(39, 0.1))
+    assert structure.highest_peak(edge).distance == r[0]
+
+
 def test_first_minimum():
     r = np.linspace(0.01, 2.0, 200)
     g = np.where(r < 0.5, 0.0, 1.0 + 2.0 * np.cos(2 * np.pi * (r - 0.6)) * np.exp(-r))

@@ -9,7 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
-from cgml.evaluation.measure import Entry, Measure, Picture, pairs, union
+from cgml.evaluation.measure import (
+    PERCENT,
+    Entry,
+    Measure,
+    Picture,
+    exact,
+    pairs,
+    union,
+    value,
+)
 from cgml.evaluation.measures.displacement import shown, slowest_first
 from cgml.evaluation.results import Comparison
 from cgml.molecules.box import widths
@@ -21,6 +30,8 @@ MIN_DENSITY = 0.2
 """g(r) of the reference below which it is not judged."""
 
 N_BINS = 50
+
+NOTHING = Estimate(np.nan, np.nan)
 
 Both = tuple[RadialDistribution, RadialDistribution]
 
@@ -57,12 +68,37 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         comparison: of one box.
 
     Returns:
-        rdf_{pair}_deviation; NaN for a pair that the reference never brings near.
+        rdf_{pair}_deviation; peak_distance_{pair}_* (nm), peak_height_{pair}_* and
+        peak_height_{pair}_change (learned over reference, less 1). NaN for a pair that
+        the reference never brings near, and of peaks where one side is empty.
     """
-    return {
-        f"rdf_{name}_deviation": _deviation(*both)
-        for name, both in comparison.once(distributions).items()
-    }
+    figures = {}
+    for name, both in comparison.once(distributions).items():
+        figures[f"rdf_{name}_deviation"] = _deviation(*both)
+        peaks = [structure.highest_peak(rdf) for rdf in both]
+        is_there = all(rdf.values.max() > MIN_DENSITY for rdf in both)
+        one, other = (peak.height for peak in peaks)
+        for side, peak in zip(drawing.SIDES, peaks, strict=True):
+            distance = exact(peak.distance) if is_there else NOTHING
+            figures[f"peak_distance_{name}_{side}"] = distance
+            figures[f"peak_height_{name}_{side}"] = peak.height if is_there else NOTHING
+        figures[f"peak_height_{name}_change"] = NOTHING
+        if is_there:
+            ratio = other.value / one.value
+            parts = one.error / one.value, other.error / other.value
+            figures[f"peak_height_{name}_change"] = Estimate(
+                ratio - 1.0, ratio * float(np.hypot(*parts))
+            )
+    return figures
+
+
+def _shift(comparison: Comparison, pair: str) -> float:
+    """How much farther the learned peak is, nm."""
+    one, other = (
+        comparison.figures[f"peak_distance_{pair}_{side}"].value
+        for side in drawing.SIDES
+    )
+    return other - one
 
 
 def _deviation(reference: RadialDistribution, learned: RadialDistribution) -> Estimate:
@@ -103,6 +139,15 @@ MEASURE = Measure(
             "rdf_{}_deviation",
             "<i>g</i>(<i>r</i>) {}, largest deviation",
             "peak of the reference",
+        ),
+        Entry(
+            "peak_{}_shift", "— its peak, learned farther by", "nm", samples=(_shift,)
+        ),
+        Entry(
+            "peak_{}_change",
+            "— its peak, learned higher by",
+            *PERCENT,
+            samples=(value("peak_height_{}_change"),),
         ),
     ),
     pictures=(
