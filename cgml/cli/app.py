@@ -23,6 +23,7 @@ from cgml.cli.models import models
 from cgml.cli.prepare import prepare
 from cgml.cli.run import run
 from cgml.cli.train import train
+from cgml.cli.view import view
 from cgml.interrupts import take_sigterm_as_interrupt
 from cgml.memory import keep_freed_memory
 
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "import": import_model,
     "run": run,
+    "view": view,
     "evaluate": evaluate,
     "baseline": baseline,
     "compile": compile_networks,

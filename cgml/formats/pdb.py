@@ -1,4 +1,4 @@
-"""PDB files of beads, to open a trajectory with."""
+"""PDB and PSF files of beads, to open a trajectory with."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.files import replacing
+from cgml.molecules.box import Box
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.summary import formula
 from cgml.units import ANGSTROM
 
 _LARGEST = 999.0  # Angstrom: eight columns with three decimals and a sign
+_NAME = 6  # letters of a type in a PSF file
 _CHAINS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def write_topology(path: Path | str, mapping: Mapping, positions: NDArray[Any]) -> None:
+def write_topology(
+    path: Path | str, mapping: Mapping, positions: NDArray[Any], box: Box | None = None
+) -> None:
     """Write beads and their bonds as a PDB file, to open a trajectory with.
 
     A bead is a residue CG with one atom CG, a molecule is a chain.
@@ -23,6 +28,7 @@ def write_topology(path: Path | str, mapping: Mapping, positions: NDArray[Any]) 
         path: the file, .pdb.
         mapping: of the beads.
         positions: (n_beads, 3), nm, within what the columns take.
+        box: row vectors, (3, 3) nm; None: open boundaries.
     """
     frame = np.asarray(positions, dtype=np.float64) / ANGSTROM
     if frame.shape != (mapping.n_beads, 3):
@@ -34,7 +40,8 @@ def write_topology(path: Path | str, mapping: Mapping, positions: NDArray[Any]) 
             f"a PDB file takes positions within {_LARGEST * ANGSTROM:g} nm of the "
             f"origin, got up to {abs(frame).max() * ANGSTROM:g} nm: centre them first"
         )
-    lines = [
+    lines = [] if box is None else [_cell(box)]
+    lines += [
         f"ATOM  {(i + 1) % 100_000:5d}  CG   CG {_CHAINS[molecule % 26]}"
         f"{(i + 1) % 10_000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00"
         for i, (molecule, (x, y, z)) in enumerate(
@@ -47,3 +54,56 @@ def write_topology(path: Path | str, mapping: Mapping, positions: NDArray[Any]) 
     ]
     with replacing(path) as temporary:
         temporary.write_text("\n".join([*lines, "END", ""]), encoding="ascii")
+
+
+def write_structure(path: Path | str, mapping: Mapping) -> None:
+    """Write kinds, masses, molecules and bonds of beads as a PSF file, as NAMD does.
+
+    A bead is a residue of its own, named like its kind (`bead_names`).
+
+    Args:
+        path: the file, .psf.
+        mapping: of the beads.
+    """
+    lines = ["PSF NAMD", "", f"{1:8d} !NTITLE", " REMARKS beads", ""]
+    lines.append(f"{mapping.n_beads:8d} !NATOM")
+    names = bead_names(mapping)
+    rows = zip(mapping.molecule_index, names, mapping.bead_masses, strict=True)
+    lines += [
+        f"{i:8d} M{molecule + 1} {i} {name} CG {name} {0:.6f} {mass:.4f} 0"
+        for i, (molecule, name, mass) in enumerate(rows, 1)
+    ]
+    bonds = [f"{i + 1:8d}{j + 1:8d}" for i, j in mapping.bead_bonds]
+    lines += ["", f"{len(bonds):8d} !NBOND: bonds"]
+    lines += ["".join(bonds[k : k + 4]) for k in range(0, len(bonds), 4)]
+    for section in ("NTHETA: angles", "NPHI: dihedrals", "NIMPHI: impropers"):
+        lines += ["", f"{0:8d} !{section}"]
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join([*lines, "", ""]), encoding="ascii")
+
+
+def bead_names(mapping: Mapping) -> list[str]:
+    """Return a name of six letters at most for the kind of each bead.
+
+    It is the formula of its atoms where that fits, else B1, B2, ...
+    """
+    types: list[list[str]] = [[] for _ in range(mapping.n_beads)]
+    for name, bead in zip(mapping.graph.types, mapping.bead_index, strict=True):
+        types[bead].append(name)
+    found = [formula(some) for some in types]
+    kinds = list(dict.fromkeys(found))
+    short = {
+        kind: kind if len(kind) <= _NAME and kind.isascii() else f"B{k + 1}"
+        for k, kind in enumerate(kinds)
+    }
+    return [short[kind] for kind in found]
+
+
+def _cell(box: Box) -> str:
+    """Return the CRYST1 record of a box."""
+    lengths = np.linalg.norm(box, axis=1)
+    a, b, c = box / lengths[:, None]
+    angles = np.degrees(np.arccos([b @ c, a @ c, a @ b]))
+    edges = "".join(f"{edge / ANGSTROM:9.3f}" for edge in lengths)
+    corners = "".join(f"{angle:7.2f}" for angle in angles)
+    return f"CRYST1{edges}{corners} P 1           1"

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from cgml.dynamics.guards import GUARDS, Trip
 from cgml.files import replacing
-from cgml.formats.trajectory import TrajectoryWriter, write_topology
+from cgml.formats.trajectory import (
+    TrajectoryWriter,
+    write_structure,
+    write_topology,
+)
 from cgml.molecules.carriage import Carriage
 from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import BeadTrajectory
@@ -152,8 +156,10 @@ def assemble(
             if replica.copy == 0:
                 system = replica.system
                 target = output / f"{system.name}.pdb"
-                write_topology(target, system.mapping, system.positions[0])
-                written.append(target.name)
+                first = system.positions[0]
+                write_topology(target, system.mapping, first, system.box)
+                write_structure(target.with_suffix(".psf"), system.mapping)
+                written += [target.name, f"{system.name}.psf"]
     _write_results(output / RESULTS, rows)
     if has_radii:
         _write_radii(output / RADII, groups, interval)

@@ -18,7 +18,7 @@ def test_counts_beside_step_and_time(tiny_model, tmp_path):
     simulation.reporters.append(GuardReporter(own, 3, separator="\t"))
     simulation.step(6)
     simulation.reporters.clear()
-    rows = list(csv.DictReader(path.open()))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [row['#"Step"'] for row in rows] == ["2", "4", "6"]
     assert [row["Time (ps)"] for row in rows] == ["40", "80", "120"]
     counts = simulation.integrator.getGuardCounts()
@@ -28,7 +28,7 @@ def test_counts_beside_step_and_time(tiny_model, tmp_path):
     simulation.reporters.append(GuardReporter(path, 2, append=True))
     simulation.step(2)
     simulation.reporters.clear()
-    assert len(list(csv.DictReader(path.open()))) == 4
+    assert len(list(csv.DictReader(path.read_text().splitlines()))) == 4
 
 
 def test_another_integrator_is_refused(tmp_path):

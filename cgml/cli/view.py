@@ -1,0 +1,49 @@
+"""cgml view: a run to look at, in a browser."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cgml.cli import options
+from cgml.cli.console import say
+
+
+def view(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a run, or a file of bead frames (.h5md).",
+            show_default=False,
+            parser=options.path,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="HTML file to write; default: view.html in or beside RUN.",
+            parser=options.path,
+        ),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Frames of each path, evenly over its time.")
+    ] = 100,
+    paths: Annotated[int, typer.Option(min=1, help="Paths of a run, at most.")] = 12,
+) -> None:
+    """Write a page that shows beads, bonds and box over time (ps, nm).
+
+    It is one file for any browser and needs no network: drag to turn, scroll to zoom,
+    play. Molecules are whole, their centres in the box. VMD and PyMOL open the
+    NAME.psf or NAME.pdb of a run with its trajectories.
+
+    For example:
+        cgml view long
+    """
+    from cgml.runs import scene
+
+    found = scene.paths_of(run, paths)
+    target = output or (run if run.is_dir() else run.parent) / "view.html"
+    scene.write(target, found, frames)
+    say(f"{len(found)} paths in {target}")

@@ -1,0 +1,124 @@
+"""`cgml view`, and the files that other programs open a run with."""
+
+import base64
+import json
+import re
+
+import MDAnalysis
+import mdtraj
+import numpy as np
+import pytest
+
+from cgml.formats.h5md import read_beads
+from cgml.formats.pdb import bead_names, write_structure, write_topology
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
+from cgml.runs import scene
+
+BOX = np.array([[3.0, 0.0, 0.0], [1.0, 2.8, 0.0], [0.0, -0.7, 2.5]])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, chains, tiny_model):
+    """A run in DCD and in H5MD."""
+    from typer.testing import CliRunner
+
+    from cgml.cli.app import app
+
+    folders = []
+    for form in ("dcd", "h5md"):
+        folder = tmp_path_factory.mktemp(form) / "run"
+        words = ["run", tiny_model, chains, "--time", 100, "--replicas", 2]
+        words += ["--output", folder, "--format", form, "--guard", "record"]
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        folders.append(folder)
+    return folders
+
+
+def data_of(page: str) -> list:
+    (text,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page)
+    return json.loads(text)
+
+
+def test_a_run_is_shown(cgml, run, tmp_path):
+    """Both forms show the same; the page asks for nothing else."""
+    shown = []
+    for folder in run:
+        result = cgml("view", folder)
+        assert result.exit_code == 0, result.output
+        page = (folder / "view.html").read_text(encoding="utf-8")
+        assert "http" not in page
+        shown.append(data_of(page))
+    for one, other in zip(*shown, strict=True):
+        assert one["bonds"] == other["bonds"]
+        assert one["kinds"] == other["kinds"]
+        assert one["times"] == pytest.approx([20.0, 40.0, 60.0, 80.0, 100.0])
+    assert len(shown[0]) == 4
+    first = shown[1][0]
+    beads = read_beads(run[1] / f"{first['name']}.h5md")
+    assert first["n"] == beads.mapping.n_beads
+    raw = np.frombuffer(base64.b64decode(first["frames"]), "<u2").reshape(5, -1, 3)
+    positions = np.array(first["corner"]) + raw / 65535.0 * first["extent"]
+    expected = beads.positions - beads.positions.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(positions, expected, atol=first["extent"] / 65535.0)
+    some = cgml("view", run[1] / f"{first['name']}.h5md", "--frames", 2)
+    assert some.exit_code == 0, some.output
+    assert len(data_of((run[1] / "view.html").read_text())[0]["times"]) == 2
+    cgml("view", run[0], "-o", tmp_path / "a.html", "--paths", 1)
+    assert len(data_of((tmp_path / "a.html").read_text())) == 1
+
+
+def test_what_cannot_be_shown(cgml, run, tmp_path):
+    nothing = cgml("view", tmp_path)
+    assert nothing.exit_code == 1
+    assert "the folder of a finished `cgml run`" in nothing.output
+    lonely = tmp_path / "a_r0.dcd"
+    lonely.write_bytes(next(run[0].glob("*.dcd")).read_bytes())
+    result = cgml("view", lonely)
+    assert result.exit_code == 1
+    assert "a.psf beside a_r0.dcd is required" in result.output
+
+
+def test_molecules_are_whole_in_the_box():
+    bonds = np.array([[0, 1]])
+    positions = np.array([[[5.9, 0.1, 0.1], [6.1, 0.1, 0.1], [-1.0, 0.1, 0.1]]])
+    found = scene.gathered(positions, bonds, 3.0 * np.eye(3))
+    np.testing.assert_allclose(found[0, 1] - found[0, 0], [0.2, 0.0, 0.0])
+    assert 0.0 <= found[0, :2, 0].mean() < 3.0
+    assert found[0, 2, 0] == pytest.approx(2.0)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_structures_open_with_bonds_and_box(tmp_path):
+    """PDB and PSF in both readers: bonds, kinds, masses, box."""
+    bonds = [[i, i + 1] for i in range(11)] + [[i, i + 1] for i in range(12, 23)]
+    types = ["A", "B", "B"] * 8
+    graph = MolecularGraph.create(types, np.full(24, 2.5), bonds)
+    mapping = Mapping.from_labels(graph, np.arange(24) // 3)
+    positions = np.random.default_rng(0).normal(size=(8, 3))
+    write_topology(tmp_path / "a.pdb", mapping, positions, BOX)
+    write_structure(tmp_path / "a.psf", mapping)
+    expected = {(i, i + 1) for i in range(7) if i != 3}
+    for name in ("a.psf", "a.pdb"):
+        universe = MDAnalysis.Universe(tmp_path / name)
+        assert {tuple(bond) for bond in universe.bonds.indices.tolist()} == expected
+    psf = MDAnalysis.Universe(tmp_path / "a.psf")
+    assert psf.atoms.masses.tolist() == [7.5] * 8
+    assert psf.residues.resnames.tolist() == ["AB2"] * 8
+    assert sorted(set(psf.segments.segids)) == ["M1", "M2"]
+    read = mdtraj.load_psf(str(tmp_path / "a.psf"))
+    assert {(a.index, b.index) for a, b in read.bonds} == expected
+    pdb = mdtraj.load(str(tmp_path / "a.pdb"))
+    assert {(a.index, b.index) for a, b in pdb.topology.bonds} == expected
+    np.testing.assert_allclose(pdb.unitcell_vectors[0], BOX, atol=2e-3)
+    cell = MDAnalysis.Universe(tmp_path / "a.pdb").trajectory.ts.triclinic_dimensions
+    np.testing.assert_allclose(cell / 10.0, BOX, atol=2e-3)
+
+
+def test_long_names_become_short_ones():
+    graph = MolecularGraph.create(
+        ["CH2", "CH3", "O", "Li"], np.ones(4), [[0, 1], [1, 2]]
+    )
+    mapping = Mapping.from_labels(graph, [0, 0, 0, 1])
+    assert bead_names(mapping) == ["B1", "Li"]
