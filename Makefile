@@ -1,12 +1,14 @@
 # make demo: run the bundled model, draw docs/figures/chain.png
 # make test: run the tests (TESTS=folder: those)    make lint: style, types, import contracts
 # make docs: the documentation site in build/site, warnings are errors
+# make package: wheel and sdist, the wheel tried in an environment of its own
 # make coverage: which lines and branches the unit tests reach (they take half as long again)
 # make benchmark: time chains and boxes beside MD; with BOX=folder (LAMMPS files) the published size, too
 # All of them set up their own environment in .venv first, once.
 
 VENV   := .venv
 BIN    := $(VENV)/bin
+TORCH  := "$$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
 RANGE  := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 # Small systems run fastest on one thread (set it to more for large ones).
 export OMP_NUM_THREADS ?= 1
@@ -14,10 +16,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format clean benchmark docs
+.PHONY: help demo test coverage lint format clean benchmark docs package
 
 help:
-	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -6
+	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -7
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python examples/demo.py --figure docs/figures/chain.png
@@ -37,6 +39,20 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "build/site/index.html"
+
+# the wheel is built from the sdist; the commands are those of docs/README.md
+package: $(VENV)/.dev
+	@rm -rf dist build/fresh build/empty && mkdir -p build/empty
+	@$(BIN)/python -m build --outdir dist . >build/package.log || { cat build/package.log; exit 1; }
+	@$(BIN)/python -m venv build/fresh
+	@build/fresh/bin/python -m pip install --quiet $(TORCH) dist/*.whl
+	@cd build/empty && PATH="$$PWD/../fresh/bin:$$PATH" && cgml --version && \
+	    cgml -q examples && \
+	    cgml -q run copolymer-chain examples/data/chains.npz --time 400 --output long && \
+	    cgml -q view long && \
+	    cgml -q evaluate copolymer-chain --reference examples/data/chains.npz \
+	        --output judged --time 400 && ls long judged
+	@rm -rf build/fresh
 
 benchmark: $(VENV)/.runtime
 	@$(BIN)/python benchmarks/chains.py
@@ -65,7 +81,7 @@ $(VENV)/.python:
 # torch first: everything else is then resolved around the one pinned build
 $(VENV)/.runtime: $(VENV)/.python pyproject.toml
 	@echo "setting up $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet "$$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
+	@$(BIN)/python -m pip install --quiet $(TORCH)
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 

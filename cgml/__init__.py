@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cgml.molecules.mapping import Mapping
     from cgml.spec import Execution
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Execution",
     "Mapping",
