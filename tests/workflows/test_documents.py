@@ -1,6 +1,7 @@
 """README and examples: what a reader copies runs as it stands."""
 
 import importlib
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import matplotlib
 import pytest
 import typer
 from workflow_tools import ROOT, environment
@@ -122,6 +124,21 @@ def test_examples_are_copied_out_and_overwrite_nothing(tmp_path, installed):
     code = "from cgml import examples; examples.path('x')"
     with pytest.raises(AssertionError, match=r"no sample file is named 'x', there are"):
         execute(tmp_path, "-c", code, site=installed)
+
+
+@pytest.mark.parametrize("name", ["first_run", "judge"])
+def test_notebooks(tmp_path, monkeypatch, model, name):
+    """All cells in order, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    path = ROOT / "docs" / "notebooks" / f"{name}.ipynb"
+    space = {"__name__": "__main__"}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            code = "".join(cell["source"]).replace(f'"{MODEL}"', repr(model))
+            exec(compile(code, path.name, "exec"), space)
+    assert list(tmp_path.rglob("*.html"))
 
 
 OWN = "docs/tutorials/own-trajectories.md"
