@@ -13,6 +13,9 @@ from cgml.files import read_text, replacing
 
 Floats = NDArray[np.float64]
 
+_BROKEN = (AttributeError, LookupError, TypeError, ArithmeticError, RecursionError)
+"""What other contents make the reader raise."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -67,11 +70,12 @@ def load(path: Path) -> list[Prediction]:
     Raises:
         ValueError: the file is something else.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
         found = content.get("diffusivities") or content["baselines"]
         return [_read(item) for item in found]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (*_BROKEN, ValueError) as error:
         raise ValueError(
             f"a file written by `cgml baseline` is required, {path} is not: {error}"
         ) from error
@@ -88,8 +92,10 @@ def _read(item: dict[str, Any]) -> Prediction:
         tables = {f"log10_d_{s}": draws[..., k] for k, s in enumerate(item["species"])}
     else:
         subjects, tables = item["subjects"], item["values"]
+    if not all(type(name) is str for name in (item["name"], *subjects)):
+        raise ValueError("names of baselines and subjects must be texts")
     values = {name: np.array(some, dtype=np.float64) for name, some in tables.items()}
     for name, draws in values.items():
-        if draws.ndim != 2 or draws.shape[1] != len(subjects):
-            raise ValueError(f"{name!r} has not one value for each of {subjects}")
-    return Prediction(item["name"], subjects, values)
+        if draws.ndim != 2 or draws.shape[1] != len(subjects) or not draws.size:
+            raise ValueError(f"{name!r} has not one value for each subject")
+    return Prediction(item["name"], list(subjects), values)

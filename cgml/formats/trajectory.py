@@ -27,6 +27,8 @@ LOGGER = logging.getLogger(__name__)
 PIECE = 1 << 19
 """Positions in a piece of a file, about: atoms times frames."""
 
+_LONGEST_NAME = 200  # letters, of an atom
+
 __all__ = [
     "BeadTrajectory",
     "FrameOptions",
@@ -184,6 +186,13 @@ def read_atoms(
             raise ValueError(
                 f"masses up to {HEAVIEST:g} Da are read, {path} has "
                 f"{atoms.masses.max():g} Da"
+            )
+        names = {*atoms.names, *atoms.residues, *atoms.kinds}
+        longest = max(map(len, names), default=0)
+        if longest > _LONGEST_NAME:
+            raise ValueError(
+                f"names of at most {_LONGEST_NAME} letters are read, {path} has one of "
+                f"{longest}"
             )
     if system is None:
         return atoms

@@ -31,7 +31,7 @@ def read_types(path: Path) -> dict[str, Row]:
         for name, row in rows.items():
             if row.mass is not None and not 0.0 < row.mass < HEAVIEST:
                 raise ValueError(f"the mass of {name!r} must be positive and finite")
-    except (ValueError, csv.Error, RecursionError) as error:
+    except (ValueError, OverflowError, csv.Error, RecursionError) as error:
         hint = "; a System is given with --system" if path.suffix == ".xml" else ""
         raise ValueError(
             f"{path} is no table of types (UTF-8, a line for each name: {_FORM}): "

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from cgml.fields import Section
+from cgml.fields import Section, faults
+from cgml.files import read_text
 from cgml.molecules.graph import MolecularGraph, numbered
 from cgml.molecules.groups import is_hydrogen, partners
 from cgml.molecules.mapping import FORMAT, Mapping, check_connected
@@ -48,21 +49,19 @@ def read_mapping(path: Path, graph: MolecularGraph) -> Mapping:
     Raises:
         ValueError: the file is neither, or its beads do not fit the atoms.
     """
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
         is_toml = path.suffix.lower() == ".toml"
         content = tomllib.loads(text) if is_toml else json.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is neither TOML nor JSON: {error}") from error
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return Mapping.load(path)
     try:
         beads = _File.model_validate(content).bead
     except ValidationError as error:
-        item = error.errors()[0]
-        place = ".".join(str(part) for part in item["loc"])
         raise ValueError(
-            f"{path} cannot be used: {place}: {item['msg']}; a mapping is a file that "
+            f"{path} cannot be used: {faults(error)}; a mapping is a file that "
             "cgml prepare wrote, or [[bead]] entries with name, residue and atoms"
         ) from error
     return assign(graph, beads, str(path))

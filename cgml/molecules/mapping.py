@@ -10,8 +10,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ConfigDict, ValidationError
 from scipy.sparse import csr_array
 
+from cgml.fields import Section, Whole, faults
 from cgml.files import read_text, replacing
 from cgml.molecules import stereocentres
 from cgml.molecules.centres import group_means, group_shares
@@ -23,6 +25,22 @@ from cgml.spec import BaseSpec
 
 FORMAT = "cgml mapping"
 VERSION = 1
+
+
+class _Content(Section):
+    """What `Mapping.to_json` writes."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: str
+    version: int
+    types: list[str]
+    masses: list[float]
+    bonds: list[list[Whole]]
+    bond_types: list[str]
+    bead_index: list[Whole]
+    recipe: dict[str, Any] | None = None  # none in older files, nor hands
+    hands: list[int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +243,7 @@ class Mapping:
         """
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"a mapping of cgml is required, {source} is not JSON: {error}"
             ) from error
@@ -240,21 +258,21 @@ class Mapping:
                 f"{version}: update cgml"
             )
         try:
+            found = _Content.model_validate(content)
             graph = MolecularGraph.create(
-                content["types"],
-                content["masses"],
-                np.array(content["bonds"], dtype=np.int64).reshape(-1, 2),
-                content["bond_types"],
+                found.types,
+                found.masses,
+                np.array(found.bonds, dtype=np.int64).reshape(-1, 2),
+                found.bond_types,
             )
-            labels = np.array(content["bead_index"], dtype=np.int64)
-            recipe = content.get("recipe")  # none in older files, nor hands
+            mapping = cls.from_labels(graph, np.array(found.bead_index, dtype=np.int64))
             return replace(
-                cls.from_labels(graph, labels),
-                recipe=None if recipe is None else Recipe(**recipe),
-                hands=stereocentres.checked(content.get("hands"), graph.n_atoms),
+                mapping,
+                recipe=None if found.recipe is None else Recipe(**found.recipe),
+                hands=stereocentres.checked(found.hands, graph.n_atoms),
             )
-        except KeyError as error:
-            raise ValueError(f"{source} is damaged: {error} is missing") from error
+        except ValidationError as error:
+            raise ValueError(f"{source} is damaged: {faults(error)}") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source} is damaged: {error}") from error
 
@@ -285,8 +303,11 @@ def _check_labels(graph: MolecularGraph, labels: NDArray[np.int64]) -> None:
             f"one bead label for each of the {graph.n_atoms} atoms is required, got "
             f"shape {labels.shape}"
         )
-    if labels.min(initial=0) < 0:
-        raise ValueError(f"bead labels must be 0 or more, got {labels.min()}")
+    least, largest = labels.min(initial=0), labels.max(initial=0)
+    if least < 0 or largest >= graph.n_atoms:  # as many beads as atoms at most
+        raise ValueError(
+            f"bead labels must be 0 to {graph.n_atoms - 1}, got {least} to {largest}"
+        )
     counts = np.bincount(labels)
     if (counts == 0).any():
         raise ValueError(

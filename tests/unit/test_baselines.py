@@ -337,7 +337,13 @@ def test_files_of_version_0_1_are_read(tmp_path, content, values):
         "",
         "[]",
         "3",
+        "[" * 100_000,
         '{"baselines": [{"name": "a"}]}',
+        '{"baselines": [{"name": ["a"], "subjects": ["x"], "values": {"d": [[1]]}}]}',
+        '{"baselines": [{"name": "a", "subjects": [1], "values": {"d": [[1]]}}]}',
+        '{"baselines": [{"name": "a", "subjects": ["x"], "values": {"d": [[1'
+        + "0" * 400
+        + "]]}}]}",
         '{"baselines": [{"name": "a", "subjects": ["x"], "values": {"d": [1]}}]}',
         '{"baselines": [{"name": "a", "subjects": ["x"], "values": {"d": [[1, 2]]}}]}',
     ],

@@ -198,6 +198,7 @@ def test_tables(tmp_path: Path, name: str, text: str) -> None:
     ("name", "content", "text"),
     [
         ("a.toml", b"C1 = true", "'C1', got True"),
+        ("a.toml", b"C1 = 1" + b"0" * 400, "too large"),
         ("a.toml", b"C1 = { type = 'C', weight = 1 }", "'C1', got"),
         ("a.toml", b"C1 = ", "Invalid value"),
         ("a.toml", b"", "it has no lines"),

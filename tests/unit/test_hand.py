@@ -118,8 +118,10 @@ def test_a_name_that_atoms_share(tmp_path: Path) -> None:
             "[[bead]]\nname = 'a'\natom = ['C']\n",
             r"beads\.toml cannot be used: bead\.0",
         ),
-        ("bead = []\n", r"beads\.toml cannot be used: bead: "),
+        ("bead = []\n", r"beads\.toml cannot be used: bead List"),
         ("[[bead]\n", r"beads\.toml is neither TOML nor JSON"),
+        ("a = " + "[" * 100_000, r"beads\.toml is neither TOML nor JSON"),
+        ("\0", r"beads\.toml has UTF-16"),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, match: str) -> None:

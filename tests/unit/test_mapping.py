@@ -89,7 +89,8 @@ def _chain(n: int) -> np.ndarray:
     [
         ([0, 0, 1], r"each of the 4 atoms is required, got shape \(3,\)"),
         ([0, 0, 1.0, 1], "must be integers, got float64"),
-        ([0, 0, -1, 1], "must be 0 or more, got -1"),
+        ([0, 0, -1, 1], "must be 0 to 3, got -1 to 1"),
+        ([0, 0, 2 * 10**9, 1], "must be 0 to 3, got 0 to 2000000000"),
         ([0, 0, 2, 2], "bead from 0 to 2 must hold atoms, bead 1 is empty"),
         (
             [0, 1, 0, 1],
@@ -153,8 +154,16 @@ def test_no_bonds_survive_a_file(tmp_path: Path) -> None:
         ('{"format": "x"}', "a mapping of cgml is required"),
         ({"version": 2}, "version 1 is required, .*m.json has version 2: update"),
         ({"bead_index": [0]}, "got shape"),
-        ({"masses": None}, "m.json is damaged"),
-        ("missing", "m.json is damaged: 'types' is missing"),
+        ("[" * 100_000, "m.json is not JSON"),
+        ({"masses": None}, "m.json is damaged: masses "),
+        ({"masses": ["1"] * 12}, "m.json is damaged: masses.0 "),
+        ({"types": [1] * 12}, "m.json is damaged: types.0 "),
+        ({"bond_types": "b" * 11}, "m.json is damaged: bond_types "),
+        ({"bead_index": [0.5] * 12}, "m.json is damaged: bead_index.0 "),
+        ({"bead_index": [10**400]}, "m.json is damaged: bead_index.0 "),
+        ({"bonds": [[0]]}, "m.json is damaged"),
+        ({"recipe": [1]}, "m.json is damaged: recipe "),
+        ("missing", "m.json is damaged: types Field required"),
     ],
 )
 def test_wrong_files(tmp_path: Path, change: Any, match: str) -> None:

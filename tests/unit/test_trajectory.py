@@ -183,6 +183,15 @@ def test_no_bonds(tmp_path: Path) -> None:
         read_topology(tmp_path / "a.pdb")
 
 
+def test_names_without_end(tmp_path: Path) -> None:
+    bonds = "@<TRIPOS>BOND\n1 1 2 1\n"
+    rows = f"1 C1 0.5 0.0 0.0 C.3 1 {'A' * 5000} 0.0\n2 C2 1.5 0.0 0.0 C.3 1 A 0.0\n"
+    head = "@<TRIPOS>MOLECULE\na\n2 1 1\nSMALL\nNO_CHARGES\n\n@<TRIPOS>ATOM\n"
+    (tmp_path / "a.mol2").write_text(head + rows + bonds)
+    with pytest.raises(ValueError, match=r"at most 200 letters are read, .*a\.mol2"):
+        read_topology(tmp_path / "a.mol2")
+
+
 def test_no_topology(tmp_path: Path) -> None:
     (tmp_path / "a.psf").write_text("hello")
     with pytest.raises(ValueError, match=r"a\.psf cannot be read as a topology"):
