@@ -19,7 +19,10 @@ LOGGER = logging.getLogger(__name__)
 DIGEST, BEFORE = "digest", "before"
 Arrays = dict[str, NDArray[Any]]
 
-_BROKEN = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
+_BROKEN = (
+    *(ValueError, LookupError, TypeError, ArithmeticError),
+    *(RecursionError, AttributeError),
+)
 """What damaged contents make the checks raise."""
 
 
@@ -133,6 +136,12 @@ def _check_end(arrays: Arrays, layout: Layout, last: int) -> None:
     stops, trips = stops_of(arrays), json.loads(str(arrays["guards"]))
     if len(stops) != len(layout.slices) or len(trips) != len(layout.slices):
         raise ValueError("what guards did is not said of each replica")
+    counts = [n for own in trips for n in own.values()]
+    if not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError("it counts what guards did in no whole numbers")
+    known = arrays["n_known"]
+    if not ((known >= 0) & (known <= layout.n_history)).all():
+        raise ValueError(f"its states know {known.tolist()} displacements")
     steps = [last if stop is None else stop.step - 1 for stop in stops]
     if arrays["step"].tolist() != steps or max(steps) > last:
         raise ValueError(f"its steps are {arrays['step'].tolist()}, not {steps}")

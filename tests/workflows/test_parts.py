@@ -112,6 +112,22 @@ DAMAGES: dict[str, tuple[int, Callable[[list[Path], Path], object]]] = {
     "frames changed": (2, lambda parts, _: turn(parts[1], "frames_0")),
     "moves changed": (2, lambda parts, _: turn(parts[1], "displacements")),
     "steps changed": (2, lambda parts, _: turn(parts[1], "step")),
+    "no counts of guards": (
+        2,
+        lambda parts, _: rewrite(
+            parts[1], lambda a: a.update(guards=np.array("[1, 2, 3, 4]"))
+        ),
+    ),
+    "other counts of guards": (
+        2,
+        lambda parts, _: rewrite(
+            parts[1], lambda a: a.update(guards=np.array('[{"bond": -1}, {}, {}, {}]'))
+        ),
+    ),
+    "history of no length": (
+        2,
+        lambda parts, _: rewrite(parts[1], lambda a: a.update(n_known=-a["n_known"])),
+    ),
     "of another seed": (
         2,
         lambda parts, other: shutil.copy(other / parts[1].name, parts[1]),
