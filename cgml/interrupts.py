@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -29,14 +29,40 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, where it shall do what Ctrl-C does."""
 
 
-def take_sigterm_as_interrupt() -> None:
-    """Let SIGTERM raise what Ctrl-C raises, so that both leave the same behind."""
+def end_at_once() -> None:
+    """Let Ctrl-C end the process as SIGTERM does, where nothing is to be saved yet."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def raise_it(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise Terminated
 
-    signal.signal(signal.SIGTERM, raise_it)
+@contextmanager
+def raised() -> Iterator[None]:
+    """Let both signals raise, so that both leave the same behind; not if ignored."""
+    handlers = (signal.default_int_handler, _terminate)
+    with _handled(dict(zip(NUMBERS, handlers, strict=True))):
+        yield
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise Terminated
+
+
+@contextmanager
+def _handled(handlers: Mapping[int, Callable[..., object]]) -> Iterator[None]:
+    """Exchange the handlers of signals that are not ignored, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = {number: signal.getsignal(number) for number in handlers}
+    try:
+        for number, handler in handlers.items():
+            if earlier[number] is not signal.SIG_IGN:
+                signal.signal(number, handler)
+        yield
+    finally:
+        for number, before in earlier.items():
+            signal.signal(number, before)
 
 
 class Flag:
@@ -65,10 +91,11 @@ class Flag:
         self._number = number
 
     def install(self) -> None:
-        """Become the handler of the signals, where a thread may have handlers."""
+        """Become the handler of the signals again, after others did."""
         if threading.current_thread() is threading.main_thread():
             for number in NUMBERS:
-                signal.signal(number, self)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, self)
 
 
 @contextmanager
@@ -79,13 +106,5 @@ def noted() -> Iterator[Flag]:
         What notes them.
     """
     flag = Flag()
-    if threading.current_thread() is not threading.main_thread():
+    with _handled(dict.fromkeys(NUMBERS, flag)):
         yield flag
-        return
-    earlier = {number: signal.getsignal(number) for number in NUMBERS}
-    flag.install()
-    try:
-        yield flag
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

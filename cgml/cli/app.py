@@ -24,7 +24,7 @@ from cgml.cli.prepare import prepare
 from cgml.cli.run import run
 from cgml.cli.train import train
 from cgml.cli.view import view
-from cgml.interrupts import take_sigterm_as_interrupt
+from cgml.interrupts import end_at_once
 from cgml.memory import keep_freed_memory
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -117,7 +117,8 @@ for _name, _command in COMMANDS.items():
 
 def start() -> None:
     """Run the command line of this process."""
+    end_at_once()  # a command that has begun ends as it must, and says so
     console.print_anywhere()
+    console.say_no_more_of_ends()
     logging.basicConfig(handlers=[console.Teller()])
-    take_sigterm_as_interrupt()
     app()

@@ -23,7 +23,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cgml import __version__
-from cgml.interrupts import Interrupted, Terminated
+from cgml.interrupts import Interrupted, Terminated, raised
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -134,7 +134,8 @@ def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
         begin, system = time.monotonic(), platform.platform(terse=True)
         detail(f"cgml {__version__}, Python {platform.python_version()}, {system}")
         try:
-            result = command(*args, **kwargs)
+            with raised():
+                result = command(*args, **kwargs)
             detail(f"done in {time.monotonic() - begin:.1f} s")
             return result
         except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -175,6 +176,16 @@ def print_anywhere() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="cgml.spell")
+
+
+def say_no_more_of_ends() -> None:
+    """Leave out what objects say that an error left half made, without --debug."""
+
+    def say(found: object) -> None:
+        if show_traceback.get():
+            sys.__unraisablehook__(found)  # type: ignore[arg-type]
+
+    sys.unraisablehook = say
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:

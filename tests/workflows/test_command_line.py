@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -184,6 +185,31 @@ def test_any_error_is_one_line(cgml, monkeypatch, error, code, message):
     assert result.exit_code == code
     assert result.output.startswith(message)
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("place", ["before", "in", "ignored"])
+def test_a_signal_anywhere_prints_one_line_at_most(number, place):
+    """Also while the command line is read, before the command has begun."""
+    send = f"os.kill(os.getpid(), {int(number)})"
+    code = "import os, signal; from cgml.cli import app; from cgml.models import file\n"
+    if place == "before":
+        code += f"app.app = lambda: {send}\n"
+    else:
+        code += f"file.bundled_models = lambda: {send} or {{}}\n"
+    if place == "ignored":
+        code += f"signal.signal({int(number)}, signal.SIG_IGN)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "app.start()", "models"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    text = "interrupted" if number == signal.SIGINT else "terminated"
+    ends = {"before": -number, "in": 128 + number, "ignored": 0}
+    assert done.returncode == ends[place], done.stderr
+    assert done.stderr == (f"error: {text}\n" if place == "in" else "")
 
 
 @pytest.mark.parametrize("way", ["option", "environment"])
