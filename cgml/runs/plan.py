@@ -1,6 +1,7 @@
 """What a run is, on disk: its options, its start, how its paths are divided."""
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from cgml.dynamics.propagator import GuardPolicy
 from cgml.files import component, make_folder
 from cgml.formats import table
 from cgml.memory import require
-from cgml.molecules.frames import BeadTrajectory
+from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.ranges import at_least
@@ -26,6 +27,8 @@ from cgml.spec import FAST, BaseSpec, Execution
 
 PLAN = "run.json"
 ATOM_FORMATS = ("dcd", "xtc")
+BOXES, GUARD = "boxes", "guard"
+LOGGER = logging.getLogger(__name__)
 _OF_A_PATH = 1000  # bytes of what is known of a path, at least
 _MOST_THREADS = 1 << 12
 
@@ -180,6 +183,7 @@ def describe(
             f"every system needs a name of its own, {twice[0]!r} occurs twice: rename "
             "a start file"
         )
+    boxes = boxes_of(systems)
     return {
         "model": model.digest,
         "systems": [
@@ -194,6 +198,8 @@ def describe(
         "execution": options.execution.model_dump(),
         **({"unseen": list(options.allowed)} if options.allowed else {}),
         **({"atoms": _atoms_of(systems)} if options.atoms else {}),
+        **({} if boxes is None else {BOXES: boxes.tolist()}),
+        GUARD: options.guard,
         CONDITIONS: conditions_of(model, options.execution, options.device),
     }
 
@@ -224,19 +230,8 @@ def claim(
         return groups, None
     found = plans.read_plan(path)
     earlier = dict(found["plan"])
-    conditions = earlier.pop(CONDITIONS, None)
-    execution = earlier.get("execution")
-    if isinstance(execution, dict) and execution.get("plain") is False:
-        del execution["plain"]  # of a version with two networks
-    if earlier.get("model") == plans.digest(model):
-        earlier["model"] = plan["model"]
-    asked = {key: value for key, value in plan.items() if key != CONDITIONS}
-    changed = plans.changes(earlier, asked)
-    if changed:
-        raise ValueError(
-            f"{output} holds a run with {plans.describe(changed)}: choose another "
-            "folder, or repeat that run's options to continue it"
-        )
+    conditions, guard = earlier.pop(CONDITIONS, None), earlier.pop(GUARD, plan[GUARD])
+    _require_same(earlier, plan, output, model)
     if "groups" not in found:
         raise ValueError(
             f"{output} holds a run of an older version of cgml: finish it with that "
@@ -249,9 +244,33 @@ def claim(
             f"{path} is damaged ({str(error)[:200]}): choose another folder, or delete "
             "this one to start anew"
         ) from error
+    if guard != plan[GUARD]:
+        effect = "is finished" if tally else f"goes on with guard {plan[GUARD]!r}"
+        LOGGER.warning(
+            "the run in %s began with guard %r and %s", output, guard, effect
+        )
     if tally is None:
         plan[CONDITIONS] = settle(conditions, plan[CONDITIONS], output)
     return parts, tally
+
+
+def _require_same(
+    earlier: dict[str, Any], plan: dict[str, Any], output: Path, model: Path
+) -> None:
+    """Refuse another plan, conditions and guard aside; some versions wrote less."""
+    execution = earlier.get("execution")
+    if isinstance(execution, dict) and execution.get("plain") is False:
+        del execution["plain"]  # of a version with two networks
+    if earlier.get("model") == plans.digest(model):
+        earlier["model"] = plan["model"]
+    is_aside = {CONDITIONS, GUARD} | ({BOXES} - earlier.keys())
+    asked = {key: value for key, value in plan.items() if key not in is_aside}
+    changed = plans.changes(earlier, asked)
+    if changed:
+        raise ValueError(
+            f"{output} holds a run with {plans.describe(changed)}: choose another "
+            "folder, or repeat that run's options to continue it"
+        )
 
 
 def _understood(

@@ -26,6 +26,7 @@ from cgml.runs.conditions import CONDITIONS
 from cgml.runs.parts import count_frames, find_parts, release
 from cgml.runs.paths import Paths
 from cgml.runs.plan import (
+    BOXES,
     PLAN,
     RunOptions,
     Tally,
@@ -151,6 +152,7 @@ class Job:
         numbers = self.groups[group]
         replicas = [self.replicas[number] for number in numbers]
         same = [self.plan[key] for key in ("model", "systems", "seed", "stride")]
+        same += [self.plan[BOXES]] if BOXES in self.plan else []
         text = json.dumps([*same, numbers.start, numbers.stop])
         origin = hashlib.sha256(text.encode()).hexdigest()
         paths = Paths(replicas, self.settled, self.folder(group), learned, origin)

@@ -1,15 +1,18 @@
 """What decides the last bits of a run is kept when it goes on, or it is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cgml import machine
 from cgml.formats.trajectory import read_reference
+from cgml.models.file import load_model
 from cgml.runs import campaign, conditions, simulation
-from cgml.runs.plan import RunOptions
+from cgml.runs.plan import RunOptions, claim, describe
 
 KIND = machine.kind()
 
@@ -88,6 +91,38 @@ def test_all_that_differs_is_named(run):
     for part in ("n_steps 8, asked for is 6", "n_replicas 1, asked for is 2", "seed 0"):
         assert part in text
     assert "\n" not in text
+
+
+def test_another_box_is_another_run(tiny_model, chains, tmp_path):
+    """Its positions may be the same; older versions did not note it."""
+    model, path = load_model(tiny_model), tmp_path / "run.json"
+
+    def claimed(edge: float) -> None:
+        systems = [replace(s, box=edge * np.eye(3)) for s in read_reference(chains)]
+        plan = describe(model, systems, options())
+        claim(tmp_path, plan, [range(2)], tiny_model)
+
+    claimed(9.0)
+    claimed(9.0)
+    text = r"boxes\[0\]\[0\]\[0\] 9.0, asked for is 9.1; .* boxes\[1\]"
+    with pytest.raises(ValueError, match=text):
+        claimed(9.1)
+    content = json.loads(path.read_text())
+    del content["plan"]["boxes"]
+    path.write_text(json.dumps(content))
+    claimed(9.1)
+
+
+def test_another_guard_is_told(run, caplog):
+    model, systems, folder, _ = run
+    simulation.run(model, systems, folder, options(guard="redraw"))
+    text = "began with guard 'record' and goes on with guard 'redraw'"
+    assert [text in line for line in caplog.messages] == [True]
+    caplog.clear()
+    simulation.run(model, systems, folder, options(guard="redraw"))
+    assert not caplog.messages
+    simulation.run(model, systems, folder, options(guard="stop"))
+    assert "began with guard 'redraw' and is finished" in caplog.text
 
 
 def test_a_run_of_an_older_version(run, caplog):
