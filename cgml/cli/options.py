@@ -30,7 +30,7 @@ def path(given: str | Path) -> Path:
 def folder(text: str) -> Path:
     """Read the path of a folder to write to, there already or not."""
     found = path(text)
-    if found.exists() and not found.is_dir():
+    if os.path.exists(found) and not os.path.isdir(found):  # the name may be too long
         raise typer.BadParameter(f"{text} is a file, the output is a folder")
     return found
 
@@ -193,6 +193,7 @@ class Reader:
         from cgml.formats.selection import FrameOptions, parse_box
         from cgml.formats.type_table import read_types
         from cgml.molecules.chemistry import Row
+        from cgml.ranges import positive
 
         if self.time_step is not None and self.md_step is not None:
             raise ValueError(
@@ -215,13 +216,13 @@ class Reader:
             max_scaling=self.max_scaling,
             is_unwrapped=self.unwrapped,
         )
-        step = coarsening.time_step if self.time_step is None else self.time_step
+        step = self.time_step
         return replace(
             coarsening,
             chemistry=replace(coarsening.chemistry, rows=rows),
             mapping=self.mapping,
             system=self.system,
-            time_step=step,
+            time_step=None if step is None else positive(step, "time_step", "ps"),
             frames=chosen,
             lammps=replace(coarsening.lammps, units=self.units, md_step=self.md_step),
         )

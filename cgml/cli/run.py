@@ -1,6 +1,5 @@
 """cgml run: trajectories of many systems and replicas."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -109,10 +108,10 @@ def run(
     from cgml.training.preparation import read_systems
 
     spec = read_spec(find_model(model))
-    # of the starts one frame counts: any time between frames will do
-    coarsening = replace(Coarsening.from_spec(spec), time_step=spec.time_step)
-    coarsening = reader.complete(coarsening)
-    systems = list(read_systems(starts, reader.topology, coarsening, n_frames=1))
+    coarsening = reader.complete(Coarsening.from_spec(spec))
+    systems = list(
+        read_systems(starts, reader.topology, coarsening, n_frames=1, are_timed=False)
+    )
     frames = f"1, number {coarsening.frames.start}"  # its time is not read
     seen = [of_frames(system) for system in systems]
     overview.show(seen, frames)

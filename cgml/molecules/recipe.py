@@ -4,7 +4,6 @@
 model's spec, and whoever runs the model cuts other molecules by it.
 """
 
-import math
 from collections.abc import Mapping as Table
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
@@ -15,6 +14,7 @@ from cgml.texts import short
 
 GIVEN = "given"
 RUNS = "runs"
+_MOST_ATOMS = 1e6  # of a bead
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not 1.0 <= self.atoms_per_bead < math.inf:
+        if not 1.0 <= self.atoms_per_bead <= _MOST_ATOMS:
             raise ValueError(
                 f"atoms_per_bead must be 1 or more, got {self.atoms_per_bead:g}"
+                + (f"; {_MOST_ATOMS:g} are the most" if self.atoms_per_bead > 1 else "")
             )
         if self.method not in {"recursive", "kway", RUNS, GIVEN}:
             raise ValueError(

@@ -31,6 +31,7 @@ def read_systems(
     coarsening: Coarsening,
     *,
     n_frames: int | None = None,
+    are_timed: bool = True,
 ) -> Iterator[BeadTrajectory]:
     """Read bead frames from files of any kind, one system after the other.
 
@@ -41,6 +42,7 @@ def read_systems(
             that have them themselves (as PDB and LAMMPS data files) need none.
         coarsening: how those atoms become beads.
         n_frames: the first ones of each system, which alone are read; None: all.
+        are_timed: False: times do not matter, and files of atoms need not tell them.
 
     Raises:
         ValueError: trajectories of atoms without a topology, or a file that cannot
@@ -50,7 +52,9 @@ def read_systems(
     if n_frames is not None and frames.start >= 0 and frames.stop is None:
         last = frames.start + n_frames * frames.stride
         coarsening = replace(coarsening, frames=replace(frames, stop=last))
-    for pieces in read_pieces(paths, topology, coarsening, n_frames=n_frames):
+    for pieces in read_pieces(
+        paths, topology, coarsening, n_frames=n_frames, are_timed=are_timed
+    ):
         yield join(pieces)
 
 
@@ -74,6 +78,7 @@ def read_pieces(
     coarsening: Coarsening,
     *,
     n_frames: int | None = None,
+    are_timed: bool = True,
 ) -> Iterator[Iterator[BeadTrajectory]]:
     """Read bead frames piece by piece: memory does not grow with a file of atoms.
 
@@ -102,7 +107,7 @@ def read_pieces(
             path,
             graphs[source][0],
             n_frames=n_frames if coarsening.frames.start == 0 else None,
-            time_step=coarsening.time_step,
+            time_step=coarsening.time_step if are_timed else 1.0,
             lammps=coarsening.lammps,
             frames=graphs[source][1],
         )

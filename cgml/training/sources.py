@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cgml.formats import table
 from cgml.formats.format import Format
+from cgml.formats.selection import FrameOptions
 from cgml.training.coarsening import Coarsening
 
 
@@ -21,6 +22,9 @@ def check_options(
         "--system": coarsening.system,
         "--types, --mass or --type-name": coarsening.chemistry.rows,
         "--mapping": coarsening.mapping,
+        "--time-step": coarsening.time_step is not None,
+        "--unwrapped": coarsening.frames.is_unwrapped,
+        "--max-scaling": coarsening.frames.max_scaling != FrameOptions().max_scaling,
     }
     given = [name for name, value in of_atoms.items() if value]
     if given and all(row.beads is not None for row in rows.values()):

@@ -31,6 +31,7 @@ def frames(n: int, recipe: Recipe, *, is_known: bool = True, name: str = ""):
         ((np.nan,), "atoms_per_bead must be 1 or more, got nan"),
         ((np.inf,), "atoms_per_bead must be 1 or more, got inf"),
         ((5.0, "metis"), "'recursive', 'kway' or 'runs', got 'metis'"),
+        ((1e30,), r"atoms_per_bead must be 1 or more, got 1e\+30; 1e\+06 are the most"),
         ((5.0, "kway", -1), "single_bead_limit must be 0 or more, got -1"),
     ],
 )

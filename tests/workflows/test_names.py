@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fuzzing import pdb
 from test_train import write_config
 
 from cgml.formats.trajectory import read_reference, write_beads
@@ -67,6 +68,13 @@ def test_outputs_that_are_none(cgml, tiny_model, chains, output):
         assert "a path must not" in " ".join(result.output.split())
 
 
+def test_outputs_whose_names_are_too_long(cgml, tiny_model, chains, tmp_path):
+    tail = ("--time", 40.0, "--output", tmp_path / ("a" * 5000))
+    result = cgml("run", tiny_model, chains, *tail)
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].endswith("a: file name too long")
+
+
 def test_outputs_are_checked_first(cgml, tiny_model, chains, tmp_path, monkeypatch):
     """Before a model is loaded or anything is read."""
     monkeypatch.setattr("cgml.models.file.load_model", None)
@@ -89,10 +97,12 @@ def test_a_pipe_is_not_waited_for(cgml, tiny_model, tmp_path):
     os.mkfifo(pipe)
     os.mkfifo(tmp_path / "pipe.h5md")
     os.mkfifo(tmp_path / NAME)
+    pdb(tmp_path / "a.pdb")
     tail = ("--time", 40.0, "--output", tmp_path / "out")
     for words in (
         ("train", pipe),
         ("export", pipe),
+        ("inspect", tmp_path / "a.pdb", "--mapping", pipe),
         ("run", pipe, pipe, *tail),
         ("run", tiny_model, tmp_path / "pipe.h5md", *tail),
         ("evaluate", tiny_model, "--reference", tmp_path / "pipe.h5md", *tail),

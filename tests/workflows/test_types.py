@@ -102,7 +102,10 @@ def test_bad_types(cgml, united, monkeypatch, tiny_model, command, options, text
     assert text in text_of(result)
 
 
-def test_types_of_files_of_beads(cgml, chains, tmp_path):
+@pytest.mark.parametrize("command", ["prepare", "run"])
+def test_options_of_atoms_and_files_of_beads(
+    cgml, chains, tiny_model, tmp_path, command
+):
     result = cgml("prepare", chains, "--output", tmp_path, "--mass", "A=1")
     assert result.exit_code == 1
     assert "all files given hold beads" in text_of(result)
@@ -110,6 +113,27 @@ def test_types_of_files_of_beads(cgml, chains, tmp_path):
         result = cgml("prepare", chains, "--output", tmp_path, option, chains)
         assert result.exit_code == 1
         assert f"{option} is of files of atoms, all" in text_of(result)
+    words = (("--time-step", 2), ("--unwrapped",), ("--max-scaling", 0.1))
+    begin = {
+        "prepare": ("prepare", chains, "--output", tmp_path / "out"),
+        "run": ("run", tiny_model, chains, "--time", 20, "--output", tmp_path / "out"),
+    }[command]
+    for option in words:
+        result = cgml(*begin, *option)
+        assert result.exit_code == 1
+        assert f"{option[0]} is of files of atoms, all" in text_of(result)
+
+
+@pytest.mark.parametrize("step", ["nan", "inf", "-1", "0", "1e400", "1e-30"])
+def test_steps_between_frames_that_run_does_not_need(
+    cgml, united, monkeypatch, tiny_model, step
+):
+    """One frame has no step to the next, but what is said of it must make sense."""
+    monkeypatch.chdir(united)
+    tail = ("--time", 20, "--output", "out", "--time-step", step)
+    result = cgml("run", tiny_model, "a.xtc", "--topology", "a.pdb", *tail)
+    assert result.exit_code == 1
+    assert "time_step must be" in text_of(result)
 
 
 def test_types_of_atoms_that_are_left_out(cgml, tmp_path, monkeypatch):
