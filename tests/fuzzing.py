@@ -28,9 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import mdtraj
 import numpy as np
 from workflow_tools import write_chains
 
+from cgml.evaluation import predictions
 from cgml.formats import dcd, gromacs
 from cgml.formats.openmm_xml import read_masses
 from cgml.formats.trajectory import (
@@ -42,7 +44,13 @@ from cgml.formats.trajectory import (
     write_beads,
 )
 from cgml.formats.type_table import read_types
+from cgml.molecules.chemistry import Chemistry, Row
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.hand import read_mapping
+from cgml.molecules.mapping import Mapping
+from cgml.npz import read_arrays
+from cgml.runs.parts import PartWriter
+from cgml.runs.soundness import Layout, keep_sound
 
 N, N_FRAMES = 12, 4
 MEMORY, SECONDS = 1 << 30, 15
@@ -153,6 +161,116 @@ def mol2(path: Path) -> None:
     path.write_text("\n".join(parts))
 
 
+def psf(path: Path) -> None:
+    atoms = [
+        f"{i:8d} A    1    PEO  {f'C{i}':4s} CT    0.000000       12.0110           0"
+        for i in range(1, N + 1)
+    ]
+    ends = [f"{i:8d}{i + 1:8d}" for i in range(1, N)]
+    head = ["PSF", "", "       1 !NTITLE", " REMARKS chain", "", f"{N:8d} !NATOM"]
+    bonds = ["".join(ends[i : i + 4]) for i in range(0, len(ends), 4)]
+    rows = [*head, *atoms, "", f"{N - 1:8d} !NBOND: bonds", *bonds, ""]
+    path.write_text("\n".join([*rows, "       0 !NTHETA", ""]))
+
+
+def prmtop(path: Path) -> None:
+    ends = [text for i in range(N - 1) for text in (3 * i, 3 * i + 3, 1)]
+    counts = [N, 1, 0, N - 1, *[0] * 7, 1, N - 1, *[0] * 18]
+    tables = {
+        "TITLE": ("20a4", ["chain"]),
+        "POINTERS": ("10I8", [f"{n:8d}" for n in counts]),
+        "ATOM_NAME": ("20a4", [f"{f'C{i}':4s}" for i in range(1, N + 1)]),
+        "ATOMIC_NUMBER": ("10I8", [f"{6:8d}"] * N),
+        "MASS": ("5E16.8", [f"{12.011:16.8E}"] * N),
+        "RESIDUE_LABEL": ("20a4", ["PEO "]),
+        "RESIDUE_POINTER": ("10I8", [f"{1:8d}"]),
+        "BONDS_INC_HYDROGEN": ("10I8", []),
+        "BONDS_WITHOUT_HYDROGEN": ("10I8", [f"{n:8d}" for n in ends]),
+        "AMBER_ATOM_TYPE": ("20a4", ["c3  "] * N),
+    }
+    text = "%VERSION  VERSION_STAMP = V0001.000  DATE = 01/01/20 00:00:00\n"
+    for name, (form, cells) in tables.items():
+        width = int(re.split(r"[aIE.]", form)[0])
+        rows = ["".join(cells[i : i + width]) for i in range(0, len(cells), width)]
+        text += "\n".join([f"%FLAG {name}", f"%FORMAT({form})", *(rows or [""]), ""])
+    path.write_text(text)
+
+
+def of_mdtraj(path: Path) -> None:
+    """What mdtraj writes."""
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("PEO", topology.add_chain())
+    atoms = [
+        topology.add_atom(f"C{i}", mdtraj.element.carbon, residue) for i in range(N)
+    ]
+    for pair in itertools.pairwise(atoms):
+        topology.add_bond(*pair)
+    n = 1 if path.suffix in {".rst7", ".ncrst", ".cif"} else N_FRAMES
+    written = mdtraj.Trajectory(FRAMES[:n], topology, time=TIMES[:n])
+    written.unitcell_vectors = np.stack([BOX] * n).astype("f4")
+    written.save(str(path))
+
+
+def hdf5(path: Path) -> None:
+    """The layout of mdtraj, whose writer wants PyTables."""
+    atoms = [{"index": i, "name": f"C{i}", "element": "C"} for i in range(N)]
+    residue = {"index": 0, "name": "PEO", "resSeq": 1, "atoms": atoms}
+    chains = [{"index": 0, "residues": [residue]}]
+    bonds = [[i, i + 1] for i in range(N - 1)]
+    with h5py.File(path, "w") as file:
+        file["coordinates"], file["time"] = FRAMES, TIMES
+        file["cell_lengths"] = np.stack([BOX.diagonal()] * N_FRAMES)
+        file["cell_angles"] = np.full((N_FRAMES, 3), 90.0)
+        text = json.dumps({"chains": chains, "bonds": bonds})
+        file["topology"] = np.array([text.encode()])
+
+
+def hoomd(path: Path) -> None:
+    places = "".join(f"\n{x:.4f} {y:.4f} {z:.4f}" for x, y, z in LINE)
+    bonds = "".join(f"\nb {i} {i + 1}" for i in range(N - 1))
+    path.write_text(
+        '<?xml version="1.0"?><hoomd_xml version="1.5"><configuration>'
+        '<box lx="3" ly="3" lz="4" xy="0" xz="0" yz="0"/>'
+        f"<position>{places}</position><type>{chr(10) + chr(10).join('C' * N)}</type>"
+        f"<bond>{bonds}</bond></configuration></hoomd_xml>"
+    )
+
+
+def arc(path: Path) -> None:
+    rows = [
+        f"{i:6d}  C  {x:11.6f} {y:11.6f} {z:11.6f}  1 {i - 1 if i > 1 else 2}"
+        f"{f' {i + 1}' if 1 < i < N else ''}"
+        for i, (x, y, z) in enumerate(10.0 * LINE, 1)
+    ]
+    path.write_text("\n".join([f"{N:6d}  chain", *rows, ""]))
+
+
+def mapping(path: Path) -> None:
+    Mapping.from_partition(GRAPH, 4).save(path)
+
+
+BASELINES = {
+    "baselines": [{"name": "a", "subjects": ["x", "y"], "values": {"d": [[1.0, 2.0]]}}]
+}
+BEADS = '[[bead]]\nname = "a"\nresidue = "*"\natoms = ["C", "O*"]\n'
+LAYOUT = Layout([slice(0, 5), slice(5, N)], n_history=1, n_radii=0, stride=1, origin="")
+
+
+def part(path: Path) -> None:
+    import torch
+
+    from cgml.dynamics.propagator import State
+
+    known = torch.ones(2, dtype=torch.int64)
+    places = [torch.from_numpy(frame.astype("f8")) for frame in FRAMES]
+    moves = torch.zeros(1, N, 3, dtype=torch.float64)
+    states = [State(each, moves, known, n * known) for n, each in enumerate(places, 1)]
+    writer = PartWriter(path.parent, LAYOUT)
+    writer.write(
+        0, states, radii=None, guard_trips=[{"bond": 2}, {}], stops=[None, None]
+    )
+
+
 SYSTEM = '<System><Particles><Particle mass="12"/></Particles></System>'
 
 
@@ -191,6 +309,7 @@ validation = ["b.h5md"]
 TYPES = 'C1 = {type="C", mass=12.0}\nH = 1.0\n'
 CONDITIONS = {"threads": 1, "torch": "2.0", "processor": "some"}
 PLAN = {"model": "abc", "systems": [["a", "b", "c"]], "n_steps": 10, "seed": 0}
+PLAN |= {"guard": "stop"}
 
 
 def plan(path: Path) -> None:
@@ -226,6 +345,11 @@ def topology(path: Path) -> None:
     good &= graph.masses.max() <= 1e8 and graph.bonds.max(initial=-1) < graph.n_atoms
     if not good:
         raise AssertionError(f"nonsense: {graph.masses.max()} {graph.bonds}")
+
+
+def named(path: Path) -> None:
+    """Names of atoms and bonds, which are no elements."""
+    read_topology(path, chemistry=Chemistry({"C": Row("C")}))
 
 
 def atoms_and_frame(path: Path) -> None:
@@ -273,6 +397,29 @@ def types(path: Path) -> None:
             raise AssertionError(f"nonsense: {row}")
 
 
+def assigned(path: Path) -> None:
+    mapping = read_mapping(path, GRAPH)
+    if mapping.n_beads > N or not (mapping.graph.masses > 0.0).all():
+        raise AssertionError(f"nonsense: {mapping.bead_index}")
+
+
+def predicted(path: Path) -> None:
+    for found in predictions.load(path):
+        found.take(found.subjects)
+
+
+def followed(path: Path) -> None:
+    """A part is the one that was written, or no part."""
+    with path.open("rb") as stream:
+        good = path.with_suffix(".good")
+        if not good.exists():
+            good.write_bytes(stream.read())
+    kept, _ = keep_sound([path], LAYOUT)
+    written = read_arrays(good)
+    if kept and any((read_arrays(path)[key] != written[key]).any() for key in written):
+        raise AssertionError("a part that was changed is taken")
+
+
 def finished(path: Path) -> None:
     from cgml.runs.plan import claim
 
@@ -318,6 +465,21 @@ KINDS = {
     "sdf": Kind(".sdf", sdf, topology, "text"),
     "mol2": Kind(".mol2", mol2, topology, "text"),
     "plan": Kind(".json", plan, finished, "text", name="run"),
+    "psf": Kind(".psf", psf, topology, "text"),
+    "prmtop": Kind(".prmtop", prmtop, topology, "text"),
+    "cif": Kind(".cif", of_mdtraj, frames, "text"),
+    "netcdf": Kind(".nc", of_mdtraj, frames),
+    "restart": Kind(".rst7", of_mdtraj, frames, "text"),
+    "ncrst": Kind(".ncrst", of_mdtraj, frames),
+    "hdf5": Kind(".h5", hdf5, atoms_and_frame, "hdf5"),
+    "hoomd": Kind(".hoomdxml", hoomd, named, "text"),
+    "arc": Kind(".arc", arc, named, "text"),
+    "beads": Kind(".toml", lambda p: p.write_text(BEADS), assigned, "text"),
+    "mapping": Kind(".json", mapping, assigned, "text"),
+    "baselines": Kind(
+        ".json", lambda p: p.write_text(json.dumps(BASELINES)), predicted, "text"
+    ),
+    "part": Kind(".npz", part, followed, "zip", name="000000000"),
 }
 
 
