@@ -13,7 +13,7 @@ LARGEST_TEXT = 1 << 28
 
 LONGEST_NAME = 200  # bytes; file systems take 255, with what is put before and behind
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEAST_FREE = 1 << 16  # bytes; with less, an error without a reason has this one
 
 

@@ -50,6 +50,8 @@ class Loudness(IntEnum):
     VERBOSE = 2  # conditions, time taken
 
 
+_NOT_CLOSED = "Can't decrement id ref count"  # by h5py
+
 out = Console()
 err = Console(stderr=True)
 show_traceback: ContextVar[bool] = ContextVar("show_traceback", default=False)
@@ -179,13 +181,20 @@ def print_anywhere() -> None:
 
 
 def say_no_more_of_ends() -> None:
-    """Leave out what objects say that an error left half made, without --debug."""
+    """Leave out what objects say that an error left half made, without --debug.
 
-    def say(found: object) -> None:
+    Those of HDF5 cannot be closed on a full disk, and say so as if nobody caught it.
+    """
+
+    def say(found: Any) -> None:
         if show_traceback.get():
-            sys.__unraisablehook__(found)  # type: ignore[arg-type]
+            sys.__unraisablehook__(found)
 
-    sys.unraisablehook = say
+    def say_uncaught(kind: Any, error: BaseException, trace: Any) -> None:
+        if show_traceback.get() or not str(error).startswith(_NOT_CLOSED):
+            sys.__excepthook__(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = say, say_uncaught
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:

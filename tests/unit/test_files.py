@@ -77,6 +77,7 @@ def test_full_disk(tmp_path: Path) -> None:
     "error",
     [
         OSError(errno.EDQUOT, "quota"),
+        OSError(errno.EFBIG, "file too large"),
         OSError("Can't write data (errno = 28, 'No space left on device')"),
         RuntimeError("write failed: No space left on device"),
     ],

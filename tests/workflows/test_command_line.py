@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,27 @@ def test_a_signal_anywhere_prints_one_line_at_most(number, place):
     ends = {"before": -number, "in": 128 + number, "ignored": 0}
     assert done.returncode == ends[place], done.stderr
     assert done.stderr == (f"error: {text}\n" if place == "in" else "")
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_what_objects_say_at_their_end(capsys, monkeypatch, is_asked):
+    """Half made ones after an interrupt, those of HDF5 on a full disk."""
+    monkeypatch.setattr(sys, "unraisablehook", None)
+    monkeypatch.setattr(sys, "excepthook", None)
+    monkeypatch.setattr(console, "show_traceback", ContextVar("a", default=is_asked))
+    console.say_no_more_of_ends()
+    for text in ("Can't decrement id ref count (file write failed)", "another"):
+        sys.excepthook(RuntimeError, RuntimeError(text), None)
+    said = capsys.readouterr().err
+    assert "another" in said
+    assert ("decrement" in said) == is_asked
+
+    class Half:
+        def __del__(self) -> None:
+            raise AttributeError("half made")
+
+    Half()
+    assert ("half made" in capsys.readouterr().err) == is_asked
 
 
 @pytest.mark.parametrize("way", ["option", "environment"])
