@@ -264,6 +264,18 @@ def test_example(folder, model, path):
     execute(folder, path, *([model, 20] if takes_model else []))
 
 
+def test_all_atom_scripts_differ_in_one_line():
+    """Before and after: the integrator."""
+    texts = [
+        (ROOT / "examples" / name).read_text(encoding="utf-8").splitlines()
+        for name in ("11_all_atom_md.py", "12_all_atom_learned.py")
+    ]
+    changed = [pair for pair in zip(*texts, strict=True) if pair[0] != pair[1]]
+    ((before, after),) = changed
+    assert before.strip().startswith("integrator = openmm.LangevinMiddleIntegrator(")
+    assert after.strip().startswith("integrator = openmm_cgml.LearnedCGIntegrator(")
+
+
 TINY = """
 name = "tiny"
 output = "tiny"
