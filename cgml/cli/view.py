@@ -35,8 +35,9 @@ def view(
     """Write a page that shows beads, bonds and box over time (ps, nm).
 
     It is one file for any browser and needs no network: drag to turn, scroll to zoom,
-    play. Molecules are whole, their centres in the box. VMD and PyMOL open the
-    NAME.psf or NAME.pdb of a run with its trajectories.
+    play. Molecules are whole, their centres in the box. Of a run with atoms, name the
+    file of one path (NAME_r0_atoms.dcd) to see them. Other programs open NAME.psf or
+    NAME.pdb with the trajectories.
 
     For example:
         cgml view long

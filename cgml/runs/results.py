@@ -154,12 +154,9 @@ def assemble(
             rows.append(row | radii.get(replica.number, {}))
             written += [str(row["file"])] if "file" in row else []
             if replica.copy == 0:
-                system = replica.system
-                target = output / f"{system.name}.pdb"
-                first = system.positions[0]
-                write_topology(target, system.mapping, first, system.box)
-                write_structure(target.with_suffix(".psf"), system.mapping)
-                written += [target.name, f"{system.name}.psf"]
+                written += _write_structures(
+                    output, replica.system, has_atoms=has_atoms
+                )
     _write_results(output / RESULTS, rows)
     if has_radii:
         _write_radii(output / RADII, groups, interval)
@@ -200,6 +197,26 @@ def _write_path(replica: Replica, place: int, group: Group, interval: float) -> 
     return row | {"file": path.name} | means
 
 
+def _write_structures(
+    output: Path, system: BeadTrajectory, *, has_atoms: bool
+) -> list[str]:
+    """Write what viewers open a system's paths with; return the files' names."""
+    names = [f"{system.name}.pdb", f"{system.name}.psf"]
+    mapping = system.mapping
+    write_topology(output / names[0], mapping, system.positions[0], system.box)
+    write_structure(output / names[1], mapping)
+    if has_atoms:
+        names.append(f"{system.name}_atoms.psf")
+        write_structure(output / names[2], _each(mapping))
+    return names
+
+
+def _each(mapping: Mapping) -> Mapping:
+    """Return a mapping whose beads are the atoms."""
+    graph = mapping.graph
+    return Mapping.from_labels(graph, np.arange(graph.n_atoms))
+
+
 def _write_atoms(replica: Replica, place: int, group: Group, interval: float) -> str:
     """Write the atoms of a path, carried with its beads; return the file's name."""
     system, graph = replica.system, replica.system.mapping.graph
@@ -207,8 +224,9 @@ def _write_atoms(replica: Replica, place: int, group: Group, interval: float) ->
     carriage = Carriage(system.mapping, start)
     path = replica.trajectory
     path = path.with_name(f"{path.stem}_atoms{path.suffix}")
-    each = Mapping.from_labels(graph, np.arange(graph.n_atoms))
-    with TrajectoryWriter(path, each, box=system.box, name=path.stem) as writer:
+    with TrajectoryWriter(
+        path, _each(system.mapping), box=system.box, name=path.stem
+    ) as writer:
         for first, frames in group.frames(place):
             atoms = np.empty((len(frames), graph.n_atoms, 3), dtype=np.float32)
             for number, beads in enumerate(frames.astype(np.float64)):

@@ -24,11 +24,13 @@ from cgml.formats import table
 from cgml.formats.format import LammpsOptions, reading
 from cgml.formats.h5md import read_beads
 from cgml.formats.pdb import bead_names
+from cgml.molecules.centres import centres_of_mass
 from cgml.ranges import at_least
 
 MOST_NUMBERS = 3_000_000
 """Coordinates in a page, all paths together: 8 MB."""
 
+ATOMS = "_atoms"  # at the end of the names of files of atoms
 LARGEST = 65_535  # of an unsigned number of two bytes
 
 
@@ -120,14 +122,12 @@ def gathered(
         box: row vectors, (3, 3) nm; None: open boundaries.
     """
     if box is None:
-        return positions - positions.mean(axis=1, keepdims=True)
+        return np.asarray(positions - positions.mean(axis=1, keepdims=True))
     n = positions.shape[1]
     pairs = np.reshape(bonds, (-1, 2))
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    n_molecules, molecules = connected_components(graph, directed=False)
-    sums = np.zeros((len(positions), n_molecules, 3))
-    np.add.at(sums, (slice(None), molecules), positions)
-    centres = sums / np.bincount(molecules)[:, None]
+    _, molecules = connected_components(graph, directed=False)
+    centres = centres_of_mass(positions, molecules, np.ones(n))
     shifts = np.floor(centres @ np.linalg.inv(box)) @ box
     return np.asarray(positions - shifts[:, molecules])
 
@@ -140,7 +140,9 @@ def paths_of(run: Path, n_paths: int) -> list[Path]:
     """
     if run.is_file():
         return [run]
-    found = sorted(p for p in run.glob("*_r*") if p.suffix in {".dcd", ".xtc", ".h5md"})
+    suffixes = {".dcd", ".xtc", ".h5md"}
+    found = [p for p in sorted(run.glob("*_r*")) if p.suffix in suffixes]
+    found = [p for p in found if not p.stem.endswith(ATOMS)]
     if not found:
         raise ValueError(
             "the folder of a finished `cgml run`, or a file of bead frames (.h5md), is "
@@ -189,7 +191,9 @@ def _scenes(trajectories: Sequence[Path], n_frames: int) -> Iterator[Scene]:
 
 def _structure(path: Path) -> mdtraj.Topology:
     """Read the PSF file of a path's system: NAME.psf beside NAME_r0.dcd."""
-    psf = path.with_name(f"{path.stem.rpartition('_r')[0]}.psf")
+    kind = ATOMS if path.stem.endswith(ATOMS) else ""
+    name = path.stem.removesuffix(ATOMS).rpartition("_r")[0]
+    psf = path.with_name(f"{name}{kind}.psf")
     if not psf.exists():
         raise ValueError(
             f"{psf.name} beside {path.name} is required, as `cgml run` writes it; "
