@@ -37,6 +37,7 @@ EXIT_CODES = {
     2: "the command line cannot be read",
     3: "`cgml run` is done, but guards stopped some replicas",
     130: "Ctrl-C",
+    142: "`cgml train --time-limit` is over, all is saved",
     143: "SIGTERM",
 }
 """With which code a command ends, and why."""

@@ -3,6 +3,9 @@
 import base64
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import MDAnalysis
 import mdtraj
@@ -67,6 +70,23 @@ def test_a_run_is_shown(cgml, run, tmp_path):
     assert len(data_of((run[1] / "view.html").read_text())[0]["times"]) == 2
     cgml("view", run[0], "-o", tmp_path / "a.html", "--paths", 1)
     assert len(data_of((tmp_path / "a.html").read_text())) == 1
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_draws(cgml, run, tmp_path):
+    """Its script, without a browser: every draw has all beads and bonds."""
+    page = tmp_path / "a.html"
+    cgml("view", run[1], "-o", page, "--paths", 1)
+    (item,) = data_of(page.read_text(encoding="utf-8"))
+    script = Path(__file__).with_name("draw_view.js")
+    done = subprocess.run(
+        ["node", str(script), str(page)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, calls, *time = done.stdout.split()
+    each = 4 * item["n"] + 4 * len(item["bonds"]) // 2
+    assert (int(first), int(calls)) == (each, 4 * each)
+    assert time == ["40", "ps"]
 
 
 def test_what_cannot_be_shown(cgml, run, tmp_path):
