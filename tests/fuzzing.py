@@ -50,7 +50,7 @@ from cgml.molecules.hand import read_mapping
 from cgml.molecules.mapping import Mapping
 from cgml.npz import read_arrays
 from cgml.runs.parts import PartWriter
-from cgml.runs.soundness import Layout, keep_sound
+from cgml.runs.soundness import BEFORE, DIGEST, Layout, keep_sound
 
 N, N_FRAMES = 12, 4
 MEMORY, SECONDS = 1 << 30, 15
@@ -416,7 +416,8 @@ def followed(path: Path) -> None:
             good.write_bytes(stream.read())
     kept, _ = keep_sound([path], LAYOUT)
     written = read_arrays(good)
-    if kept and any((read_arrays(path)[key] != written[key]).any() for key in written):
+    numbers = written.keys() - {DIGEST, BEFORE}  # older versions wrote none
+    if kept and any((read_arrays(path)[key] != written[key]).any() for key in numbers):
         raise AssertionError("a part that was changed is taken")
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cgml.files import replacing
+from cgml.files import existing, replacing
 from cgml.formats import table
-from cgml.formats.format import LammpsOptions, reading
+from cgml.formats.format import LammpsOptions, check_finite, reading
 from cgml.formats.h5md import read_beads
 from cgml.formats.pdb import bead_names
 from cgml.molecules.centres import centres_of_mass
@@ -64,8 +64,13 @@ class Scene:
             n_frames: at most.
 
         Raises:
-            ValueError: there is no such PSF file.
+            ValueError: there is no such PSF file, or one of the two is damaged.
         """
+        with reading(path):
+            return cls._read(path, n_frames)
+
+    @classmethod
+    def _read(cls, path: Path, n_frames: int) -> "Scene":
         if path.suffix == ".h5md":
             found = read_beads(path)
             kept = _evenly(len(found.times), n_frames)
@@ -77,6 +82,12 @@ class Scene:
             positions, times, box = _frames(path)
             kept = _evenly(len(positions), n_frames)
             positions, times = positions[kept], times[kept]
+            check_finite(path, 0, positions, times, None if box is None else box[None])
+            if positions.shape[1] != topology.n_atoms:
+                raise ValueError(
+                    f"{path} has {positions.shape[1]} beads, the PSF file of its "
+                    f"system {topology.n_atoms}: run the same command again"
+                )
             bonds = np.array([[a.index, b.index] for a, b in topology.bonds], dtype=int)
             kinds = [atom.residue.name for atom in topology.atoms]
         own = np.asarray(positions, dtype=np.float64)
@@ -199,18 +210,18 @@ def _structure(path: Path) -> mdtraj.Topology:
             f"{psf.name} beside {path.name} is required, as `cgml run` writes it; "
             "bead frames (.h5md) need none"
         )
-    return mdtraj.load_psf(str(psf))
+    with reading(existing(psf)):
+        return mdtraj.load_psf(str(psf))
 
 
 def _frames(
     path: Path,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64] | None]:
     """Read positions (nm), times (ps) and the box of a file of frames."""
-    with reading(path):
-        row = table.of_frames(path)
-        if row.pieces is None:
-            raise ValueError(f"frames of beads are required, {path} is {row.name}")
-        pieces = list(row.pieces(path, 1000, LammpsOptions()))
+    row = table.of_frames(path)
+    if row.pieces is None:
+        raise ValueError(f"frames of beads are required, {path} is {row.name}")
+    pieces = list(row.pieces(path, 1000, LammpsOptions()))
     positions = np.concatenate([piece.positions for piece in pieces])
     found = [piece.times for piece in pieces if piece.times is not None]
     times = np.concatenate(found) if found else np.arange(float(len(positions)))

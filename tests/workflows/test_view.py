@@ -2,8 +2,11 @@
 
 import base64
 import json
+import math
+import os
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -98,6 +101,38 @@ def test_what_cannot_be_shown(cgml, run, tmp_path):
     result = cgml("view", lonely)
     assert result.exit_code == 1
     assert "a.psf beside a_r0.dcd is required" in result.output
+
+
+def test_damaged_files_of_a_run(cgml, run, tmp_path):
+    """A frame without numbers, structures cut, of others, or a pipe."""
+
+    def error_of(change) -> str:
+        folder = shutil.copytree(run[0], tmp_path / "run", dirs_exist_ok=True)
+        trajectory = sorted(folder.glob("*_r0.dcd"))[0]
+        change(trajectory, trajectory.with_name(f"{trajectory.stem[:-3]}.psf"))
+        result = cgml("view", folder)
+        shutil.rmtree(folder)
+        assert result.exit_code == 1
+        assert "--debug" not in result.output
+        assert not (folder / "view.html").exists()
+        return " ".join(result.output.split())
+
+    def without_numbers(trajectory, psf) -> None:
+        content = trajectory.read_bytes()
+        trajectory.write_bytes(content[:-12] + struct.pack("<f", math.nan) * 3)
+
+    def pipe(trajectory, psf) -> None:
+        psf.unlink()
+        os.mkfifo(psf)
+
+    for change in (
+        without_numbers,
+        pipe,
+        lambda trajectory, psf: psf.write_text(psf.read_text()[:300]),
+        lambda trajectory, psf: psf.write_text(psf.read_text().replace("!N", "!M")),
+        lambda trajectory, psf: trajectory.write_bytes(b"x"),
+    ):
+        assert "_r0.dcd" in (text := error_of(change)) or ".psf" in text
 
 
 def test_molecules_are_whole_in_the_box():
