@@ -25,8 +25,9 @@ LOGGER = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-_SHAPE = 0.01  # weight of a bead's shape, beside a bond's length: 1
-_MOST_ITERATIONS = 30
+_SHAPE = 0.003  # weight of a bead's shape, beside a bond's length: 1
+_MOST_ITERATIONS = 60
+_CORRECTIONS = 5  # that the minimiser remembers
 _SCALE = 1.0e4  # strain is nm^2: makes what is left of the slope no small number
 
 
@@ -119,7 +120,12 @@ class Carriage:
             *(strain, shapes.ravel()),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": _MOST_ITERATIONS, "ftol": 1.0e-7, "gtol": 1.0e-5},
+            options={
+                "maxiter": _MOST_ITERATIONS,
+                "maxcor": _CORRECTIONS,
+                "ftol": 1.0e-7,
+                "gtol": 1.0e-5,
+            },
         )
         return self._centred(found.x.reshape(-1, 3))
 

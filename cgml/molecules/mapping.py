@@ -303,7 +303,7 @@ def _check_labels(graph: MolecularGraph, labels: NDArray[np.int64]) -> None:
             f"one bead label for each of the {graph.n_atoms} atoms is required, got "
             f"shape {labels.shape}"
         )
-    least, largest = labels.min(initial=0), labels.max(initial=0)
+    least, largest = labels.min(initial=0), labels.max(initial=-1)
     if least < 0 or largest >= graph.n_atoms:  # as many beads as atoms at most
         raise ValueError(
             f"bead labels must be 0 to {graph.n_atoms - 1}, got {least} to {largest}"

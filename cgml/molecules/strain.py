@@ -3,7 +3,8 @@ r"""How far atoms are from the bonds, angles and handedness that they had at a s
 .. math:: E = \sum_{bonds} (r - r_0)^2 + a \sum_{angles} (s - s_0)^2
               + b \sum_{corners} l^2 (V - V_0)^2
 
-:math:`s` is the distance of two atoms that have a bonded neighbour in common, :math:`V`
+:math:`s` is the distance of two atoms that have a bonded neighbour in common, or are
+neighbours of the two ends of a bond between planar atoms (so cis stays cis), :math:`V`
 the product :math:`e_1 \cdot (e_2 \times e_3)` of three bonds of one atom, over the
 product :math:`l^3` of their lengths at the start: its sign is the handedness of the
 atom, zero keeps it planar. Distances in nm, E in nm^2.
@@ -22,6 +23,7 @@ Ints = NDArray[np.int64]
 
 _ANGLE = 0.2  # a
 _CORNER = 0.1  # b
+_PLANAR = 0.3  # largest V at the start of a planar atom; of a tetrahedral one: 0.77
 
 
 def differences(pairs: Ints, n: int) -> csr_array:
@@ -31,11 +33,28 @@ def differences(pairs: Ints, n: int) -> csr_array:
     return csr_array((values, (rows, pairs.ravel())), shape=(len(pairs), n))
 
 
-def corners_of(n: int, bonds: Ints) -> Ints:
-    """Find each atom with three bonded neighbours of it, (n_corners, 4)."""
-    near = neighbours(n, bonds)
-    found = [(j, *three) for j in range(n) for three in combinations(near[j], 3)]
+def corners_of(near: list[list[int]]) -> Ints:
+    """Find each atom with three neighbours of it, (n_corners, 4); near: of each."""
+    found = [
+        (j, *three) for j, own in enumerate(near) for three in combinations(own, 3)
+    ]
     return np.array(found, dtype=np.int64).reshape(-1, 4)
+
+
+def stiff_pairs(
+    near: list[list[int]], bonds: Ints, is_planar: NDArray[np.bool_]
+) -> Ints:
+    """Find the pairs of atoms whose distance :math:`s` is, (n_pairs, 2)."""
+    angles = [pair for own in near for pair in combinations(own, 2)]
+    double = bonds[is_planar[bonds].all(axis=1)].tolist()
+    torsions = [
+        (i, m)
+        for j, k in double
+        for i in near[j]
+        for m in near[k]
+        if i != k and m != j and i != m
+    ]
+    return np.array([*angles, *torsions], dtype=np.int64).reshape(-1, 2)
 
 
 class Strain:
@@ -47,16 +66,8 @@ class Strain:
     """
 
     def __init__(self, bonds: Ints, start: Floats) -> None:
-        n = len(start)
-        angles = [
-            pair for near in neighbours(n, bonds) for pair in combinations(near, 2)
-        ]
-        pairs = np.concatenate((bonds, np.array(angles, dtype=np.int64).reshape(-1, 2)))
-        self._weights = np.repeat((1.0, _ANGLE), (len(bonds), len(angles)))
-        self._ways = differences(pairs, n)
-        self._back = self._ways.T.tocsr()
-        self._lengths = np.linalg.norm(self._ways @ start, axis=1)
-        corners = corners_of(n, bonds)
+        n, near = len(start), neighbours(len(start), bonds)
+        corners = corners_of(near)
         edges = np.concatenate([corners[:, [0, k]] for k in (1, 2, 3)])
         self._edges = differences(edges, n)
         self._edges_back = self._edges.T.tocsr()
@@ -64,6 +75,14 @@ class Strain:
         self._scale = np.maximum(lengths.prod(axis=0), 1.0e-12)
         self._stiffness = _CORNER * self._scale ** (2.0 / 3.0)
         self._volumes = self._handed(start)[0]
+        flat = corners[abs(self._volumes) < _PLANAR, 0]
+        is_planar = np.bincount(corners[:, 0], minlength=n) == 1  # three neighbours
+        is_planar &= np.isin(np.arange(n), flat)
+        pairs = np.concatenate((bonds, stiff_pairs(near, bonds, is_planar)))
+        self._weights = np.repeat((1.0, _ANGLE), (len(bonds), len(pairs) - len(bonds)))
+        self._ways = differences(pairs, n)
+        self._back = self._ways.T.tocsr()
+        self._lengths = np.linalg.norm(self._ways @ start, axis=1)
 
     def _handed(self, positions: Floats) -> tuple[Floats, Floats]:
         """Volumes of the corners, and their slopes by the edges, (3 n_corners, 3)."""

@@ -2,6 +2,7 @@
 
 import logging
 
+import mdtraj
 import numpy as np
 import pytest
 
@@ -44,6 +45,18 @@ def test_bonds_and_hands_are_kept_and_centres_are_the_beads(size):
         ratios = bond_lengths(atoms) / bond_lengths(START.positions)
         assert np.abs(ratios - 1.0).max() < 0.2
         assert is_l(START.topology, atoms).all()
+
+
+@pytest.mark.parametrize("size", [5, 12])
+def test_amides_stay_trans(size):
+    mapping = mapping_of(size)
+    carriage = Carriage(mapping, START.positions)
+    topology = mdtraj.Topology.from_openmm(START.topology)
+    frames = [carriage.place(mapping.positions(there)) for there in conformations(8)]
+    trajectory = mdtraj.Trajectory(np.array(frames, dtype=np.float32), topology)
+    omega = np.degrees(mdtraj.compute_omega(trajectory)[1])
+    assert omega.shape == (8, 5)
+    assert (180.0 - abs(omega)).max() < 60.0
 
 
 def test_translation_alone_would_not_do():

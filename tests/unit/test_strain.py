@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from core_systems import random_orthogonal
 
+from cgml.molecules.graph import neighbours
 from cgml.molecules.strain import Strain, corners_of
 
 BONDS = np.array([[0, 1], [0, 2], [0, 3], [0, 4], [4, 5]])
@@ -44,7 +45,21 @@ def test_bonds_angles_and_hands_count(start):
 
 
 def test_corners_are_of_all_three_neighbours():
-    assert corners_of(6, BONDS).tolist() == [
+    assert corners_of(neighbours(6, BONDS)).tolist() == [
         *([0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 3, 4], [0, 2, 3, 4])
     ]
-    assert corners_of(2, np.array([[0, 1]])).shape == (0, 4)
+    assert corners_of([[1], [0]]).shape == (0, 4)
+
+
+def test_cis_and_trans_are_two():
+    """Of a bond between planar atoms; about other bonds turning costs nothing."""
+    bonds = np.array([[0, 1], [0, 2], [0, 3], [1, 4], [1, 5]])
+    trans = 0.1 * np.array(
+        [[0, 0, 0], [1, 0, 0], [-1, 1, 0], [-1, -1, 0], [2, 1, 0], [2, -1.5, 0]]
+    )
+    cis = trans * np.where(np.arange(6)[:, None] > 3, [1, -1, 1], 1)
+    assert Strain(bonds, trans)(cis)[0] > 1e-4
+    is_raised = np.isin(np.arange(6), [2, 3])[:, None]
+    bent = trans + np.where(is_raised, [0.0, 0.0, 0.1], 0.0)
+    turned = bent * np.where(np.arange(6)[:, None] > 3, [1, -1, -1], 1)
+    assert Strain(bonds, bent)(turned)[0] < 1e-12
