@@ -31,6 +31,9 @@ MIN_DENSITY = 0.2
 
 N_BINS = 50
 
+INNER = 0.9
+"""Part of the distances within which a highest value is a peak, not a slope."""
+
 NOTHING = Estimate(np.nan, np.nan)
 
 Both = tuple[RadialDistribution, RadialDistribution]
@@ -70,13 +73,17 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
     Returns:
         rdf_{pair}_deviation; peak_distance_{pair}_* (nm), peak_height_{pair}_* and
         peak_height_{pair}_change (learned over reference, less 1). NaN for a pair that
-        the reference never brings near, and of peaks where one side is empty.
+        the reference never brings near, and of peaks where one side has none.
     """
     figures = {}
     for name, both in comparison.once(distributions).items():
         figures[f"rdf_{name}_deviation"] = _deviation(*both)
         peaks = [structure.highest_peak(rdf) for rdf in both]
-        is_there = all(rdf.values.max() > MIN_DENSITY for rdf in both)
+        is_there = all(
+            rdf.values.max() > MIN_DENSITY
+            and peak.distance < INNER * float(rdf.distances[-1])
+            for rdf, peak in zip(both, peaks, strict=True)
+        )
         one, other = (peak.height for peak in peaks)
         for side, peak in zip(drawing.SIDES, peaks, strict=True):
             distance = exact(peak.distance) if is_there else NOTHING
