@@ -5,6 +5,7 @@
 | chains | copolymer chains in implicit solvent, open boundaries |
 | electrolyte | ion-containing polymer melt in a periodic box |
 | peo | PEO with LiTFSI, united or all atoms, in a periodic box |
+| alanine | a chain of L- or D-alanine, all atoms, for a force field of OpenMM |
 
 Their reference dynamics are chain_runs, electrolyte_runs and peo_runs.
 
@@ -12,6 +13,7 @@ The first two are in reduced Lennard-Jones units: sigma = 1 nm, epsilon = 1 kJ/m
 m = 1 Da, hence tau = 1 ps; kT = epsilon. The third is in those of the laboratory.
 """
 
+from openmm_cgml.testsystems.alanine import AlanineChain, alanine_chain
 from openmm_cgml.testsystems.chains import (
     BJERRUM_LENGTH,
     BOND_LENGTH,
@@ -51,9 +53,11 @@ __all__ = [
     "SWITCH",
     "TEMPERATURE",
     "TETHER",
+    "AlanineChain",
     "ChainSystem",
     "ElectrolyteSystem",
     "PeoSystem",
+    "alanine_chain",
     "copolymer_chain",
     "electrolyte_sequence",
     "packed_chains",

@@ -124,6 +124,19 @@ def test_virtual_sites_are_where_the_context_computes_them():
     np.testing.assert_array_equal(velocities_of(simulation)[sites], 0.0)
 
 
+def test_a_virtual_site_may_be_bonded_to_its_atom():
+    """As topologies of AMBER have it."""
+    topology, system, positions = script()
+    modeller = app.Modeller(topology, positions)
+    sites = [atom for atom in modeller.topology.atoms() if atom.element is None]
+    for site in sites:
+        modeller.topology.addBond(next(site.residue.atoms()), site)
+    simulation = simulate((modeller.topology, system, positions))
+    graph = simulation.integrator.getMapping().graph
+    assert graph.n_atoms == system.getNumParticles() - len(sites)
+    simulation.step(1)
+
+
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 def test_restart_goes_on_to_the_bit(tmp_path, platform):
     one = simulate(script(), platform, seed=4)

@@ -96,6 +96,14 @@ def test_united_atoms_carry_all_atoms():
     np.testing.assert_allclose(mapping.positions(moved), after.positions, atol=1e-12)
 
 
+def test_water_is_unknown_to_a_model_of_united_ethers():
+    known = {"CH3": 15.035, "CH2": 14.027, "O": 15.999}
+    spec = small_spec(particle_types=known, bond_types=["bond"])
+    water = MolecularGraph.create("OHH", [15.999, 1.008, 1.008], [[0, 1], [0, 2]])
+    with pytest.raises(ValueError, match="unknown particle type 'H'"):
+        resolve_mapping(water, spec)
+
+
 def test_a_model_of_all_types_sees_the_atoms(propagator):
     mapping = propagator.mappings[0]
     assert known_mapping(mapping, propagator.spec) is mapping
