@@ -54,9 +54,10 @@ class Carriage:
         graph, index = mapping.graph, mapping.bead_index
         distances = Distances() if constraints is None else constraints
         ends = index[distances.pairs]
-        self._is_inside = ends[:, 0] == ends[:, 1]
-        own = Projection(mapping, distances.take(self._is_inside))
-        start = own(np.asarray(start, dtype=np.float64))
+        is_inside = ends[:, 0] == ends[:, 1]
+        start = np.asarray(start, dtype=np.float64)
+        mapping.positions(start)  # refuses what is no start
+        start = Projection(mapping, distances.take(is_inside))(start)
         self._mapping = mapping
         self._beads = mapping.positions(start)
         self._offsets = start - self._beads[index]
@@ -66,15 +67,13 @@ class Carriage:
         atoms = graph.select(self._free)
         beads, labels = np.unique(index[self._free], return_inverse=True)
         self._soft = Mapping.from_labels(atoms, labels)
-        self._soft_beads = beads
         self._strain = Strain(atoms.bonds, start[self._free])
         number = np.cumsum(is_free) - 1
         chosen = is_free[distances.pairs].all(axis=1)
-        self._is_inside = self._is_inside[chosen]
         self._distances = Distances(
             number[distances.pairs[chosen]], distances.lengths[chosen]
         )
-        self._own = Projection(self._soft, self._distances.take(self._is_inside))
+        self._own = Projection(self._soft, self._distances.take(is_inside[chosen]))
         self._all = Projection(self._soft, self._distances)
         n = len(self._free)
         places = (labels, np.arange(n))
@@ -130,7 +129,7 @@ class Carriage:
         return self._centred(found.x.reshape(-1, 3))
 
     def _constrained(self, atoms: Floats) -> Floats:
-        """Meet the constraints; molecules where some cannot be meet those in beads."""
+        """Meet the constraints; where a molecule cannot, those inside its beads."""
         met = self._all(atoms)
         is_off = ~(abs(self._distances.errors(met)) <= TOLERANCE)
         if not is_off.any():

@@ -145,3 +145,26 @@ def test_a_frame_depends_on_nothing_else():
     for beads in ways:
         last = one.place(beads)
     np.testing.assert_array_equal(other.place(ways[-1]), last)
+
+
+@pytest.mark.parametrize(
+    ("start", "match"),
+    [
+        (START.positions[1:], r"positions of shape .* are required"),
+        (START.positions * np.nan, "must be finite"),
+    ],
+)
+def test_a_start_that_is_none(start, match):
+    constraints = Distances(GRAPH.bonds, bond_lengths(START.positions))
+    with pytest.raises(ValueError, match=match):
+        Carriage(mapping_of(5), start, constraints)
+
+
+def test_a_dimer_that_only_turns():
+    """No torsion, no corner: a bond between two beads of one atom."""
+    graph = MolecularGraph.create("AA", [1.0, 1.0], [[0, 1]])
+    mapping = Mapping.from_labels(graph, [0, 1])
+    start = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    there = np.array([[1.0, 1.0, 1.0], [1.0, 3.0, 1.0]])
+    atoms = Carriage(mapping, start).place(there)
+    np.testing.assert_allclose(atoms, there, atol=1e-12)
