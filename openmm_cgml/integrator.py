@@ -44,7 +44,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     - Checkpoints and state files hold history, seed and step: a restart continues bit
       by bit, in a new process too, with the seed of the file. Those of another
       integrator are a start without history; a warning says so, the seed stays.
-    - Velocities are those of the beads, displacement / time step; those set are not used.
+    - Velocities are displacement of the bead / time step; those set are not used.
       `computeSystemTemperature` is the model's temperature, not a measured one.
     - Atoms turn with the beads around theirs; bonds, angles and handedness of chains
       are those of the positions that were set, between beads, too. A molecule of one
