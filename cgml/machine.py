@@ -1,9 +1,17 @@
 """What decides the last bits of a computation: versions, processor, device."""
 
+import os
 import platform
 import sys
 from functools import cache
 from pathlib import Path
+
+SWITCHES = (
+    *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+)
+"""Environment variables by which libraries take other instructions."""
 
 
 @cache
@@ -33,5 +41,7 @@ def kind(device: str = "cpu") -> dict[str, str]:
     where = processor()
     if device != "cpu":
         where = torch.cuda.get_device_name(device)
+    found = [f"{name}={os.environ[name]}" for name in SWITCHES if os.environ.get(name)]
+    where = " ".join([where, *found])
     own = sys.modules["cgml"].__version__  # imports point down
     return {"cgml": own, "torch": torch.__version__, "processor": where}

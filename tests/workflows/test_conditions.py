@@ -52,6 +52,13 @@ def test_another_machine_is_refused(run, monkeypatch, fact):
     assert len(simulation.run(*run).trajectories) == 2
 
 
+def test_a_switch_of_instructions_is_another_machine(run, monkeypatch):
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    text = "started with machine.processor .*, asked for is .* MKL_CBWR=COMPATIBLE; "
+    with pytest.raises(ValueError, match=text):
+        simulation.run(*run)
+
+
 def test_threads_are_those_of_the_start(run, caplog):
     before = torch.get_num_threads()
     try:
