@@ -130,12 +130,12 @@ def evaluate(
 
 
 def _show(lines: Sequence[tuple[str, ...]]) -> None:
-    """Print the figures."""
+    """Print the figures: learned over reference, its halves over each other."""
     from rich.table import Column, Table
     from rich.text import Text
 
-    words = Column("", min_width=34)
-    table = Table(words, "learned", "halves of reference", "verdict")
+    words, verdict = Column("", min_width=28), Column("verdict", no_wrap=True)
+    table = Table(words, "learned", "halves", verdict)
     for line in lines:
         table.add_row(*(Text(cell) for cell in line))
     console.show(table)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from cgml.evaluation.comparison import Line
-from cgml.evaluation.measure import mean
+from cgml.evaluation.measure import Entry, mean
 from cgml.evaluation.results import Comparison, Evaluation, column
 from cgml.observables.statistics import Estimate
 
@@ -45,12 +45,21 @@ def judge(evaluation: Evaluation, line: Line) -> Verdict:
     entry, learned = line.entry, evaluation.summary[line.name]
     if not entry.is_judged:
         return Verdict("", "")
-    if not np.isfinite(learned.value) or entry.is_too_uncertain(learned):
-        is_there = np.isfinite(learned.value)
-        return Verdict(NOT_JUDGED, "the error is too large" if is_there else "no value")
+    if why := _lack(entry, learned):
+        return Verdict(NOT_JUDGED, why)
     if entry.pair:
         return of_pairs(apart(evaluation.comparisons, entry.pair.format(line.part)))
     return of_distance(*_distances(evaluation, line), is_score=entry.is_score)
+
+
+def _lack(entry: Entry, learned: Estimate) -> str:
+    """Say why a figure tells nothing; "" if it does."""
+    if not np.isfinite(learned.value):
+        return "no value"
+    if learned.error <= entry.largest_error or np.isinf(entry.largest_error):
+        return ""
+    is_known = np.isfinite(learned.error)
+    return "the error is too large" if is_known else "too few subjects for an error"
 
 
 def _distances(evaluation: Evaluation, line: Line) -> tuple[Estimate, Estimate]:

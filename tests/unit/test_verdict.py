@@ -103,6 +103,8 @@ def test_what_says_nothing_is_not_shown_and_not_judged():
     assert entry.entry.show(Estimate(0.9, 3.1)) == "not shown, error 3.1"
     assert entry.entry.show(Estimate(0.9, 0.1)) == "0.900 ± 0.100"
     assert judge(loose, line(is_judged=False)) == ("", "")
+    few = judge(evaluation((0.9, NAN), (0.5, NAN), []), entry)
+    assert few == (NOT_JUDGED, "too few subjects for an error")
     assert judge(evaluation((NAN, NAN), (1, 1), []), line()).reason == "no value"
 
 

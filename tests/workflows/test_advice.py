@@ -22,6 +22,7 @@ PRINTED_BY = {  # module or package -> commands that can print its texts
     "training/preparation.py": READERS,
     "training/sources.py": READERS,
     "training/plan.py": ("train",),
+    "training/tuning.py": ("train",),
     "training": ("train", "export"),
     "runs": ("run",),
     "dynamics": ("run",),
