@@ -40,7 +40,6 @@ STYLE: Any = {  # the stubs of matplotlib know no plain dict
     "ytick.direction": "in",
     "legend.frameon": False,
     "lines.linewidth": 1.4,
-    "pdf.fonttype": 42,  # letters that can be searched, as journals ask for
 }
 
 Floats = NDArray[np.float64]

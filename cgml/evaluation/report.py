@@ -27,7 +27,7 @@ from cgml.observables.statistics import Estimate, as_json
 
 JSON = "figures.json"
 PAGE = "report.html"
-DPI = 200
+DPI = 160
 ABLATED = "without score network"
 LEARNED = "_learned"
 
@@ -224,4 +224,5 @@ def _draw(picture: Picture, evaluation: Evaluation) -> dict[str, bytes]:
             own = {"CreationDate": None} if form == "pdf" else {}
             figure.savefig(stream, format=form, dpi=DPI, metadata=own)
             drawn[form] = stream.getvalue()
+            figure.set_layout_engine("none")  # it is laid out by now
     return drawn
