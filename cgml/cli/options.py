@@ -53,7 +53,10 @@ def _for_machines(*, asked: bool) -> bool:
 
 
 File = Annotated[Path, typer.Argument(help="File.", show_default=False, parser=path)]
-Files = Annotated[list[Path], typer.Argument(show_default=False, parser=path)]
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="One file or more.", show_default=False, parser=path),
+]
 Model = Annotated[
     str,
     typer.Argument(
