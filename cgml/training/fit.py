@@ -23,6 +23,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from cgml.interrupts import noted
 from cgml.locks import exclusive
 from cgml.models.file import save_model
+from cgml.molecules.fragments import carry
 from cgml.network.model import LearnedModel, Model
 from cgml.plans import write_plan
 from cgml.ranges import positive
@@ -204,6 +205,7 @@ def _write_model(
         ) from error
     path = config.output / "model.pt"
     save_model(path, spec, model)
+    carry({frames.parent for frames in find_files(config.data.train)}, path)
     write_card(path.with_suffix(".md"), spec)
     return path
 

@@ -13,6 +13,8 @@ from cgml.formats.selection import FrameOptions, selected
 from cgml.locks import exclusive
 from cgml.molecules.checks import check_topology
 from cgml.molecules.chemistry import check_used, describe
+from cgml.molecules.collecting import Collector
+from cgml.molecules.fragments import NAME
 from cgml.molecules.frames import BeadTrajectory, Trajectory, coarsen, join
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -79,10 +81,12 @@ def read_pieces(
     *,
     n_frames: int | None = None,
     are_timed: bool = True,
+    collector: Collector | None = None,
 ) -> Iterator[Iterator[BeadTrajectory]]:
     """Read bead frames piece by piece: memory does not grow with a file of atoms.
 
-    Arguments are those of `read_systems`; n_frames: in a piece; None: a few megabytes.
+    Arguments are those of `read_systems`; n_frames: in a piece; None: a few megabytes;
+    collector: of fragments, to look at the atoms.
 
     Yields:
         Of each system its pieces, to be taken before the next system.
@@ -113,6 +117,8 @@ def read_pieces(
         )
         if source not in mappings:
             mappings[source] = coarsening.map(graphs[source][0])
+        if collector is not None:
+            atoms = collector.watch(atoms, mappings[source])
         yield _coarsened(atoms, mappings[source])
 
 
@@ -168,7 +174,8 @@ def prepare(
 
     Returns:
         The files written, `output/NAME.h5md`; each holds its mapping. The mapping of
-        trajectories of atoms is also written as `output/mapping.json`.
+        trajectories of atoms is also written as `output/mapping.json`, and how their
+        atoms lie as `output/fragments.npz`, for back-mapping.
 
     Raises:
         ValueError: two systems would have the same file name, or a file cannot be
@@ -176,8 +183,9 @@ def prepare(
         RuntimeError: another process works in the folder.
     """
     written, saved = list[Path](), None
+    collector = Collector()
     with exclusive(output, "prepare"):
-        for pieces in read_pieces(paths, topology, coarsening):
+        for pieces in read_pieces(paths, topology, coarsening, collector=collector):
             first = next(pieces)
             name = component(first.name, "a system")
             target = output / f"{name}{BEADS}"
@@ -194,4 +202,7 @@ def prepare(
                 mapping = replace(mapping, hands=None)  # each system has its own
             mapping.save(output / "mapping.json")
             saved = mapping
+        fragments = collector.fragments()
+        if fragments.conformers:
+            fragments.save(output / NAME)
     return written

@@ -17,6 +17,7 @@ READERS = ("inspect", "prepare", "run", "evaluate")
 PRINTED_BY = {  # module or package -> commands that can print its texts
     "formats": READERS,
     "molecules": READERS,
+    "molecules/fragments.py": ("backmap",),
     "molecules/seen.py": ("run", "evaluate"),
     "training/inspection.py": ("inspect",),
     "training/preparation.py": READERS,
