@@ -10,14 +10,43 @@ frames as step size times interval, which MDAnalysis, VMD and cgml read; mdtraj 
 no times from any DCD file and counts frames, so prefer XTC for it.
 """
 
-from openmm_cgml.beads import bead_simulation
-from openmm_cgml.convert import graph_from_topology
-from openmm_cgml.integrator import LearnedCGIntegrator
-from openmm_cgml.reporter import GuardReporter
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openmm_cgml.backmapped_reporter import BackmappedReporter
+    from openmm_cgml.backmapper import Backmapper
+    from openmm_cgml.beads import bead_simulation
+    from openmm_cgml.convert import graph_from_topology
+    from openmm_cgml.integrator import LearnedCGIntegrator
+    from openmm_cgml.reporter import GuardReporter
 
 __all__ = [
+    "BackmappedReporter",
+    "Backmapper",
     "GuardReporter",
     "LearnedCGIntegrator",
     "bead_simulation",
     "graph_from_topology",
 ]
+
+if not TYPE_CHECKING:  # a type checker must see that other names do not exist
+    _HOMES = {
+        "BackmappedReporter": "openmm_cgml.backmapped_reporter",
+        "Backmapper": "openmm_cgml.backmapper",
+        "GuardReporter": "openmm_cgml.reporter",
+        "LearnedCGIntegrator": "openmm_cgml.integrator",
+        "bead_simulation": "openmm_cgml.beads",
+        "graph_from_topology": "openmm_cgml.convert",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first asked for (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        """List the public names, imported or not, beside the rest."""
+        return sorted({*globals(), *__all__})

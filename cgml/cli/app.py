@@ -6,6 +6,7 @@ Heavy libraries are imported by the command that needs them, so help is quick.
 import logging
 import os
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Annotated
 
 import typer
@@ -40,6 +41,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compile": compile_networks,
     "models": models,
     "examples": examples,
+    # of an adapter, found by its name: the core imports none
+    "backmap": resolve_name("openmm_cgml.backmap:backmap"),
 }
 
 app = typer.Typer(

@@ -35,7 +35,7 @@ EXIT_CODES = {
     0: "done",
     1: "an error, told in one line",
     2: "the command line cannot be read",
-    3: "`cgml run` is done, but guards stopped some replicas",
+    3: "done, but guards stopped some replicas, or frames could not be back-mapped",
     130: "Ctrl-C",
     142: "`cgml train --time-limit` is over, all is saved",
     143: "SIGTERM",

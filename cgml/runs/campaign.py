@@ -89,14 +89,14 @@ def run(
             "ask for fewer (--workers)",
         )
     elif n_workers is not None:
-        with _client(1, scheduler):  # it is there; workers may come when there is work
+        with client(1, scheduler):  # it is there; workers may come when there is work
             pass
     n_groups = n_workers or _count_workers(scheduler or "")
 
     def work(job: Job) -> None:
         write_starts(job)
-        with _client(len(job.groups), scheduler) as client:
-            _share(job, client, on_frame)
+        with client(len(job.groups), scheduler) as connection:
+            _share(job, connection, on_frame)
 
     with exclusive(output.resolve(), "run"):
         return simulation.conduct(
@@ -221,19 +221,19 @@ def _count_workers(scheduler: str) -> int:
     Raises:
         OSError: the scheduler is not there, or has no workers.
     """
-    with _client(1, scheduler) as client:
+    with client(1, scheduler) as connection:
         try:
-            client.wait_for_workers(1, timeout=CONNECTION_TIME)
+            connection.wait_for_workers(1, timeout=CONNECTION_TIME)
         except TimeoutError as error:
             raise OSError(
                 f"the dask scheduler at {scheduler} has no workers after "
                 f"{CONNECTION_TIME:g} s: start some, with dask worker {scheduler}"
             ) from error
-        return sum(client.nthreads().values())
+        return sum(connection.nthreads().values())
 
 
 @contextmanager
-def _client(n_workers: int, scheduler: str | None) -> Iterator["Client"]:
+def client(n_workers: int, scheduler: str | None) -> Iterator["Client"]:
     """Connect to a scheduler, or to processes started for the purpose."""
     try:
         from distributed import Client, LocalCluster
@@ -243,14 +243,14 @@ def _client(n_workers: int, scheduler: str | None) -> Iterator["Client"]:
         ) from error
     if scheduler is not None:
         try:
-            client = Client(scheduler, set_as_default=False, timeout=REACH_TIME)
+            connection = Client(scheduler, set_as_default=False, timeout=REACH_TIME)
         except (OSError, ValueError, TypeError) as error:
             raise OSError(
                 f"no dask scheduler was found at {scheduler!r} within {REACH_TIME:g} s "
                 f"({error}): an address is like tcp://node1:8786"
             ) from error
-        with client, client.as_current():
-            yield client
+        with connection, connection.as_current():
+            yield connection
         return
     with (
         LocalCluster(
@@ -260,7 +260,7 @@ def _client(n_workers: int, scheduler: str | None) -> Iterator["Client"]:
             dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-        client.as_current(),  # else `wait` asks for the default one
+        Client(cluster, set_as_default=False) as connection,
+        connection.as_current(),  # else `wait` asks for the default one
     ):
-        yield client
+        yield connection

@@ -23,7 +23,11 @@ from cgml.training.config import TrainingConfig
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*_*.py"))
-LONG = ("9_train_peo_litfsi", "10_peo_litfsi")  # each has a test of its own
+LONG = (
+    "9_train_peo_litfsi",
+    "10_peo_litfsi",
+    "11_backmap",
+)  # each has a test of its own
 DATA = sorted((ROOT / "examples" / "data").iterdir())
 MODEL = "copolymer-chain"
 

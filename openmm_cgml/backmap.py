@@ -1,0 +1,255 @@
+"""cgml backmap: frames of beads to frames of atoms."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cgml.cli import console, options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cgml.molecules.frames import BeadTrajectory
+    from cgml.molecules.mapping import Mapping
+    from cgml.training.coarsening import Coarsening
+
+FAILED = 3  # exit code: frames are left out
+
+
+@options.reads_atoms
+def backmap(
+    reader: options.FramesReader,
+    frames: options.File,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Atoms: .xtc or .h5md.", parser=options.path
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model file or name; default: the bundled model of the run.",
+            parser=options.model_name,
+        ),
+    ] = None,
+    fragments: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of cgml prepare; default: the one beside the model file.",
+            parser=options.path,
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    relaxation_time: Annotated[float, typer.Option(help="Of the MD, ps.")] = 4.0,
+    relaxation_step: Annotated[
+        float, typer.Option(help="Time step of the MD, ps.")
+    ] = 0.002,
+    platform: Annotated[str, typer.Option(help="OpenMM platform.")] = "CPU",
+    part: Annotated[
+        int, typer.Option(min=1, help="Frames between saves: what a kill can cost.")
+    ] = 10,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the frames.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a dask scheduler; its workers share the files."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Put atoms in the place of the beads of FRAMES, relaxed by your force field.
+
+    FRAMES are the folder of a run, or one of its trajectories. --topology has atoms and
+    bonds, in the order in which the run knew them, --system their forces (XML file of
+    an OpenMM System); positions in the topology show the handedness of the atoms.
+    Fragments of MD are placed, minimised and moved for some ps at the model's
+    temperature while the beads stay where they are (rms 0.03 nm). Lengths are in nm,
+    times in ps. report.csv in the folder OUTPUT.backmap has a line for each frame. A
+    frame that cannot be relaxed is tried anew, then left out and named; the command
+    ends with exit code 3. After a kill, repeat the command.
+
+    For example:
+        cgml backmap long --system system.xml --topology box.pdb -o atoms.xtc
+    """
+    del as_json  # its callback has taken it
+    from cgml.progress import progress
+    from openmm_cgml import backmap_run
+    from openmm_cgml.backmapper import Ingredients
+    from openmm_cgml.relaxation import Relaxation
+
+    relaxation = Relaxation(time=relaxation_time, time_step=relaxation_step)
+    beads, made_of = _read(reader, *_found(frames), model, fragments)
+    ingredients = Ingredients(
+        **made_of, relaxation=relaxation, seed=seed, platform=platform
+    )
+    n = len(beads.times)
+    with progress(console.working(), "frames", n, relaxation_time) as show:
+        outcome = backmap_run.run(
+            ingredients,
+            beads,
+            output,
+            show,
+            n_part=part,
+            n_workers=workers,
+            scheduler=scheduler,
+        )
+    console.say(f"{n - len(outcome.failed)} frames in {output}, see {outcome.report}")
+    for row in outcome.failed:
+        time = beads.times[row.frame]
+        console.warn(f"left out: frame {row.frame} at {time:g} ps: {row.problem}")
+    console.emit(
+        {
+            "trajectory": str(output),
+            "report": str(outcome.report),
+            "frames": [row._asdict() for row in outcome.frames],
+        }
+    )
+    if outcome.failed:
+        raise typer.Exit(FAILED)
+
+
+def _found(frames: Path) -> tuple[Path, dict[str, Any]]:
+    """Find the trajectory, and the plan of the run that it is of; empty: none."""
+    from cgml.plans import read_plan
+    from cgml.runs.plan import PLAN
+
+    folder = frames if frames.is_dir() else frames.parent
+    plan: dict[str, Any] = {}
+    if (folder / PLAN).exists():
+        plan = read_plan(folder / PLAN)["plan"]
+    if not frames.is_dir():
+        return frames, plan
+    if not plan:
+        raise ValueError(f"a run or a trajectory is required, {frames} has no {PLAN}")
+    paths = [
+        path
+        for name, *_ in plan["systems"]
+        for path in sorted(folder.glob(f"*_r*.{plan['file_format']}"))
+        if re.fullmatch(rf"{re.escape(name)}_r\d+", path.stem)
+    ]
+    if len(paths) != 1:
+        names = ", ".join(path.name for path in paths) or "none, finish it first"
+        raise ValueError(
+            f"one trajectory is required, {folder} has {len(paths)} ({names}): name "
+            "the file in place of the folder"
+        )
+    return paths[0], plan
+
+
+def _model(given: str | None, plan: dict[str, Any]) -> Path:
+    """Find the model file of a run."""
+    from cgml.models.file import bundled_models, find_model, load_model
+
+    if given is None and not plan:
+        raise ValueError(
+            "the frames are in no folder of a run, which would tell the model: name it "
+            "with --model"
+        )
+    candidates = bundled_models() if given is None else {given: find_model(given)}
+    for path in candidates.values():
+        if not plan or load_model(path).digest == plan["model"]:
+            return path
+    raise ValueError(
+        "the run was made with none of the bundled models: name its file with --model"
+        if given is None
+        else f"the run was made with another model than {given}: name that file "
+        "with --model"
+    )
+
+
+def _read(
+    reader: options.FramesReader,
+    path: Path,
+    plan: dict[str, Any],
+    model: str | None,
+    fragments: Path | None,
+) -> "tuple[BeadTrajectory, dict[str, Any]]":
+    """Read the frames, and what a Backmapper is made of besides the user's wishes."""
+    from cgml.formats.openmm_xml import read_masses
+    from cgml.models.file import read_spec
+    from cgml.molecules.fragments import Fragments, beside
+    from cgml.training.coarsening import Coarsening
+    from cgml.training.preparation import read_graphs
+
+    if reader.topology is None or reader.system is None:
+        raise ValueError(
+            "atoms and their forces are required: pass the file with atoms and bonds "
+            "(--topology) and the XML file of their OpenMM System (--system)"
+        )
+    found = _model(model, plan)
+    spec = read_spec(found)
+    library = Fragments.load(fragments or beside(found))
+    coarsening = reader.complete(Coarsening.from_spec(spec))
+    graph, _ = read_graphs([reader.topology], coarsening)[reader.topology]
+    mapping = coarsening.map(graph)
+    known = [row[1] for row in plan.get("systems", [])]
+    has_hands = len(mapping.stereocentres.atoms) > 0  # which the plan's mapping knows
+    if known and not has_hands and mapping.hash() not in known:
+        raise ValueError(
+            f"the atoms of the run are required, {reader.topology} has other types, "
+            "masses or bonds, or another order of atoms"
+        )
+    read_masses(reader.system)  # it is such a file
+    beads = _frames(path, mapping, coarsening)
+    made_of = {
+        "fragments": library,
+        "mapping": mapping,
+        "system": reader.system.read_text(encoding="utf-8"),
+        "reference": _reference(reader.topology, mapping, beads),
+        "temperature": spec.temperature,
+    }
+    return beads, made_of
+
+
+def _frames(
+    path: Path, mapping: "Mapping", coarsening: "Coarsening"
+) -> "BeadTrajectory":
+    """Read the frames of beads."""
+    from cgml.formats import table, trajectory
+    from cgml.molecules.frames import BeadTrajectory
+
+    row = table.of_frames(path)
+    if row.beads is None:
+        read = trajectory.read(
+            path,
+            mapping.bead_graph,
+            time_step=coarsening.time_step,
+            frames=coarsening.frames,
+        )
+        return BeadTrajectory(mapping, read.positions, read.times, read.box, read.name)
+    system, *more = row.beads(path, coarsening.recipe, coarsening.frames.n_first)
+    own = system.mapping
+    is_same = own.graph.hash() == mapping.graph.hash()
+    if more or not is_same or own.bead_index.tolist() != mapping.bead_index.tolist():
+        raise ValueError(
+            f"the beads of the atoms in the topology are required, {path} has those of "
+            "others"
+        )
+    return coarsening.frames.of_beads(system, path)
+
+
+def _reference(
+    topology: Path, mapping: "Mapping", beads: "BeadTrajectory"
+) -> "NDArray[np.float64] | None":
+    """Find atoms that show their hands; None: none has any, or there are none."""
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cgml.formats import table, trajectory
+    from cgml.molecules.sites import sites
+
+    if not any(len(site.kind.centres) for site in sites(mapping)):
+        return None
+    if beads.first_atoms is not None:
+        return beads.first_atoms.astype(np.float64)
+    if not table.has_frames(topology):
+        return None
+    first = next(
+        trajectory.read_pieces(topology, mapping.graph, n_frames=1, time_step=1.0)
+    )
+    shown: NDArray[np.float64] = first.positions[0].astype(np.float64)
+    return shown

@@ -1,0 +1,326 @@
+"""Atoms that were placed for beads, relaxed by the force field of a System.
+
+1. Minimised with the bonded forces and a soft repulsion that two atoms can pass: what
+   is caught in something comes out.
+2. Minimised with all forces.
+3. Some ps of Langevin dynamics at the temperature.
+
+All the while springs hold the centres of the beads, stiff at first and softer in the
+end. On the CPU platform with one thread the result depends on the positions, the seed
+and the version of OpenMM alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import openmm
+
+from cgml import units
+from cgml.molecules.box import Box
+from cgml.molecules.fragments import Floats, Fragments
+from cgml.molecules.mapping import Mapping
+from cgml.ranges import positive
+from openmm_cgml.convert import positions_of
+
+SPRINGS = 1
+"""Force group of the springs; that of the System is 0."""
+
+_BONDED_FORCES = (
+    openmm.HarmonicBondForce,
+    openmm.HarmonicAngleForce,
+    openmm.PeriodicTorsionForce,
+    openmm.RBTorsionForce,
+    openmm.CMAPTorsionForce,
+    openmm.CustomBondForce,
+    openmm.CustomAngleForce,
+    openmm.CustomTorsionForce,
+    openmm.CustomCompoundBondForce,
+)
+_LEFT_OUT = (
+    openmm.MonteCarloBarostat,
+    openmm.MonteCarloAnisotropicBarostat,
+    openmm.MonteCarloMembraneBarostat,
+    openmm.MonteCarloFlexibleBarostat,
+    openmm.AndersenThermostat,
+    openmm.CMMotionRemover,
+)
+_SOFT_ENERGY = 100.0  # kJ/mol, of two atoms at one place
+_SOFT_STEPS, _FULL_STEPS = 80, 100  # of minimisation, at most
+_HARDEST, _STAGES = 16.0, 8  # springs at first, of those in the end
+_ENOUGH = 10.0  # kJ/mol/nm, of the forces that are left
+_HIGHEST = 20.0  # kT, of a harmonic bond; farther off is outside its range
+_CONSTRAINED = 1.0e-3  # of a constraint's length
+_GENTLE = 100  # steps of a quarter of the time step, to begin with
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """How atoms are relaxed.
+
+    Attributes:
+        time: of the dynamics, ps.
+        time_step: ps.
+        friction: 1/ps.
+        heat: temperature at the beginning of the dynamics, of that in the end; it falls
+            evenly in the first half, so that torsions come over their barriers.
+        spread: rms distance of a free bead from its place, nm, under the springs of
+            the end: their stiffness is 3 kT / spread^2.
+        tolerance: largest rms distance of the centres of beads from their places, nm,
+            of a frame that is good.
+
+    Raises:
+        ValueError: a number that is not positive and finite.
+    """
+
+    time: float = 4.0
+    time_step: float = 0.002
+    friction: float = 5.0
+    heat: float = 2.0
+    spread: float = 0.025
+    tolerance: float = 0.03
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, unit in (
+            *(("time", "ps"), ("time_step", "ps"), ("friction", "1/ps")),
+            *(("heat", ""), ("spread", "nm"), ("tolerance", "nm")),
+        ):
+            positive(getattr(self, name), name, unit)
+
+
+class Relaxed(NamedTuple):
+    """Atoms that were relaxed.
+
+    Attributes:
+        atoms: (n_atoms, 3), nm.
+        energy: in the System, kJ/mol.
+        largest_force: of the System on an atom, kJ/mol/nm.
+        deviation: rms distance of the centres of beads from their places, nm.
+        bonds_outside: bonds and constraints outside the force field's range.
+    """
+
+    atoms: Floats
+    energy: float
+    largest_force: float
+    deviation: float
+    bonds_outside: int
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether positions and energy are numbers."""
+        return bool(np.isfinite(self.atoms).all() and np.isfinite(self.energy))
+
+
+class Relaxer:
+    """Relaxes atoms in the forces of a System.
+
+    Args:
+        system: of the atoms; it is copied. Barostats, thermostats and removers of
+            drift are left out.
+        mapping: atoms -> beads.
+        fragments: with the contacts of the soft repulsion.
+        temperature: K.
+        relaxation: how.
+        platform: OpenMM platform name.
+
+    Raises:
+        ValueError: the System has more particles than atoms, or fewer.
+    """
+
+    def __init__(
+        self,
+        system: openmm.System,
+        mapping: Mapping,
+        fragments: Fragments,
+        temperature: float,
+        relaxation: Relaxation,
+        platform: str,
+    ) -> None:
+        n_atoms = mapping.graph.n_atoms
+        if system.getNumParticles() != n_atoms:
+            raise ValueError(
+                f"the System of the {n_atoms} atoms is required, it has "
+                f"{system.getNumParticles()} particles: back-mapping knows no extra "
+                "ones"
+            )
+        self._mapping, self._temperature = mapping, temperature
+        self._options = relaxation
+        self._platform = openmm.Platform.getPlatformByName(platform)
+        self._bonds = _Bonds(system, temperature)
+        self._is_periodic = system.usesPeriodicBoundaryConditions()
+        self._full = _copy(system, lambda force: not isinstance(force, _LEFT_OUT))
+        self._soft = _copy(system, lambda force: isinstance(force, _BONDED_FORCES))
+        self._soft.addForce(
+            _soft_pairs(mapping, fragments, is_periodic=self._is_periodic)
+        )
+        for force in self._full.getForces():
+            force.setForceGroup(0)
+        self._springs = [own.addForce(_springs(mapping)) for own in self._systems]
+        self._stiffness = 3.0 * units.BOLTZMANN * temperature / relaxation.spread**2
+
+    def relax(
+        self, atoms: Floats, beads: Floats, box: Box | None, seed: int
+    ) -> Relaxed:
+        """Relax a frame; not a number where the dynamics explode.
+
+        Args:
+            atoms: placed, molecules whole, (n_atoms, 3), nm.
+            beads: where their centres shall be, (n_beads, 3), nm.
+            box: row vectors, (3, 3), nm; None: open boundaries.
+            seed: of velocities and thermostat, 1 to 2^31 - 1.
+
+        Raises:
+            ValueError: a System in a box and none given, or the reverse.
+        """
+        if self._is_periodic != (box is not None):
+            has = ("no box", "a box")
+            raise ValueError(
+                f"the System has {has[self._is_periodic]}, the frames of beads have "
+                f"{has[box is not None]}: give the System and the frames of one run"
+            )
+        soft, full = (self._context(own, beads, box, seed) for own in self._systems)
+        minimize = openmm.LocalEnergyMinimizer.minimize
+        soft.setPositions(atoms)
+        try:
+            minimize(soft, _ENOUGH, _SOFT_STEPS)
+            full.setPositions(soft.getState(positions=True).getPositions())
+            minimize(full, _ENOUGH, _FULL_STEPS)
+            self._simulate(full, seed)
+            return self._result(full, beads)
+        except openmm.OpenMMException as error:
+            if "nan" not in str(error).lower():
+                raise
+        nan = float("nan")
+        return Relaxed(np.full_like(atoms, nan), nan, nan, nan, 0)
+
+    @property
+    def _systems(self) -> tuple[openmm.System, openmm.System]:
+        return self._soft, self._full
+
+    def _context(
+        self, system: openmm.System, beads: Floats, box: Box | None, seed: int
+    ) -> openmm.Context:
+        """Make a Context with stiff springs to where the beads are."""
+        springs = system.getForce(self._springs[system is self._full])
+        for bead, centre in enumerate(beads.tolist()):
+            springs.setBondParameters(bead, [bead], centre)
+        if box is not None:
+            system.setDefaultPeriodicBoxVectors(*box)
+        integrator = openmm.LangevinMiddleIntegrator(
+            self._temperature, self._options.friction, self._options.time_step
+        )
+        integrator.setRandomNumberSeed(seed)
+        is_cpu = self._platform.getName() == "CPU"
+        properties = {"Threads": "1", "DeterministicForces": "true"} if is_cpu else {}
+        context = openmm.Context(system, integrator, self._platform, properties)
+        context.setParameter("stiffness", _HARDEST * self._stiffness)
+        return context
+
+    def _simulate(self, context: openmm.Context, seed: int) -> None:
+        """Let the atoms move while the springs soften and the heat falls."""
+        options, integrator = self._options, context.getIntegrator()
+        context.setVelocitiesToTemperature(self._temperature, seed)
+        integrator.setStepSize(0.25 * options.time_step)
+        integrator.step(_GENTLE)
+        integrator.setStepSize(options.time_step)
+        n_steps = max(1, round(options.time / options.time_step / _STAGES))
+        for stage in range(_STAGES):
+            heat = 1.0 + (options.heat - 1.0) * max(0.0, 1.0 - 2.0 * stage / _STAGES)
+            hardness = _HARDEST ** max(0.0, 1.0 - 4.0 * (stage + 1) / _STAGES)
+            integrator.setTemperature(heat * self._temperature)
+            context.setParameter("stiffness", hardness * self._stiffness)
+            integrator.step(n_steps)
+
+    def _result(self, context: openmm.Context, beads: Floats) -> Relaxed:
+        """Measure what came out."""
+        state = context.getState(energy=True, forces=True, groups={0})
+        atoms = positions_of(context)
+        forces = np.asarray(state.getForces(asNumpy=True)._value)
+        gaps = self._mapping.positions(atoms) - beads
+        return Relaxed(
+            atoms,
+            float(state.getPotentialEnergy()._value),
+            float(np.linalg.norm(forces, axis=1).max()),
+            float(np.sqrt((gaps**2).sum(axis=1).mean())),
+            self._bonds.n_outside(atoms),
+        )
+
+
+class _Bonds:
+    """Bonds whose length the force field tells: harmonic ones and constraints."""
+
+    def __init__(self, system: openmm.System, temperature: float) -> None:
+        rows: list[tuple[int, int, float, float]] = []
+        for k in range(system.getNumConstraints()):
+            i, j, length = system.getConstraintParameters(k)
+            rows.append((i, j, length._value, _CONSTRAINED * length._value))
+        most = 2.0 * _HIGHEST * units.BOLTZMANN * temperature
+        for force in system.getForces():
+            if isinstance(force, openmm.HarmonicBondForce):
+                for k in range(force.getNumBonds()):
+                    i, j, length, stiffness = force.getBondParameters(k)
+                    if stiffness._value > 0.0:
+                        limit = float(np.sqrt(most / stiffness._value))
+                        rows.append((i, j, length._value, limit))
+        table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+        self._ends = table[:, :2].astype(np.int64)
+        self._lengths, self._limits = table[:, 2], table[:, 3]
+
+    def n_outside(self, atoms: Floats) -> int:
+        """Count those that are too short or too long."""
+        ways = atoms[self._ends[:, 0]] - atoms[self._ends[:, 1]]
+        gaps = abs(np.linalg.norm(ways, axis=1) - self._lengths)
+        return int((~(gaps <= self._limits)).sum())
+
+
+def _copy(
+    system: openmm.System, is_kept: Callable[[openmm.Force], bool]
+) -> openmm.System:
+    """Copy a System with some of its forces."""
+    own = openmm.XmlSerializer.clone(system)
+    for number in reversed(range(own.getNumForces())):
+        if not is_kept(own.getForce(number)):
+            own.removeForce(number)
+    return own
+
+
+def _springs(mapping: Mapping) -> openmm.CustomCentroidBondForce:
+    """Hold the centre of mass of each bead at a place, to be set."""
+    force = openmm.CustomCentroidBondForce(
+        1, "0.5*stiffness*((x1-x0)^2+(y1-y0)^2+(z1-z0)^2)"
+    )
+    force.addGlobalParameter("stiffness", 0.0)
+    for name in ("x0", "y0", "z0"):
+        force.addPerBondParameter(name)
+    for bead in range(mapping.n_beads):
+        atoms = np.flatnonzero(mapping.bead_index == bead)
+        force.addGroup(atoms.tolist(), mapping.graph.masses[atoms].tolist())
+        force.addBond([bead], [0.0, 0.0, 0.0])
+    force.setForceGroup(SPRINGS)
+    return force
+
+
+def _soft_pairs(
+    mapping: Mapping, fragments: Fragments, *, is_periodic: bool
+) -> openmm.CustomNonbondedForce:
+    """Keep atoms apart, softly: 0 at their contact, finite at distance 0."""
+    names = sorted(set(mapping.graph.types))
+    contacts = fragments.contact_table(names)
+    force = openmm.CustomNonbondedForce(
+        f"{_SOFT_ENERGY}*step(1-x)*(1-x^2)^2; x=r/contact(type1, type2)"
+    )
+    n = len(names)
+    force.addTabulatedFunction(
+        "contact", openmm.Discrete2DFunction(n, n, contacts.ravel().tolist())
+    )
+    force.addPerParticleParameter("type")
+    for name in mapping.graph.types:
+        force.addParticle([names.index(name)])
+    force.createExclusionsFromBonds(mapping.graph.bonds.tolist(), 3)
+    force.setNonbondedMethod(
+        force.CutoffPeriodic if is_periodic else force.CutoffNonPeriodic
+    )
+    force.setCutoffDistance(float(contacts.max()))
+    return force

@@ -1,0 +1,176 @@
+"""Back-mapping in OpenMM: hands, places, bits, failures."""
+
+import warnings
+from dataclasses import replace
+
+import mdtraj
+import numpy as np
+import openmm
+import pytest
+from backmap_systems import TEMPERATURE, chain, library, md
+from openmm import app
+
+from openmm_cgml import BackmappedReporter, Backmapper
+from openmm_cgml import backmapper as module
+from openmm_cgml.relaxation import Relaxation
+
+N_UNITS = 6
+FAST = Relaxation(time=0.2, time_step=0.001)
+
+
+def backmapper(**options) -> Backmapper:
+    mapping, system, start = chain(N_UNITS)
+    options = {"reference": start, "relaxation": FAST, "seed": 3} | options
+    return Backmapper(library(), mapping, system, TEMPERATURE, **options)
+
+
+@pytest.fixture(scope="module")
+def beads() -> np.ndarray:
+    """Frames of beads of a chain that is not in the library, (3, n_beads, 3) nm."""
+    frames = md(N_UNITS, n_frames=3).positions
+    return chain(N_UNITS)[0].positions(frames.astype(float))
+
+
+@pytest.fixture(scope="module")
+def mapped(beads):
+    return backmapper().map(beads[0], number=4)
+
+
+def test_hands_bonds_and_centres_are_kept(beads, mapped):
+    mapping, system, _ = chain(N_UNITS)
+    atoms, report = mapped
+    assert report.problem == ""
+    assert (report.changed_hands, report.bonds_outside, report.tries) == (0, 0, 1)
+    gaps = mapping.positions(atoms) - beads[0]
+    assert report.deviation == pytest.approx(np.sqrt((gaps**2).sum(axis=1).mean()))
+    assert report.deviation < FAST.tolerance
+    kind_of = {site.members[0]: site for site in backmapper()._placer.sites}
+    reference = md(N_UNITS, n_frames=3).positions[0].astype(float)
+    for site in kind_of.values():
+        now, then = (site.kind.signs(item[site.members]) for item in (atoms, reference))
+        assert now.tolist() == then.tolist()
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001))
+    context.setPositions(atoms)
+    energy = context.getState(energy=True).getPotentialEnergy()._value
+    assert report.energy == pytest.approx(energy, rel=1e-4, abs=0.1)
+
+
+def test_the_same_seed_and_number_are_the_same_bits(beads, mapped):
+    atoms, report = mapped
+    other = backmapper()
+    other.map(beads[1], number=0)  # frames before do not matter
+    again, same = other.map(beads[0], number=4)
+    assert (again == atoms).all()
+    assert same == report
+    assert not np.allclose(other.map(beads[0], number=5)[0], atoms, atol=1e-3)
+    assert not np.allclose(
+        backmapper(seed=4).map(beads[0], number=4)[0], atoms, atol=1e-3
+    )
+
+
+def test_mirrored_beads_do_not_mirror_atoms(beads):
+    """The hands are those of the reference, whatever the beads look like."""
+    _, report = backmapper().map(beads[0] * [1, 1, -1])
+    assert report.changed_hands == 0
+
+
+def test_a_frame_that_fails_is_tried_anew_and_named(beads, monkeypatch):
+    strict = backmapper(relaxation=replace(FAST, tolerance=1e-5))
+    _, report = strict.map(beads[0])
+    assert report.tries == module.TRIES
+    assert "the centres of the beads are" in report.problem
+    monkeypatch.setattr(module, "LARGEST_FORCE", 1.0)
+    assert "the largest force is" in backmapper().map(beads[0])[1].problem
+    monkeypatch.setattr(module, "TRIES", 1)
+    wrong = backmapper(reference=chain(N_UNITS)[2])
+    wrong._placer.hands = [-hands for hands in wrong._placer.hands]
+    assert "changed their handedness" in wrong.map(beads[0])[1].problem
+
+
+def test_what_explodes_is_named(beads):
+    """A time step that no bond endures gives a report, no traceback."""
+    _, report = backmapper(relaxation=replace(FAST, time_step=0.1, time=10.0)).map(
+        beads[0]
+    )
+    assert report.problem
+
+
+def test_bonds_outside_their_range_are_counted():
+    _, system, start = chain(2)
+    system.addConstraint(1, 4, 0.153)
+    bonds = module.Relaxer(
+        system, chain(2)[0], library(), TEMPERATURE, FAST, "Reference"
+    )._bonds
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001))
+    context.setPositions(start)
+    openmm.LocalEnergyMinimizer.minimize(context)
+    context.applyConstraints(1e-6)
+    good = context.getState(positions=True).getPositions(asNumpy=True)._value
+    assert bonds.n_outside(good) == 0
+    longer = good + [0.0, 0.0, 0.03] * (np.arange(len(good)) == 2)[:, None]
+    assert bonds.n_outside(longer) == 1
+    assert bonds.n_outside(1.01 * good) >= 1  # of the constraint
+
+
+def test_other_systems_are_refused(beads):
+    mapping, system, start = chain(N_UNITS)
+    system.addParticle(1.0)
+    with pytest.raises(ValueError, match="20 atoms is required, it has 21 particles"):
+        Backmapper(library(), mapping, system, TEMPERATURE, reference=start)
+    with pytest.raises(ValueError, match="has no box, the frames of beads have a box"):
+        backmapper().map(beads[0], 3.0 * np.eye(3))
+    with pytest.raises(ValueError, match=r"shape \(3, 3\) are required for the beads"):
+        backmapper().map(beads[0][:2])
+    with pytest.raises(ValueError, match="time_step must be positive"):
+        Relaxation(time_step=0.0)
+
+
+def test_barostats_and_thermostats_do_not_act():
+    mapping, system, start = chain(N_UNITS)
+    system.addForce(openmm.AndersenThermostat(3000.0, 100.0))
+    system.addForce(openmm.CMMotionRemover())
+    atoms, report = Backmapper(
+        library(),
+        mapping,
+        system,
+        TEMPERATURE,
+        reference=start,
+        relaxation=FAST,
+        seed=3,
+    ).map(
+        mapping.positions(md(N_UNITS, n_frames=3).positions[0].astype(float)), number=4
+    )
+    assert report.problem == ""
+    assert np.isfinite(atoms).all()
+
+
+def test_a_reporter_writes_atoms(tmp_path):
+    """Of a Simulation of the atoms: times, centres and the number of frames."""
+    mapping, system, _ = chain(N_UNITS)
+    topology = app.Topology()
+    residue = topology.addResidue("A", topology.addChain())
+    for name in mapping.graph.types:
+        topology.addAtom(name, app.Element.getBySymbol(name), residue)
+    integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 1.0, 0.001)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    simulation = app.Simulation(topology, system, integrator, platform)
+    simulation.context.setPositions(md(N_UNITS, n_frames=3).positions[0])
+    reporter = BackmappedReporter(tmp_path / "a.xtc", 5, backmapper())
+    simulation.reporters.append(reporter)
+    simulation.step(10)
+    assert [report.frame for report in reporter.reports] == [5, 10]
+    found = mdtraj.formats.XTCTrajectoryFile(str(tmp_path / "a.xtc")).read()
+    assert found[0].shape == (2, mapping.graph.n_atoms, 3)
+    assert found[1] == pytest.approx([0.005, 0.01])
+    state = simulation.context.getState(positions=True)
+    now = mapping.positions(state.getPositions(asNumpy=True)._value)
+    gaps = mapping.positions(found[0][-1].astype(float)) - now
+    assert np.sqrt((gaps**2).sum(axis=1).mean()) < 0.03
+    reporter._backmapper = backmapper(relaxation=replace(FAST, tolerance=1e-5))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        simulation.step(5)
+    assert any("step 15 is left out" in str(item.message) for item in caught)
+    assert len(mdtraj.formats.XTCTrajectoryFile(str(tmp_path / "a.xtc"))) == 2
+    with pytest.raises(ValueError, match=r"written as \.xtc"):
+        BackmappedReporter(tmp_path / "a.dcd", 1, backmapper())
