@@ -35,7 +35,7 @@ from openmm_cgml.testsystems import FRICTION, TEMPERATURE
 from openmm_cgml.testsystems.chain_runs import Protocol, ReferenceFrames, simulate
 from openmm_cgml.testsystems.handed_chains import handed_chains
 
-N_CHAINS, N_ATOMS = 12, 8
+N_CHAINS, N_ATOMS = 12, 4
 INTERVAL, TIME_STEP = 2.0, 4.0  # ps, of frames and of a model step
 MIRROR = np.array([-1.0, 1.0, 1.0], dtype=np.float32)
 

@@ -171,12 +171,16 @@ def turn(
     n, given = len(nodes), node_vectors.size(1)
     parts = torch.einsum("ek,ed->ekd", module.edge(latent), along)
     vectors = total(parts, edges.receiver, n) / torch.sqrt(degree)
+    if module.is_chiral:
+        near = edges.static[:, [0, 2]].repeat(1, vectors.size(1) // 2).to(along.dtype)
+        local = torch.einsum("ek,ed->ekd", near, along)
+        vectors = vectors + total(local, edges.receiver, n)
     own = module.node(nodes).view(n, given, -1)
     vectors = vectors + torch.einsum("nlk,nld->nkd", own, node_vectors)
     lengths = torch.sqrt(vectors.square().sum(dim=2) + 1e-8)
     inputs, crosses = [nodes, lengths], vectors[:, :0]
     if module.is_chiral:
-        vectors = vectors / (1.0 + lengths).unsqueeze(2)
+        vectors = vectors / (0.1 + lengths).unsqueeze(2)
         places = torch.arange(vectors.size(1))
         crosses = torch.linalg.cross(vectors, vectors[:, places - 1])
         inputs.append((vectors[:, places - 2] * crosses).sum(dim=2))

@@ -30,12 +30,14 @@ class Directions(nn.Module):
     which distances alone tell only after many rounds (as in PaiNN: K. Schütt,
     O. Unke, M. Gastegger, ICML 2021, eq. 8 and 9, with projections for products).
 
-    Where it is chiral, triple products come beside lengths and projections: of three of
-    a node's vectors, and of an edge's axis with a vector at each of its ends, which is
-    the sine of a dihedral angle for vectors along the next bonds. They change sign in
-    a mirror and not in a rotation, so what follows from them is a function of the
-    handedness (of SO(3), no longer of O(3)). Cross products of a node's vectors, which
-    leave the plane of its neighbours, are handed on to the readout.
+    Where it is chiral, sums over bonded and over near beads of the molecule are part of
+    these vectors (`near_bonds`), and triple products come beside lengths and
+    projections: of three of a node's vectors, and of an edge's axis with a vector at
+    each of its ends, which is the sine of a dihedral angle for vectors along the next
+    bonds. They change sign in a mirror and not in a rotation, so what follows from them
+    is a function of the handedness (of SO(3), no longer of O(3)). Cross products of a
+    node's vectors, which leave the plane of its neighbours, are handed on to the
+    readout.
 
     Args:
         n_node: width of node features.
@@ -91,6 +93,8 @@ class Directions(nn.Module):
         n_nodes, n, width = nodes.size(0), along.size(1), self.n_vectors
         axes = along.t().unsqueeze(2)  # (n, 3, 1)
         shares = multiply(weights.edge, edges).view(2, n, 1, width)
+        if self.is_chiral:
+            shares = shares + near_bonds(layout, width).unsqueeze(1)
         parts = shares * torch.stack((axes, -axes))  # (2, n, 3, width)
         total = sum_arrivals(parts.view(2 * n, 3 * width), layout)
         own = multiply(weights.node, nodes).reshape(n_nodes, self.n_given, 1, width)
@@ -100,7 +104,7 @@ class Directions(nn.Module):
         inputs = [nodes, lengths]
         crosses = vectors[:, :, :0]
         if self.is_chiral:
-            vectors = vectors / (1.0 + lengths).unsqueeze(1)  # below 1: so are products
+            vectors = vectors / (0.1 + lengths).unsqueeze(1)  # about 1, smooth at 0
             crosses = cross(vectors, vectors.roll(1, dims=2))
             inputs.append((vectors.roll(2, dims=2) * crosses).sum(dim=1))
         one, other = at_ends(vectors, layout)  # (n, 3, width)
@@ -114,6 +118,19 @@ class Directions(nn.Module):
         seen = self.to_edge.run(weights.to_edge, torch.cat((there, back)))
         update = self.to_node.run(weights.to_node, torch.cat(inputs, dim=1))
         return grown(update, nodes), grown(edges, seen), crosses.transpose(1, 2)
+
+
+def near_bonds(layout: Layout, width: int) -> torch.Tensor:
+    """Shares that are not learned: 1 of bonds, and exp(-bonds between / 1.5), in turn.
+
+    They point where the next beads of the molecule are, from the first step of
+    training on: triple products then mean something before the rest is learned.
+
+    Returns:
+        (n, width) of pairs, 0 between molecules.
+    """
+    both = torch.stack((layout.static[:, 0], layout.static[:, 2]), dim=1)
+    return both.repeat(1, width // 2)
 
 
 def cross(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

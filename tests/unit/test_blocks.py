@@ -131,8 +131,10 @@ def test_interaction_against_a_loop(stream, gradient):
 @GRADIENT
 @pytest.mark.parametrize("chiral", [False, True])
 def test_directions_against_a_loop(stream, gradient, chiral):
-    layer = Directions(N_NODE, N_EDGE, 5, 2, chiral=chiral).double()
+    layer = Directions(N_NODE, N_EDGE, 4, 2, chiral=chiral).double()
     layout = layout_of(stream)
+    static = torch.rand(layout.static.shape, generator=stream)
+    layout = layout._replace(static=static.double())
     n = len(layout.receiver)
     nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, 2 * n, N_EDGE)
     along, own = normal(stream, 3, n), normal(stream, N_NODES, 2, 3)
@@ -144,25 +146,28 @@ def test_directions_against_a_loop(stream, gradient, chiral):
     def axis(edge: int, pair: int) -> torch.Tensor:
         return along[:, pair] if edge < n else -along[:, pair]
 
-    vectors = torch.zeros(N_NODES, 5, 3, dtype=torch.float64)
+    vectors = torch.zeros(N_NODES, 4, 3, dtype=torch.float64)
     for edge, i, _, pair in edges_of(layout):
         vectors[i] += torch.outer(layer.edge(edges[edge]), axis(edge, pair)) / 3.0**0.5
+        if chiral:  # bonds, and what is near along them, in turn
+            near = layout.static[pair, [0, 2, 0, 2]]
+            vectors[i] += torch.outer(near, axis(edge, pair))
     for i in range(N_NODES):
-        vectors[i] += layer.node(nodes[i]).view(2, 5).T @ own[i]
+        vectors[i] += layer.node(nodes[i]).view(2, 4).T @ own[i]
         lengths = (vectors[i].square().sum(dim=1) + 1e-8).sqrt()
         inputs = [nodes[i], lengths]
         if chiral:
-            vectors[i] /= 1.0 + lengths[:, None]
+            vectors[i] /= 0.1 + lengths[:, None]
             near = vectors[i]
-            close(crosses[i], torch.linalg.cross(near, near[range(-1, 4)]))
-            three = [torch.stack((near[k], near[k - 1], near[k - 2])) for k in range(5)]
+            close(crosses[i], torch.linalg.cross(near, near[range(-1, 3)]))
+            three = [torch.stack((near[k], near[k - 1], near[k - 2])) for k in range(4)]
             inputs.append(torch.linalg.det(torch.stack(three)))
         close(new_nodes[i], nodes[i] + layer.to_node(torch.cat(inputs)))
-    assert crosses.shape == (N_NODES, 5 if chiral else 0, 3)
+    assert crosses.shape == (N_NODES, 4 if chiral else 0, 3)
     for edge, i, j, pair in edges_of(layout):
         seen = [vectors[i] @ axis(edge, pair), vectors[j] @ axis(edge, pair)]
         if chiral:
-            rows = axis(edge, pair).expand(5, 3), vectors[i], vectors[j]
+            rows = axis(edge, pair).expand(4, 3), vectors[i], vectors[j]
             seen.append(torch.linalg.det(torch.stack(rows, dim=1)))
         close(new_edges[edge], edges[edge] + layer.to_edge(torch.cat(seen)))
 
