@@ -24,6 +24,7 @@ from cgml.molecules.fragments import (
     Fragments,
 )
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.rotation import proper
 from cgml.molecules.sites import Site, sites
 
 BEAD_WIDTH = 0.03
@@ -59,9 +60,7 @@ def turned(
     if generator is not None:
         size = 1.0e-6 * (1.0e-6 + np.abs(covariance).max(axis=(1, 2), keepdims=True))
         covariance = covariance + size * random_rotations(len(clouds), generator)
-    left, _, right = np.linalg.svd(covariance)
-    left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]
-    return np.asarray(left @ right)
+    return proper(covariance)
 
 
 def random_rotations(n: int, generator: np.random.Generator) -> Floats:

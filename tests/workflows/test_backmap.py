@@ -214,7 +214,7 @@ def test_what_is_missing_is_named(cgml, folder, prepared, tmp_path, change, text
 def test_the_example_draws_what_surrounds_lithium(tmp_path):
     words = ("--steps", 1, "--stride", 1, "--md", 0.05, "--relaxation", 0.05)
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "11_backmap.py", *map(str, words)],
+        [sys.executable, ROOT / "examples" / "13_backmap.py", *map(str, words)],
         cwd=tmp_path,
         env=environment() | {"MPLBACKEND": "Agg"},
         capture_output=True,

@@ -26,7 +26,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*_*.py"))
 LONG = (
     "9_train_peo_litfsi",
     "10_peo_litfsi",
-    "11_backmap",
+    "13_backmap",
 )  # each has a test of its own
 DATA = sorted((ROOT / "examples" / "data").iterdir())
 MODEL = "copolymer-chain"

@@ -1,6 +1,6 @@
-"""11. Atoms in the place of beads: what surrounds Li in a run of the bundled model.
+"""13. Atoms in the place of beads: what surrounds Li in a run of the bundled model.
 
-    python examples/11_backmap.py [--steps 50] [--md 200] [--output FOLDER]
+    python examples/13_backmap.py [--steps 50] [--md 200] [--output FOLDER]
 
 Chains of 8 ether oxygens with LiTFSI, from the box of data/peo_litfsi that validated
 the model: 50 steps of 20 ps, every 5th frame back-mapped while the run goes on. The
