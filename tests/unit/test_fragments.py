@@ -182,11 +182,11 @@ def test_images_within_the_margin():
 
 
 def test_a_bundled_model_brings_its_own():
-    """Beads of two EO, at an end and within, Li and TFSI."""
+    """Beads of two EO, at an end and within, of one at an end, Li and TFSI."""
     folder = Path(str(files("cgml"))) / "models"
     found = Fragments.load(beside(folder / "peo-litfsi.pt")).conformers
     sizes = {(kind.n_atoms, len(kind.types) - kind.n_atoms) for kind in found}
-    assert sizes == {(6, 1), (6, 2), (1, 0), (15, 0)}
+    assert sizes == {(6, 1), (6, 2), (3, 1), (1, 0), (15, 0)}
     for kind, own in found.items():
         if kind.n_atoms == 6:
             lengths = own.points[:, 0] - own.points[:, -1]
