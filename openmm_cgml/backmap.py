@@ -52,13 +52,8 @@ def backmap(
     part: Annotated[
         int, typer.Option(min=1, help="Frames between saves: what a kill can cost.")
     ] = 10,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the frames.")
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Address of a dask scheduler; its workers share the files."),
-    ] = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Put atoms in the place of the beads of FRAMES, relaxed by your force field.

@@ -86,6 +86,14 @@ Species = Annotated[
         "'A*B*=polymer'. Kinds of one name are one species.",
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes, or tasks for --scheduler, that share it."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="Address of a dask scheduler; its workers share the files."),
+]
 AsJson = Annotated[
     bool,
     typer.Option(

@@ -65,14 +65,8 @@ def run(
     capture: Annotated[
         bool, typer.Option("--capture", help="CUDA graphs; for few replicas.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes, or tasks for --scheduler, that share it."),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Address of a dask scheduler; its workers share the files."),
-    ] = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
     allow_unseen: unseen.Allow = False,
     as_json: options.AsJson = False,
 ) -> None:
