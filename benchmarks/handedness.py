@@ -1,6 +1,6 @@
 """Left and right: chains that wind one way, learned with `chiral` and without.
 
-    python benchmarks/handedness.py FOLDER [--frames 1000] [--steps 800] [--moves 1000]
+    python benchmarks/handedness.py FOLDER [--frames 1000] [--steps 5000] [--moves 1000]
 
 Reference MD of right-handed chains (openmm_cgml.testsystems.handed_chains) trains three
 models: one with chiral = true, one with it on the mirror images of the same frames, one
@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=800, help="of the optimiser")
+    parser.add_argument("--steps", type=int, default=5000, help="of the optimiser")
     parser.add_argument("--moves", type=int, default=1000, help="model steps")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
