@@ -322,7 +322,13 @@ def record(
 def _atoms_of(systems: Sequence[BeadTrajectory]) -> list[str]:
     """Fingerprints of the atoms that are carried."""
     found: list[str] = []
+    names = {system.name for system in systems}
     for system in systems:
+        if f"{system.name}_atoms" in names:
+            raise ValueError(
+                f"the atoms of {system.name!r} are written as {system.name}_atoms, "
+                "which is the name of another system: rename a start file"
+            )
         if system.first_atoms is None:
             raise ValueError(
                 f"atoms to carry are required in each start, {system.name!r} has beads "
