@@ -49,13 +49,14 @@ def check_file(path: Path | str) -> None:
     """Refuse, before any work, a file that cannot be written.
 
     Raises:
-        ValueError: the path is a folder, its folder is not there, or permission is
-            missing.
+        ValueError: the path is a folder, a device or a pipe, its folder is not there,
+            or permission is missing.
     """
     path = Path(path)
-    if path.is_dir():
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
         raise ValueError(
-            f"a file is to be written, {path} is a folder: choose another name"
+            f"a file is to be written, {path} is {kind}: choose another name"
         )
     if not path.parent.is_dir():
         raise ValueError(

@@ -1,7 +1,6 @@
 """What a new model is: vocabulary, scales and prior of its training molecules."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -14,6 +13,8 @@ from cgml.training.config import TrainingConfig
 from cgml.training.radial import place_functions
 from cgml.training.scales import fit_prior, measure
 from cgml.training.tuning import spec_from
+
+N_NAMES = 8  # of systems, in a card
 
 
 def make_spec(
@@ -93,12 +94,18 @@ def make_spec(
     )
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Join names, the first few of many."""
+    rest = len(names) - N_NAMES
+    return ", ".join(names[:N_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _provenance(
     config: TrainingConfig, train: Sequence[BeadTrajectory], note: str
 ) -> dict[str, str]:
     """Where weights come from, for the card."""
     return {
-        "training data": ", ".join(Path(item).name for item in config.data.train),
+        "training data": _listed([item.name for item in train]),
         "systems": str(len(train)),
         "molecules": str(sum(item.mapping.graph.n_molecules for item in train)),
         "frames": str(sum(len(item.positions) for item in train)),

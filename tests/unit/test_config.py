@@ -151,7 +151,7 @@ def test_a_spec_is_frozen():
         ({"format": 2}, "format\n.*Input should be 1"),
         ({"particle_types": {"A": 0.0}}, "particle_types.A\n.*greater than 0"),
         ({"n_history": -1}, "n_history\n.*greater than or equal to 0"),
-        ({"partition": "metis"}, "partition\n.*'recursive', 'kway' or 'given'"),
+        ({"partition": "metis"}, "partition\n.*'recursive', 'kway', 'runs' or 'given'"),
         ({"cutoff": 0.0}, "cutoff\n.*greater than 0"),
     ],
 )

@@ -217,3 +217,14 @@ def test_only_regular_files_are_read(tmp_path):
     (tmp_path / "large").write_bytes(b"12345")
     with pytest.raises(ValueError, match="large must have at most 4 bytes, got 5"):
         read_bytes(tmp_path / "large", 4)
+
+
+def test_devices_and_pipes_are_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = "is a device or a pipe: choose another name"
+    with pytest.raises(ValueError, match=text), replacing(pipe):
+        pass
+    assert pipe.is_fifo()
+    with pytest.raises(ValueError, match=text):
+        check_file("/dev/null")

@@ -86,7 +86,7 @@ def test_the_spec_of_a_run(spec, trajectories):
         for item in trajectories
     )
     assert spec.statistics.bond_length_range[1] == pytest.approx(longest)
-    assert spec.provenance["training data"] == "train.h5md"
+    assert spec.provenance["training data"] == "chain 0, chain 1, chain 2"
     counts = [spec.provenance[key] for key in ("systems", "molecules", "frames")]
     assert counts == ["3", "3", "60"]
 
