@@ -1,5 +1,6 @@
 """What all tests share: markers by folder and one tiny model."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,13 @@ MARKERS = {
     "adapters": pytest.mark.adapter,
     "workflows": pytest.mark.workflow,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heeds_interrupts() -> None:
+    """Take SIGINT, which background jobs of a shell and their children ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from glob import glob
 from pathlib import Path
 
 import lightning.pytorch as lightning
@@ -205,7 +206,8 @@ def _write_model(
         ) from error
     path = config.output / "model.pt"
     save_model(path, spec, model)
-    carry({frames.parent for frames in find_files(config.data.train)}, path)
+    places = {Path(found).parent for item in config.data.train for found in glob(item)}
+    carry(places, path)  # the data may be gone by now
     write_card(path.with_suffix(".md"), spec)
     return path
 
