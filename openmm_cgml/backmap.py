@@ -48,6 +48,10 @@ def backmap(
     relaxation_step: Annotated[
         float, typer.Option(help="Time step of the MD, ps.")
     ] = 0.002,
+    tolerance: Annotated[
+        float,
+        typer.Option(help="Largest rms distance of centres of beads, nm; or fails."),
+    ] = 0.03,
     platform: Annotated[str, typer.Option(help="OpenMM platform.")] = "CPU",
     part: Annotated[
         int, typer.Option(min=1, help="Frames between saves: what a kill can cost.")
@@ -62,10 +66,10 @@ def backmap(
     bonds, in the order in which the run knew them, --system their forces (XML file of
     an OpenMM System); positions in the topology show the handedness of the atoms.
     Fragments of MD are placed, minimised and moved for some ps at the model's
-    temperature while the beads stay where they are (rms 0.03 nm). Lengths are in nm,
-    times in ps. report.csv in the folder OUTPUT.backmap has a line for each frame. A
-    frame that cannot be relaxed is tried anew, then left out and named; the command
-    ends with exit code 3. After a kill, repeat the command.
+    temperature while the beads stay where they are (rms 0.03 nm, or --tolerance).
+    Lengths are in nm, times in ps. report.csv in the folder OUTPUT.backmap has a line
+    for each frame. A frame that cannot be relaxed is tried anew, then left out and
+    named; the command ends with exit code 3. After a kill, repeat the command.
 
     For example:
         cgml backmap long --system system.xml --topology box.pdb -o atoms.xtc
@@ -76,7 +80,9 @@ def backmap(
     from openmm_cgml.backmapper import Ingredients
     from openmm_cgml.relaxation import Relaxation
 
-    relaxation = Relaxation(time=relaxation_time, time_step=relaxation_step)
+    relaxation = Relaxation(
+        time=relaxation_time, time_step=relaxation_step, tolerance=tolerance
+    )
     beads, made_of = _read(reader, *_found(frames), model, fragments)
     ingredients = Ingredients(
         **made_of, relaxation=relaxation, seed=seed, platform=platform

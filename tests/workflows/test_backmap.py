@@ -141,6 +141,13 @@ def test_what_fails_is_left_out_and_named(
     assert atoms_of(tmp_path / "atoms.xtc")[1].tolist() == [0.0, 40.0]
 
 
+def test_how_far_centres_may_be_is_the_users(cgml, folder, prepared, tmp_path):
+    command = words(folder, prepared, tmp_path / "atoms.xtc")
+    result = cgml(*command, "--stop", 1, "--tolerance", 1e-6)
+    assert result.exit_code == 3, result.output
+    assert "the centres of the beads are" in " ".join(result.output.split())
+
+
 def test_a_kill_costs_a_part(cgml, folder, prepared, tmp_path):
     """Killed after some parts, then repeated: the bits of a run without a kill."""
     line = words(folder, prepared, tmp_path / "killed.xtc")
