@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import Entry, Measure, Picture, pairs, union, value
 from cgml.evaluation.measures.displacement import slowest_first
-from cgml.evaluation.measures.pairs import distributions
+from cgml.evaluation.measures.residence import NOTHING, followed
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
-from cgml.observables import residence, structure
+from cgml.observables import residence
 from cgml.observables.residence import Residence
 from cgml.observables.statistics import Estimate
 
@@ -25,8 +25,6 @@ LAGS = 100.0, 1000.0
 
 PATIENCE = 100.0
 """Absence that makes a departure, ps."""
-
-NOTHING = Estimate(np.nan, np.nan)
 
 
 class Attachment(NamedTuple):
@@ -80,15 +78,7 @@ def attachment(subject: Subject, run: Run, pair: str, cutoff: float) -> Attachme
 
 def attachments(comparison: Comparison) -> dict[str, tuple[Attachment, Attachment]]:
     """Return both sides at one spacing, by pair."""
-    result = {}
-    for name in parts(comparison.subject):
-        cutoff = structure.first_minimum(comparison.once(distributions)[name][0])
-        one, other = (
-            attachment(comparison.subject, run, name, cutoff)
-            for run in comparison.aligned
-        )
-        result[name] = (one, other)
-    return result
+    return followed(comparison, parts(comparison.subject), attachment)
 
 
 def compute(comparison: Comparison) -> dict[str, Estimate]:

@@ -4,7 +4,8 @@ Two beads of different molecules are in contact within the first minimum of g(r)
 reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,6 +30,7 @@ from cgml.observables.statistics import Estimate, median_factor
 
 NOTHING = Estimate(np.nan, np.nan)
 Contact = tuple[Residence | None, Estimate]
+Found = TypeVar("Found")
 
 
 def contacts(subject: Subject, run: Run, pair: str, cutoff: float) -> Contact:
@@ -60,17 +62,31 @@ def contacts(subject: Subject, run: Run, pair: str, cutoff: float) -> Contact:
     return residence.intermittent(found, run.time_step), mean
 
 
-def stays(comparison: Comparison) -> dict[str, tuple[Contact, Contact]]:
-    """Return the contacts of both sides at one spacing, by pair."""
+def followed(
+    comparison: Comparison,
+    names: Iterable[str],
+    follow: Callable[[Subject, Run, str, float], Found],
+) -> dict[str, tuple[Found, Found]]:
+    """Follow both sides at one spacing, by pair.
+
+    Args:
+        comparison: of one box.
+        names: of pairs.
+        follow: (subject, run, pair, first minimum of g of the reference in nm).
+    """
     result = {}
-    for name, (right, _) in comparison.once(distributions).items():
-        cutoff = structure.first_minimum(right)
+    for name in names:
+        cutoff = structure.first_minimum(comparison.once(distributions)[name][0])
         one, other = (
-            contacts(comparison.subject, run, name, cutoff)
-            for run in comparison.aligned
+            follow(comparison.subject, run, name, cutoff) for run in comparison.aligned
         )
         result[name] = (one, other)
     return result
+
+
+def stays(comparison: Comparison) -> dict[str, tuple[Contact, Contact]]:
+    """Return the contacts of both sides at one spacing, by pair."""
+    return followed(comparison, comparison.once(distributions), contacts)
 
 
 def compute(comparison: Comparison) -> dict[str, Estimate]:
