@@ -12,10 +12,19 @@ from cgml.cli.console import say, tell
 def baseline(
     train: Annotated[
         list[Path],
-        typer.Option(help="File of frames of training molecules.", parser=options.path),
+        typer.Option(
+            help="File of frames of training molecules, or a pattern in quotes.",
+            parser=options.path,
+            callback=options.matching,
+        ),
     ],
     validation: Annotated[
-        list[Path], typer.Option(help="File of other ones.", parser=options.path)
+        list[Path],
+        typer.Option(
+            help="File of other ones, or a pattern in quotes.",
+            parser=options.path,
+            callback=options.matching,
+        ),
     ],
     reference: options.Reference,
     output: Annotated[

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import wraps
+from glob import glob
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,6 +26,22 @@ def path(given: str | Path) -> Path:
     if "\0" in text:
         raise typer.BadParameter("a path must not hold a zero byte")
     return Path(os.path.expanduser(text))
+
+
+def matching(given: list[Path]) -> list[Path]:
+    """Replace patterns, as 'test/*.h5md' in quotes, by the files that match, in order.
+
+    A pattern that matches nothing stays: there is no such file.
+    """
+    return [
+        found
+        for item in given
+        for found in (
+            [item]
+            if item.exists()
+            else [Path(name) for name in sorted(glob(str(item)))] or [item]
+        )
+    ]
 
 
 def folder(text: str) -> Path:
@@ -106,7 +123,12 @@ Time = Annotated[float, typer.Option(help="Simulated time of each path, ps.")]
 Replicas = Annotated[int, typer.Option(help="Copies of every system.")]
 AtomsPerBead = Annotated[float, typer.Option(help="Atoms in a bead, mean.")]
 Reference = Annotated[
-    list[Path], typer.Option(help="File of reference frames.", parser=path)
+    list[Path],
+    typer.Option(
+        help="File of reference frames, or a pattern in quotes.",
+        parser=path,
+        callback=matching,
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]

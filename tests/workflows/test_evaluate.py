@@ -77,6 +77,17 @@ def test_baselines_are_written_and_read(cgml, references, tmp_path, monkeypatch)
         "sizes": [4, 4, 3],
     }
     assert predictions.load(path)[0].subjects == ["test_000", "test_001", "test_002"]
+    pattern = cgml(
+        *("baseline", "--train", tmp_path / "tr*.npz", "--validation", other),
+        *("--reference", references, "--output", path),
+    )
+    assert pattern.exit_code == 0, pattern.output
+    assert seen["sizes"] == [4, 4, 3]
+    bad = cgml(
+        *("baseline", "--train", tmp_path / "tra*.npy", "--validation", other),
+        *("--reference", references, "--output", path),
+    )
+    assert "there is no file" in " ".join(bad.output.split())
     bad = cgml(
         *("baseline", "--train", other, "--validation", other),
         *("--reference", references, "--output", path, "--charge", "C"),
