@@ -134,8 +134,10 @@ def _show(lines: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    words, verdict = Column("", min_width=28), Column("verdict", no_wrap=True)
-    table = Table(words, "learned", "halves", verdict)
+    from cgml.evaluation.verdict import WORDS
+
+    verdict = Column("verdict", min_width=max(map(len, WORDS)))
+    table = Table("", "learned", "halves", verdict)
     for line in lines:
         table.add_row(*(Text(cell) for cell in line))
     console.show(table)

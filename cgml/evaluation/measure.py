@@ -116,6 +116,8 @@ class Entry:
         if self.is_too_uncertain(estimate):
             return f"not shown, error {error:.2g}"
         text = format(number, self.form)
+        if not float(text):
+            text = format(0.0, self.form)  # of no sign
         if not np.isfinite(error):
             return text
         return f"{text} ± {format(error, self.form.lstrip('+'))}"

@@ -21,6 +21,7 @@ from cgml.observables.statistics import Estimate
 
 WITHIN, EDGE, OUTSIDE = "within", "at the edge", "outside"
 NOT_JUDGED = "not judged"
+WORDS = (WITHIN, EDGE, OUTSIDE, NOT_JUDGED)
 LIMITS = (2.0, 3.0)
 """Errors up to which a figure is within, and at the edge."""
 
@@ -95,11 +96,15 @@ def of_distance(learned: Estimate, halves: Estimate, *, is_score: bool) -> Verdi
     """Judge a distance of both sides by that of the halves of the reference.
 
     Args:
-        learned: learned against reference.
+        learned: learned against reference; of a difference with a sign, the size.
         halves: one half of the reference against the other.
         is_score: whether more is better.
     """
-    more = halves.value - learned.value if is_score else learned.value - halves.value
+    if not np.isfinite(halves.value):
+        return Verdict(NOT_JUDGED, "halves of the reference have no value")
+    more = halves.value - learned.value
+    if not is_score:
+        more = abs(learned.value) - abs(halves.value)
     if more <= 0.0:
         return Verdict(WITHIN, "no farther than the halves of the reference")
     noise = float(np.hypot(learned.error, halves.error))

@@ -63,7 +63,11 @@ def test_normal_deviations_are_within_as_often_as_they_should():
         ((3.0, 0.1), (2.0, 0.1), False, OUTSIDE),
         ((3.0, NAN), (2.0, 0.1), False, NOT_JUDGED),
         ((1.0, NAN), (2.0, NAN), False, WITHIN),
+        ((-3.0, 0.1), (2.0, 0.1), False, OUTSIDE),  # of what has a sign, the size
+        ((1.0, 0.1), (-2.0, 0.1), False, WITHIN),
+        ((3.0, 0.1), (NAN, NAN), False, NOT_JUDGED),
         ((0.9, 0.1), (0.8, 0.1), True, WITHIN),
+        ((-0.5, 0.1), (0.8, 0.1), True, OUTSIDE),
         ((0.1, 0.1), (0.9, 0.1), True, OUTSIDE),
     ],
 )
@@ -102,6 +106,7 @@ def test_what_says_nothing_is_not_shown_and_not_judged():
     assert judge(loose, entry).word == NOT_JUDGED
     assert entry.entry.show(Estimate(0.9, 3.1)) == "not shown, error 3.1"
     assert entry.entry.show(Estimate(0.9, 0.1)) == "0.900 ± 0.100"
+    assert entry.entry.show(Estimate(-1e-9, NAN)) == "0.000"
     assert judge(loose, line(is_judged=False)) == ("", "")
     few = judge(evaluation((0.9, NAN), (0.5, NAN), []), entry)
     assert few == (NOT_JUDGED, "too few subjects for an error")

@@ -7,12 +7,15 @@ from collections import defaultdict
 
 import pytest
 import typer
+from rich.console import Console
 from workflow_tools import environment, write_chains
 
 from cgml.cli import console
 from cgml.cli.app import COMMANDS, app
+from cgml.cli.evaluate import _show
 from cgml.cli.run import WORDS
 from cgml.dynamics.guards import GUARDS
+from cgml.evaluation.verdict import WORDS as VERDICTS
 from cgml.training.keys import keys
 
 OWN = {  # options whose meaning depends on the command, in one sense
@@ -144,3 +147,16 @@ def test_every_key_of_a_training_file_is_explained(cgml):
     assert ("data", "split", '"molecule" or "time"', '"molecule"') in {
         key[:4] for key in found
     }
+
+
+def test_verdicts_are_whole_on_a_narrow_console(monkeypatch, capsys):
+    """Words wrap, and no verdict is cut."""
+    words = "mean squared displacement of chain (centres of mass, drift removed)"
+    number = "not shown, error 0.31"
+    monkeypatch.setattr(console, "out", Console(width=80, force_terminal=False))
+    _show([(words, number, "-0.125 ± 0.012", word) for word in VERDICTS])
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "…" not in printed
+    for word in VERDICTS:
+        assert f" {word} " in printed

@@ -88,8 +88,8 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         comparison: of one box.
 
     Returns:
-        stay_{pair}_{lag}ps_* and _error (learned less reference), departures_{pair}_*,
-        1/ns; NaN where half of a run is shorter than the lag.
+        stay_{pair}_{lag}ps_* and departures_{pair}_* (1/ns), each of both sides and
+        _error, learned less reference; NaN where half of a run is shorter than the lag.
     """
     figures = {}
     for name, both in comparison.once(attachments).items():
@@ -98,14 +98,20 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
             here = [_at(side.stay, lag) for side in both]
             for word, found in zip(drawing.SIDES, here, strict=True):
                 figures[f"{stem}_{word}"] = found
-            figures[f"{stem}_error"] = Estimate(
-                here[1].value - here[0].value,
-                float(np.hypot(here[0].error, here[1].error)),
-            )
-        for word, side in zip(drawing.SIDES, both, strict=True):
-            rate, error = side.departures
-            figures[f"departures_{name}_{word}"] = Estimate(1e3 * rate, 1e3 * error)
+            figures[f"{stem}_error"] = _difference(*here)
+        rates = [
+            Estimate(*(1e3 * number for number in side.departures)) for side in both
+        ]
+        for word, rate in zip(drawing.SIDES, rates, strict=True):
+            figures[f"departures_{name}_{word}"] = rate
+        figures[f"departures_{name}_error"] = _difference(*rates)
     return figures
+
+
+def _difference(one: Estimate, other: Estimate) -> Estimate:
+    """Other less one."""
+    noise = float(np.hypot(one.error, other.error))
+    return Estimate(other.value - one.value, noise)
 
 
 def _roles(subject: Subject, pair: str) -> tuple[str, str] | None:
@@ -150,6 +156,7 @@ def stays(comparisons: Sequence[Comparison]) -> Figure | None:
             axis.plot(lags, values, color=colour)
             axis.axhline(side.stay.chance, color=colour, linewidth=0.4)
         axis.set(xscale="log", ylim=(0.0, 1.05))
+        drawing.set_ticks(axis.xaxis, axis.get_xlim(), is_log=True)
     drawing.legend(figure)
     return figure
 
@@ -165,15 +172,22 @@ MEASURE = Measure(
                 f"stay_{{}}_{lag:.0f}ps_error",
                 f"{{}}: chance to be on the same molecule after {lag:g} ps, mean error",
                 samples=(value(f"stay_{{}}_{lag:.0f}ps_error"),),
+                pair=f"stay_{{}}_{lag:.0f}ps",
             )
             for lag in LAGS
         ),
         Entry(
-            "departures_{}_reference",
-            "{}: departures from a molecule, reference",
+            "departures_{}_error",
+            "{}: departures from a molecule, mean error",
             "ns<sup>-1</sup>",
+            pair="departures_{}",
         ),
-        Entry("departures_{}_learned", "— learned", "ns<sup>-1</sup>"),
+        Entry(
+            "departures_{}_learned",
+            "— departures of the model",
+            "ns<sup>-1</sup>",
+            is_judged=False,
+        ),
     ),
     columns=(),
     pictures=(

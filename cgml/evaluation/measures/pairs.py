@@ -155,6 +155,7 @@ MEASURE = Measure(
             "— its peak, learned higher by",
             *PERCENT,
             samples=(value("peak_height_{}_change"),),
+            pair="peak_height_{}",
         ),
     ),
     pictures=(

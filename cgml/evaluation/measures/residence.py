@@ -121,15 +121,22 @@ def residences(comparisons: Sequence[Comparison]) -> Figure:
             if len(met) < 2 or not stay.chance < 1.0:
                 continue
             values = (stay.values - stay.chance) / (1.0 - stay.chance)
-            axis.plot(stay.lags, values, color=colour)
-            value, error = stay.lifetime
-            text = f"{value:.3g}"
-            text += f" ± {error:.2g} ps" if np.isfinite(error) else " ps"
-            drawing.note(axis, text, 0.85 - 0.14 * k, colour)
+            half = len(values) // 2 + 1  # of longer lags there are few
+            axis.plot(stay.lags[:half], values[:half], color=colour)
+            reach = min(reach, float(stay.lags[half - 1]))
+            drawing.note(axis, _words(stay.lifetime), 0.85 - 0.14 * k, colour)
         axis.axhline(0.0, color="black", linewidth=0.4)
         axis.set(xlim=(0.0, reach if np.isfinite(reach) else 1.0), ylim=(-0.05, 1.05))
     drawing.legend(figure)
     return figure
+
+
+def _words(lifetime: Estimate) -> str:
+    """Write value and error with as many digits after the point."""
+    value, error = lifetime
+    form = ".0f" if value >= 100.0 else ".1f"
+    noise = f" ± {error:{form}}" if np.isfinite(error) else ""
+    return f"{value:{form}}{noise} ps"
 
 
 PARITY = drawing.Parity(
