@@ -25,10 +25,10 @@ demo: $(VENV)/.runtime
 	@$(BIN)/python examples/demo.py --figure docs/figures/chain.png
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n $(or $(JOBS),2) -q $(TESTS)
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile -q $(TESTS)
 
 coverage: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n $(or $(JOBS),2) -q --cov --cov-report=term $(or $(TESTS),tests/unit)
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile -q --cov --cov-report=term $(or $(TESTS),tests/unit)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

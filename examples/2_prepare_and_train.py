@@ -59,7 +59,7 @@ def main(train: Path | None = None, validation: Path | None = None) -> None:
             validation=[str(FOLDER / "validation" / "*.h5md")],
         ),
         network=NetworkConfig(n_node=32, n_edge=16),
-        optimiser=OptimiserConfig(n_steps=100, validate_every=50, rollout_steps=10),
+        optimiser=OptimiserConfig(n_steps=40, validate_every=20, rollout_steps=5),
     )
     model = fit(config)  # the same call after a kill goes on where it was
 

@@ -40,14 +40,14 @@ n_node = 32
 n_edge = 16
 
 [optimiser]
-n_steps = 100
-validate_every = 50
-rollout_steps = 10
+n_steps = 40
+validate_every = 20
+rollout_steps = 5
 """
 
 
 def simulate(name: str, n_units: int) -> tuple[Path, Path]:
-    """Your simulation: united atoms C-C-O in vacuum, 100 frames 1 ps apart."""
+    """Your simulation: united atoms C-C-O in vacuum, 50 frames 1 ps apart."""
     topology, system = app.Topology(), openmm.System()
     residue = topology.addResidue("EO", topology.addChain())
     bonds, pairs = openmm.HarmonicBondForce(), openmm.NonbondedForce()
@@ -75,7 +75,7 @@ def simulate(name: str, n_units: int) -> tuple[Path, Path]:
     with start.open("w") as stream:
         app.PDBFile.writeFile(topology, zigzag * unit.nanometer, stream)
     simulation.reporters.append(app.XTCReporter(str(trajectory), 250))
-    simulation.step(25_000)
+    simulation.step(12_500)
     return trajectory, start
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch._inductor.cpp_builder import get_cpp_compiler
 from torch.export import Dim
 
 from cgml.contract.lanes import LANES
@@ -64,6 +65,7 @@ def compile_model(model: LearnedModel) -> Path:
             "it runs without being compiled"
         )
     folder = _folder(spec, model.module)
+    _require_compiler()
     networks, examples = zip(
         *(_example(spec, model.module, n) for n in _N), strict=True
     )
@@ -166,6 +168,23 @@ class _Traced(nn.Module):
         return self._part(inputs)
 
 
+def _require_compiler() -> None:
+    """Refuse before the networks are traced, which takes a while."""
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: RuntimeError) -> CompilationError:
+    first, *_ = [*str(error).strip().splitlines(), repr(error)]
+    return CompilationError(
+        "compiling needs a C++ compiler that torch can use (g++ or clang++, or what "
+        f"CXX names), and it did not work: {first}; models run without being compiled, "
+        "only slower"
+    )
+
+
 def _compile(part: Part, examples: list[list[torch.Tensor]], path: Path) -> None:
     """Write one part to a package; what differs in size between the examples may."""
     sizes = _free_sizes(examples)
@@ -180,12 +199,7 @@ def _compile(part: Part, examples: list[list[torch.Tensor]], path: Path) -> None
                 program, package_path=str(path), inductor_configs=options
             )
         except RuntimeError as error:
-            lines = [*str(error).strip().splitlines(), repr(error)]
-            raise CompilationError(
-                "compiling needs a C++ compiler that torch can use (g++ or clang++, "
-                f"or what CXX names), and it did not work: {lines[0]}; models run "
-                "without being compiled, only slower"
-            ) from error
+            raise _failure(error) from error
 
 
 def _free_sizes(examples: list[list[torch.Tensor]]) -> list[dict[int, Any]]:

@@ -1,6 +1,6 @@
 """Damaged files of every kind: data that passed a check, or one line (fuzzing.py).
 
-Half a minute by default; CGML_FUZZ_SECONDS=3600 tries an hour, CGML_FUZZ_SEED=1000
+Ten seconds by default; CGML_FUZZ_SECONDS=3600 tries an hour, CGML_FUZZ_SEED=1000
 begins with other files.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SECONDS = float(os.environ.get("CGML_FUZZ_SECONDS", "25"))
+SECONDS = float(os.environ.get("CGML_FUZZ_SECONDS", "10"))
 SEED = os.environ.get("CGML_FUZZ_SEED", "0")
 
 

@@ -4,10 +4,13 @@ import importlib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -50,6 +53,26 @@ def execute(folder: Path, *command: object, site: Path = ROOT) -> str:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+@pytest.fixture
+def script(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run an example from the folder as `python examples/NAME.py ARGUMENTS` would.
+
+    In this process: that packages are found as installed is tested by the README.
+    """
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("OPENMM_CPU_THREADS", "1")
+    matplotlib.use("Agg")
+
+    def run(name: str, *arguments: object) -> None:
+        path = str(folder / "examples" / name)
+        monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            runpy.run_path(path, run_name="__main__")
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -262,10 +285,10 @@ SHORT = [path for path in EXAMPLES if path.stem not in LONG]
 
 
 @pytest.mark.parametrize("path", SHORT, ids=[path.stem for path in SHORT])
-def test_example(folder, model, path):
+def test_example(script, model, path):
     """At its default size; those that run a model take it as an argument."""
     takes_model = "MODEL" in path.read_text().split('"""')[1].partition("\n\n")[2]
-    execute(folder, path, *([model, 20] if takes_model else []))
+    script(path.name, *([model, 20] if takes_model else []))
 
 
 def test_all_atom_scripts_differ_in_one_line():
@@ -307,7 +330,7 @@ n_windows = 1
 """
 
 
-def test_training_of_peo(folder):
+def test_training_of_peo(folder, script, capsys):
     """As example 9 does it, with a tiny network and two boxes."""
     boxes = folder / "boxes"
     boxes.mkdir()
@@ -315,27 +338,24 @@ def test_training_of_peo(folder):
         if "_10_5" not in path.stem:
             (boxes / path.name).write_bytes(path.read_bytes())
     (folder / "tiny.toml").write_text(TINY)
-    example = "examples/9_train_peo_litfsi.py"
     options = ["--config", "tiny.toml", "--data", boxes, "--output", "out"]
-    out = execute(folder, example, *options)
-    assert out.splitlines()[-1].endswith("out/tiny/model.pt")
+    script("9_train_peo_litfsi.py", *options)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("out/tiny/model.pt")
 
 
 @pytest.mark.skipif("peo-litfsi" not in bundled_models(), reason="needs the model")
-def test_an_electrolyte_in_openmm(folder):
+def test_an_electrolyte_in_openmm(folder, script, capsys):
     """As example 10 does it, in a small box and for a moment."""
     times = ["--time", 0.06, "--ageing", 0.04]
     sizes = ["--chains", 4, "--salt", 6, "--output", "out"]
-    out = execute(folder, "examples/10_peo_litfsi.py", *times, *sizes)
-    assert "0.1 ns in" in out
+    script("10_peo_litfsi.py", *times, *sizes)
+    assert "0.1 ns in" in capsys.readouterr().out
     assert (folder / "out" / "displacements.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_demo(folder, model):
-    out = execute(
-        folder, "examples/demo.py", "--model", model, "--steps", 30, "--output", "out"
-    )
-    assert "100.0%" in out
+def test_demo(folder, script, capsys, model):
+    script("demo.py", "--model", model, "--steps", 30, "--output", "out")
+    assert "100.0%" in capsys.readouterr().out
     assert (folder / "out" / "copolymer.dcd").stat().st_size > 30 * 100 * 3 * 4
     assert (folder / "out" / "chain.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_train import weights, write_config
-from workflow_tools import in_process, write_chains
+from workflow_tools import write_chains
 
 from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
@@ -65,14 +65,16 @@ def test_weights_begin_where_the_model_is_and_frozen_ones_stay(origin, other):
     assert after.spec.provenance["goes on from"].startswith("small (")
 
 
-def test_a_repeat_goes_on_and_one_without_the_model_is_refused(origin, other, tmp_path):
-    assert in_process("train", other, "--from", origin).returncode == 0
+def test_a_repeat_goes_on_and_one_without_the_model_is_refused(
+    cgml, origin, other, tmp_path
+):
+    assert cgml("train", other, "--from", origin).exit_code == 0
     first = weights(tmp_path / "run" / "model.pt")
-    assert in_process("train", other, "--from", origin).returncode == 0
+    assert cgml("train", other, "--from", origin).exit_code == 0
     again = weights(tmp_path / "run" / "model.pt")
     assert all(torch.equal(values, again[name]) for name, values in first.items())
-    result = in_process("train", other)
-    assert result.returncode == 1
+    result = cgml("train", other)
+    assert result.exit_code == 1
     assert "from" in result.stderr
 
 

@@ -62,7 +62,7 @@ def weights(path) -> dict[str, torch.Tensor]:
 
 def test_kill_and_resume(tmp_path):
     """What comes out after a kill is what comes out without one."""
-    broken = write_config(tmp_path / "broken", n_steps=120, interval=10)
+    broken = write_config(tmp_path / "broken", n_steps=50, interval=10)
     process = subprocess.Popen(
         command("train", broken),
         env=environment(),
@@ -79,9 +79,9 @@ def test_kill_and_resume(tmp_path):
     assert last.exists()
     assert not model.exists()
     reached = torch.load(last, weights_only=True)["global_step"]
-    assert 0 < reached < 120
+    assert 0 < reached < 50
 
-    straight = write_config(tmp_path / "straight", n_steps=120, interval=10)
+    straight = write_config(tmp_path / "straight", n_steps=50, interval=10)
     for path in (broken, straight):
         fit(TrainingConfig.from_toml(path))
     expected = weights(tmp_path / "straight" / "run" / "model.pt")
@@ -106,7 +106,7 @@ def test_the_model_cuts_as_the_frames_were_cut(cgml, tmp_path):
     assert "atoms_per_bead = 4 is asked for" in text
     assert "were cut with atoms_per_bead = 5:" in text
     config.write_text(frames)
-    assert in_process("train", config).returncode == 0
+    assert cgml("train", config).exit_code == 0
     spec = load_model(tmp_path / "run" / "model.pt").spec
     assert spec.atoms_per_bead == 5.0
     for path in (tmp_path / "train").glob("*.h5md"):
@@ -148,7 +148,7 @@ def test_two_devices_train_as_one(tmp_path):
         )
 
 
-def test_train_export_and_run(tmp_path):
+def test_train_export_and_run(cgml, tmp_path):
     config = write_config(tmp_path)
     trained = in_process("train", config)
     assert trained.returncode == 0, trained.stderr
@@ -159,13 +159,13 @@ def test_train_export_and_run(tmp_path):
     assert list(run.rglob("metrics.csv"))
     assert list(run.rglob("events.out.tfevents*"))
     (run / "model.pt").unlink()
-    exported = in_process("export", config)
-    assert exported.returncode == 0, exported.stderr
-    moved = in_process(
+    exported = cgml("export", config)
+    assert exported.exit_code == 0, exported.output
+    moved = cgml(
         *("run", run / "model.pt", tmp_path / "validation.npz", "--time", 40.0),
         *("--guard", "record", "--output", tmp_path / "moved"),
     )
-    assert moved.returncode == 0, moved.stderr
+    assert moved.exit_code == 0, moved.output
     assert (tmp_path / "moved" / "validation_001_r0.dcd").exists()
 
 
@@ -214,17 +214,17 @@ def test_one_kind_of_molecules_is_split_in_time(cgml, tmp_path):
     assert refused.exit_code == 1
     assert 'or write split = "time"' in " ".join(refused.output.split())
     config.write_text(text.replace("[data]", '[data]\nsplit = "time"\ngap = 40.0'))
-    done = in_process("train", config)
-    assert done.returncode == 0, done.stderr
+    done = cgml("train", config)
+    assert done.exit_code == 0, done.output
     claim = "same molecules: interpolates, no claim of transfer"
     assert claim in " ".join(done.stderr.split())
     assert claim in load_model(tmp_path / "run" / "model.pt").spec.provenance["split"]
     assert claim in (tmp_path / "run" / "model.md").read_text()
 
 
-def test_a_run_shorter_than_the_time_to_its_validation(tmp_path):
+def test_a_run_shorter_than_the_time_to_its_validation(cgml, tmp_path):
     """It is validated at its end, and so leaves a model."""
-    done = in_process("train", write_config(tmp_path, n_steps=4, interval=1000))
-    assert done.returncode == 0, done.stderr
+    done = cgml("train", write_config(tmp_path, n_steps=4, interval=1000))
+    assert done.exit_code == 0, done.output
     model = load_model(tmp_path / "run" / "model.pt")
     assert model.spec.provenance["steps"] == "4"
