@@ -19,11 +19,12 @@ from cgml.molecules.masses import UnknownMassesError
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
+from cgml.units import thermal_energy
 from openmm_cgml import checks, convert
 from openmm_cgml.contexts import watch_contexts
 from openmm_cgml.forces import check_forces
 from openmm_cgml.history import History, Run
-from openmm_cgml.systems import atoms_of, graph_from_system
+from openmm_cgml.systems import atoms_of, degrees_of_freedom, graph_from_system
 
 
 class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -45,7 +46,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
       by bit, in a new process too, with the seed of the file. Those of another
       integrator are a start without history; a warning says so, the seed stays.
     - Velocities are displacement of the bead / time step; those set are not used.
-      `computeSystemTemperature` is the model's temperature, not a measured one.
+      `computeSystemTemperature` is the model's temperature, not a measured one, and
+      kinetic energies are those of it, kT/2 for each degree of freedom.
     - Atoms turn with the beads around theirs; bonds, angles and handedness of chains
       are those of the positions that were set, between beads, too. A molecule of one
       bead (rigid water) is moved as it is and keeps its orientation.
@@ -265,6 +267,9 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 "integrator for the second"
             )
         self._build(system, convert.default_box(system))
+        share = degrees_of_freedom(system) / (3 * len(self._atoms))
+        energy = 0.5 * thermal_energy(self._model.spec.temperature) * share
+        self.setKineticEnergyExpression(f"{energy!r}")  # of a coordinate of a particle
 
     def _bind(self, context: openmm.Context) -> None:
         """Remember the Context that was made."""

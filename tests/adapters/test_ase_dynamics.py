@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import units
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.io import read
 from ase.io.trajectory import Trajectory
+from ase.md import MDLogger
 from ase.md.md import MolecularDynamics
 from ase_systems import (
     EXAMPLES,
@@ -218,6 +220,18 @@ def test_log_has_a_line_each_interval(tiny_model):
     assert table[:, 1].tolist() == [0, 2, 4]
     assert (table[1:, 2] > 0.0).all()
     assert table[0, 4] == 0.0 < table[2, 4]
+
+
+def test_the_logger_of_ase_begins_alike_and_says_why_it_stops(tiny_model):
+    """Its line of names, up to energies, of which there are none, is that of ours."""
+    ours, theirs = io.StringIO(), io.StringIO()
+    dynamics = make_dynamics(tiny_model, logfile=ours)
+    dynamics.attach(MDLogger(dynamics, dynamics.atoms, theirs))
+    with pytest.raises(PropertyNotImplementedError, match="gives no energy: it has"):
+        dynamics.run(1)
+    names = [text.getvalue().split()[0] for text in (ours, theirs)]
+    assert names == ["Time[ps]", "Time[ps]"]
+    assert theirs.getvalue().count("\n") == 1  # no line with an energy
 
 
 def test_log_file_is_appended_to(tiny_model, tmp_path):

@@ -5,6 +5,7 @@ import time
 import MDAnalysis
 import mdtraj
 import numpy as np
+import openmm
 import pytest
 from MDAnalysis.coordinates.XTC import XTCReader
 from openmm import app, unit
@@ -12,6 +13,7 @@ from openmm_systems import LEVELS, PLATFORMS, positions_of, simulate
 
 from cgml.formats import trajectory
 from cgml.formats.topology import from_mdtraj
+from openmm_cgml.systems import degrees_of_freedom
 
 everywhere = pytest.mark.parametrize("name", PLATFORMS)
 
@@ -127,9 +129,11 @@ def test_state_data_reporter_prints_every_column(tiny_model, tmp_path, name):
     assert rows[-1]["Time Remaining"] == "0:00"
 
 
-def test_energies_are_those_of_the_forces(tiny_model, tmp_path):
+@everywhere
+def test_energies_are_of_the_forces_and_of_the_temperature(tiny_model, tmp_path, name):
+    """No column has a number that speaks of something else."""
     path = str(tmp_path / "log.csv")
-    simulation = simulate(tiny_model)
+    simulation = simulate(tiny_model, name=name)
     simulation.reporters.append(
         app.StateDataReporter(path, 2, potentialEnergy=True, kineticEnergy=True)
     )
@@ -140,6 +144,22 @@ def test_energies_are_those_of_the_forces(tiny_model, tmp_path):
     state = simulation.context.getState(energy=True)
     printed = float(rows[0]['#"Potential Energy (kJ/mole)"'])
     assert math.isclose(printed, state.getPotentialEnergy()._value, rel_tol=1e-9)
+    freedoms = degrees_of_freedom(simulation.system)
+    assert freedoms == 3 * simulation.system.getNumParticles()
+    kinetic = float(rows[0]["Kinetic Energy (kJ/mole)"])
+    temperature = 2.0 * kinetic / (freedoms * unit.MOLAR_GAS_CONSTANT_R._value / 1e3)
+    assert temperature == pytest.approx(120.272, rel=1e-5)
+
+
+def test_degrees_of_freedom_are_those_of_the_reporter():
+    """Two atoms that a constraint joins, a virtual site, and no drift: 2 are left."""
+    system = openmm.System()
+    for mass in (1.0, 1.0, 0.0):
+        system.addParticle(mass)
+    system.setVirtualSite(2, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))
+    system.addConstraint(0, 1, 0.1)
+    system.addForce(openmm.CMMotionRemover())
+    assert degrees_of_freedom(system) == 2
 
 
 def test_run_for_clock_time_stops_and_writes(tiny_model, tmp_path):

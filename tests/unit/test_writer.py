@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from openmm import app, unit
 
 from cgml.formats import gromacs
 from cgml.formats.h5md import read_beads
-from cgml.formats.pdb import write_topology
+from cgml.formats.pdb import write_structure, write_topology
 from cgml.formats.trajectory import read
 from cgml.formats.writer import TrajectoryWriter
 from cgml.molecules.graph import MolecularGraph
@@ -40,43 +41,89 @@ def write(path: Path, times: np.ndarray, box: np.ndarray | None = None) -> np.nd
     with TrajectoryWriter(path, mapping(), box=box, name="x") as writer:
         for part in np.array_split(np.arange(len(times)), 4):
             writer.append(positions[part], times[part])
-    write_topology(path.with_suffix(".pdb"), mapping(), positions[0])
+    write_topology(path.with_suffix(".pdb"), mapping(), positions[0], box)
+    write_structure(path.with_suffix(".psf"), mapping())
     return positions
 
 
-@pytest.mark.parametrize("box", [None, BOX])
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize(("first", "step"), [(0.0, 5.0), (5.0, 5.0), (35.0, 2.5)])
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_mdanalysis_reads_times_and_positions(
-    tmp_path: Path, suffix: str, first: float, step: float, box: np.ndarray | None
-) -> None:
-    path, times = tmp_path / f"a{suffix}", first + step * np.arange(9)
-    expected = write(path, times, box)
-    universe = MDAnalysis.Universe(path.with_suffix(".pdb"), path)
-    assert len(universe.bonds) == 6
-    found = [(frame.time, frame.positions / 10) for frame in universe.trajectory]
-    np.testing.assert_allclose([time for time, _ in found], times, rtol=1e-6)
-    positions = np.array([frame for _, frame in found])
-    np.testing.assert_allclose(positions, expected, atol=PRECISION[suffix])
-    if suffix != ".h5md":  # MDAnalysis takes 1 ps for every H5MD file
+def with_mdanalysis(path: Path, structure: Path, step: float) -> tuple[Any, ...]:
+    """Positions (nm), times (ps), cells (nm) or None, bonds."""
+    universe = MDAnalysis.Universe(structure, path)
+    steps = [frame.copy() for frame in universe.trajectory]
+    has_cell = steps[0].dimensions is not None
+    if path.suffix != ".h5md":  # MDAnalysis takes 1 ps for every H5MD file
         assert universe.trajectory.dt == pytest.approx(step)
-    if box is not None:
-        lengths = universe.trajectory[-1].dimensions[:3]
-        np.testing.assert_allclose(lengths, 10 * np.linalg.norm(box, axis=1), rtol=1e-5)
+    return (
+        np.array([frame.positions for frame in steps]) / 10.0,
+        [frame.time for frame in steps],
+        np.array([f.triclinic_dimensions for f in steps]) / 10.0 if has_cell else None,
+        {tuple(bond) for bond in universe.bonds.indices.tolist()},
+    )
 
 
-@pytest.mark.parametrize("suffix", [".dcd", ".xtc"])
-def test_mdtraj_reads_positions_and_bonds(tmp_path: Path, suffix: str) -> None:
-    path, times = tmp_path / f"a{suffix}", 35.0 + 5.0 * np.arange(9)
-    expected = write(path, times)
-    loaded = mdtraj.load(str(path), top=str(path.with_suffix(".pdb")))
-    np.testing.assert_allclose(loaded.xyz, expected, atol=PRECISION[suffix])
-    bonds = {(a.index, b.index) for a, b in loaded.topology.bonds}
-    assert bonds == {(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7)}
+def with_mdtraj(path: Path, structure: Path, step: float) -> tuple[Any, ...]:
+    """The same; of a DCD file mdtraj reads no times but counts frames."""
+    loaded = mdtraj.load(str(path), top=str(structure))
     assert loaded.topology.n_chains == 2
-    if suffix == ".xtc":  # of a DCD file mdtraj reads no times
-        assert loaded.time.tolist() == times.tolist()
+    if path.suffix == ".dcd":
+        assert loaded.time.tolist() == list(range(9))
+        loaded.time = 35.0 + step * loaded.time  # as docs/how-to.md says
+    bonds = {(a.index, b.index) for a, b in loaded.topology.bonds}
+    return loaded.xyz, loaded.time, loaded.unitcell_vectors, bonds
+
+
+READERS = [
+    pytest.param(reader, suffix, id=f"{reader.__name__}{suffix}")
+    for reader, suffixes in (
+        (with_mdanalysis, SUFFIXES),
+        (with_mdtraj, (".dcd", ".xtc")),
+    )
+    for suffix in suffixes
+]
+
+
+@pytest.mark.parametrize("structure", [".pdb", ".psf"])
+@pytest.mark.parametrize("box", [None, BOX], ids=["open", "box"])
+@pytest.mark.parametrize("step", [5.0, 2.5])
+@pytest.mark.parametrize(("reader", "suffix"), READERS)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_others_read_all_that_is_written(
+    tmp_path: Path,
+    reader: Callable[..., Any],
+    suffix: str,
+    step: float,
+    box: np.ndarray | None,
+    structure: str,
+) -> None:
+    """Positions, times, cell and bonds, whichever file the bonds come from."""
+    path, times = tmp_path / f"a{suffix}", 35.0 + step * np.arange(9)
+    expected = write(path, times, box)
+    found, read_times, cells, bonds = reader(path, path.with_suffix(structure), step)
+    np.testing.assert_allclose(found, expected, atol=PRECISION[suffix])
+    np.testing.assert_allclose(read_times, times, rtol=1e-6)
+    assert bonds == {(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7)}
+    if box is None:
+        assert cells is None or not np.any(cells)
+    else:
+        shape = (len(times), 3, 3)
+        np.testing.assert_allclose(cells, np.broadcast_to(box, shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [0.0, 5.0])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_times_that_begin_early(tmp_path: Path, suffix: str, first: float) -> None:
+    path, times = tmp_path / f"a{suffix}", first + 5.0 * np.arange(9)
+    write(path, times)
+    _, found, *_ = with_mdanalysis(path, path.with_suffix(".pdb"), 5.0)
+    np.testing.assert_allclose(found, times, rtol=1e-6)
+
+
+def test_mdtraj_knows_no_h5md(tmp_path: Path) -> None:
+    """As docs/how-to.md says; once it does, READERS has another row."""
+    write(tmp_path / "a.h5md", 5.0 * np.arange(9))
+    with pytest.raises(OSError, match="no loader"):
+        mdtraj.load(str(tmp_path / "a.h5md"), top=str(tmp_path / "a.pdb"))
 
 
 @pytest.mark.parametrize("suffix", [".dcd", ".xtc"])

@@ -158,6 +158,9 @@ def test_structures_open_with_bonds_and_box(tmp_path):
     for name in ("a.psf", "a.pdb"):
         universe = MDAnalysis.Universe(tmp_path / name)
         assert {tuple(bond) for bond in universe.bonds.indices.tolist()} == expected
+    lines = (tmp_path / "a.psf").read_text().splitlines()
+    assert min(map(len, lines[6:14])) > 50  # or VMD and PyMOL find them too short
+    assert all(max(map(len, line.split()[1:6])) < 8 for line in lines[6:14])
     psf = MDAnalysis.Universe(tmp_path / "a.psf")
     assert psf.atoms.masses.tolist() == [7.5] * 8
     assert psf.residues.resnames.tolist() == ["AB2"] * 8
