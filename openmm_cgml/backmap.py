@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cgml.molecules.frames import BeadTrajectory
     from cgml.molecules.mapping import Mapping
     from cgml.training.coarsening import Coarsening
+    from openmm_cgml.backmapper import FrameReport
 
 FAILED = 3  # exit code: frames are left out
 
@@ -51,7 +52,7 @@ def backmap(
     tolerance: Annotated[
         float,
         typer.Option(help="Largest rms distance of centres of beads, nm; or fails."),
-    ] = 0.03,
+    ] = 0.05,
     platform: Annotated[str, typer.Option(help="OpenMM platform.")] = "CPU",
     part: Annotated[
         int, typer.Option(min=1, help="Frames between saves: what a kill can cost.")
@@ -66,10 +67,11 @@ def backmap(
     bonds, in the order in which the run knew them, --system their forces (XML file of
     an OpenMM System); positions in the topology show the handedness of the atoms.
     Fragments of MD are placed, minimised and moved for some ps at the model's
-    temperature while the beads stay where they are (rms 0.03 nm, or --tolerance).
+    temperature while the beads stay where they are (rms 0.05 nm, or --tolerance).
     Lengths are in nm, times in ps. report.csv in the folder OUTPUT.backmap has a line
-    for each frame. A frame that cannot be relaxed is tried anew, then left out and
-    named; the command ends with exit code 3. After a kill, repeat the command.
+    for each frame, with the beads that atoms of others pushed away. A frame that cannot
+    be relaxed is tried anew, then left out and named; the command ends with exit code
+    3. After a kill, repeat the command.
 
     For example:
         cgml backmap long --system system.xml --topology box.pdb -o atoms.xtc
@@ -99,6 +101,7 @@ def backmap(
             scheduler=scheduler,
         )
     console.say(f"{n - len(outcome.failed)} frames in {output}, see {outcome.report}")
+    console.say(_deviations(outcome.good))
     for row in outcome.failed:
         time = beads.times[row.frame]
         console.warn(f"left out: frame {row.frame} at {time:g} ps: {row.problem}")
@@ -111,6 +114,20 @@ def backmap(
     )
     if outcome.failed:
         raise typer.Exit(FAILED)
+
+
+def _deviations(rows: "list[FrameReport]") -> str:
+    """Say how far beads are from their places."""
+    if not rows:
+        return "no frame is good"
+    mean = sum(row.deviation for row in rows) / len(rows)
+    most = max(rows, key=lambda row: row.farthest)
+    n = sum(bool(row.moved) for row in rows)
+    pushed = f"; some had to move in {n} frames (moved)" if n else ""
+    return (
+        f"centres of beads are {mean:.3f} nm from their places (rms, mean of the "
+        f"frames), at most {most.farthest:.3f} nm (frame {most.frame}){pushed}"
+    )
 
 
 def _found(frames: Path) -> tuple[Path, dict[str, Any]]:

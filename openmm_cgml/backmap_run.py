@@ -37,7 +37,11 @@ PLAN, REPORT, PARTS = "plan.json", "report.csv", "parts"
 FORMATS = (".xtc", ".h5md")
 """Of the trajectory. They tell the time of each frame: those that fail are left out."""
 
-_UNITS = {"energy": "kJ/mol", "largest_force": "kJ/mol/nm", "deviation": "nm"}
+_UNITS = {
+    "energy": "kJ/mol",
+    "largest_force": "kJ/mol/nm",
+    **dict.fromkeys(("deviation", "farthest", "moved"), "nm"),
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Outcome:
     trajectory: Path
     report: Path
     frames: list[FrameReport]
+
+    @property
+    def good(self) -> list[FrameReport]:
+        """Frames that are in the trajectory."""
+        return [row for row in self.frames if not row.problem]
 
     @property
     def failed(self) -> list[FrameReport]:

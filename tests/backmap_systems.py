@@ -37,6 +37,19 @@ def chain(n_units: int, hand: int = 1) -> tuple[Mapping, openmm.System, np.ndarr
     return Mapping.from_labels(graph, units // 2), _system(graph), np.array(places)
 
 
+def two_chains(n_units: int) -> tuple[Mapping, openmm.System, np.ndarray]:
+    """Two such chains, 1 nm apart."""
+    one, _, start = chain(n_units)
+    graph = MolecularGraph.create(
+        2 * one.graph.types,
+        np.tile(one.graph.masses, 2),
+        np.concatenate((one.graph.bonds, one.graph.bonds + one.graph.n_atoms)),
+    )
+    beads = np.concatenate((one.bead_index, one.bead_index + one.n_beads))
+    places = np.concatenate((start, start + np.array([0.0, 1.0, 0.0])))
+    return Mapping.from_labels(graph, beads), _system(graph), places
+
+
 def _system(graph: MolecularGraph) -> openmm.System:
     system = openmm.System()
     for mass in graph.masses:
