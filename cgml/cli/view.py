@@ -36,8 +36,8 @@ def view(
 
     It is one file for any browser and needs no network: drag to turn, scroll to zoom,
     play. Molecules are whole, their centres in the box. Of a run with atoms, name the
-    file of one path (NAME_r0_atoms.dcd) to see them. Other programs open NAME.psf or
-    NAME.pdb with the trajectories.
+    file of one path (NAME_r0_atoms.dcd) to see them. Other programs open NAME.psf,
+    NAME.pdb or NAME.data with the trajectories.
 
     For example:
         cgml view long

@@ -1,4 +1,4 @@
-"""PDB and PSF files of beads, to open a trajectory with."""
+"""PDB, PSF and LAMMPS data files of beads, to open a trajectory with."""
 
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,46 @@ def write_structure(path: Path | str, mapping: Mapping) -> None:
         lines += ["", f"{0:8d} !{section}"]
     with replacing(path) as temporary:
         temporary.write_text("\n".join([*lines, "", ""]), encoding="ascii")
+
+
+def write_data(
+    path: Path | str, mapping: Mapping, positions: NDArray[Any], box: Box | None = None
+) -> None:
+    """Write kinds, masses, molecules, bonds and box as a LAMMPS data file, in Angstrom.
+
+    It is what OVITO takes bonds from, which leaves out those of a PDB file. A box is
+    lower triangular, its first corner at the origin, as LAMMPS requires; without one,
+    the file has the smallest that holds all beads.
+
+    Args:
+        path: the file, .data.
+        mapping: of the beads.
+        positions: (n_beads, 3), nm.
+        box: row vectors, (3, 3) nm; None: open boundaries.
+    """
+    frame = np.asarray(positions, dtype=np.float64) / ANGSTROM
+    corner = np.zeros(3) if box is not None else frame.min(axis=0) - 1.0
+    cell = np.diag(np.ptp(frame, axis=0) + 2.0) if box is None else box / ANGSTROM
+    names = bead_names(mapping)
+    kinds = {name: k for k, name in enumerate(dict.fromkeys(names), 1)}
+    masses = dict(zip(names, mapping.bead_masses, strict=True))
+    counts = (len(frame), "atoms"), (len(mapping.bead_bonds), "bonds")
+    lines = ["beads", "", *(f"{n} {word}" for n, word in counts)]
+    lines += [f"{len(kinds)} atom types", "1 bond types", ""]
+    for axis, low, edge in zip("xyz", corner, np.diag(cell), strict=True):
+        lines.append(f"{low:.4f} {low + edge:.4f} {axis}lo {axis}hi")
+    lines.append(f"{cell[1, 0]:.4f} {cell[2, 0]:.4f} {cell[2, 1]:.4f} xy xz yz")
+    lines += ["", "Masses", ""]
+    lines += [f"{kinds[name]} {masses[name]:.4f} # {name}" for name in kinds]
+    lines += ["", "Atoms # bond", ""]
+    rows = zip(names, mapping.molecule_index + 1, frame, strict=True)
+    for i, (name, molecule, (x, y, z)) in enumerate(rows, 1):
+        lines.append(f"{i} {molecule} {kinds[name]} {x:.4f} {y:.4f} {z:.4f}")
+    if len(mapping.bead_bonds):
+        lines += ["", "Bonds", ""]
+    lines += [f"{k} 1 {i} {j}" for k, (i, j) in enumerate(mapping.bead_bonds + 1, 1)]
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join([*lines, ""]), encoding="ascii")
 
 
 def bead_names(mapping: Mapping) -> list[str]:

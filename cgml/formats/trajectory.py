@@ -11,7 +11,7 @@ from cgml.formats.arrays import read_reference
 from cgml.formats.format import HEAVIEST, LammpsOptions, reading
 from cgml.formats.h5md import read_beads, write_beads
 from cgml.formats.openmm_xml import read_masses
-from cgml.formats.pdb import write_structure, write_topology
+from cgml.formats.pdb import write_data, write_structure, write_topology
 from cgml.formats.reader import Reader
 from cgml.formats.selection import FrameOptions, selected
 from cgml.formats.writer import TrajectoryWriter
@@ -43,6 +43,7 @@ __all__ = [
     "read_reference",
     "read_topology",
     "write_beads",
+    "write_data",
     "write_structure",
     "write_topology",
 ]

@@ -13,6 +13,7 @@ from cgml.dynamics.guards import GUARDS, Trip
 from cgml.files import replacing
 from cgml.formats.trajectory import (
     TrajectoryWriter,
+    write_data,
     write_structure,
     write_topology,
 )
@@ -201,13 +202,14 @@ def _write_structures(
     output: Path, system: BeadTrajectory, *, has_atoms: bool
 ) -> list[str]:
     """Write what viewers open a system's paths with; return the files' names."""
-    names = [f"{system.name}.pdb", f"{system.name}.psf"]
+    names = [f"{system.name}.{suffix}" for suffix in ("pdb", "psf", "data")]
     mapping = system.mapping
-    write_topology(output / names[0], mapping, system.positions[0], system.box)
+    for name, write in zip(names[::2], (write_topology, write_data), strict=True):
+        write(output / name, mapping, system.positions[0], system.box)
     write_structure(output / names[1], mapping)
     if has_atoms:
         names.append(f"{system.name}_atoms.psf")
-        write_structure(output / names[2], _each(mapping))
+        write_structure(output / names[-1], _each(mapping))
     return names
 
 

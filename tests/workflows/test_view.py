@@ -14,9 +14,15 @@ import MDAnalysis
 import mdtraj
 import numpy as np
 import pytest
+from ase.io import read as read_with_ase
 
 from cgml.formats.h5md import read_beads
-from cgml.formats.pdb import bead_names, write_structure, write_topology
+from cgml.formats.pdb import (
+    bead_names,
+    write_data,
+    write_structure,
+    write_topology,
+)
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.runs import scene
@@ -146,7 +152,7 @@ def test_molecules_are_whole_in_the_box():
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_structures_open_with_bonds_and_box(tmp_path):
-    """PDB and PSF in both readers: bonds, kinds, masses, box."""
+    """PDB, PSF and LAMMPS data in both readers: bonds, kinds, masses, box."""
     bonds = [[i, i + 1] for i in range(11)] + [[i, i + 1] for i in range(12, 23)]
     types = ["A", "B", "B"] * 8
     graph = MolecularGraph.create(types, np.full(24, 2.5), bonds)
@@ -154,9 +160,11 @@ def test_structures_open_with_bonds_and_box(tmp_path):
     positions = np.random.default_rng(0).normal(size=(8, 3))
     write_topology(tmp_path / "a.pdb", mapping, positions, BOX)
     write_structure(tmp_path / "a.psf", mapping)
+    write_data(tmp_path / "a.data", mapping, positions, BOX)
     expected = {(i, i + 1) for i in range(7) if i != 3}
-    for name in ("a.psf", "a.pdb"):
-        universe = MDAnalysis.Universe(tmp_path / name)
+    styled = {"atom_style": "id resid type x y z"}
+    for name, more in (("a.psf", {}), ("a.pdb", {}), ("a.data", styled)):
+        universe = MDAnalysis.Universe(tmp_path / name, **more)
         assert {tuple(bond) for bond in universe.bonds.indices.tolist()} == expected
     lines = (tmp_path / "a.psf").read_text().splitlines()
     assert min(map(len, lines[6:14])) > 50  # or VMD and PyMOL find them too short
@@ -170,8 +178,26 @@ def test_structures_open_with_bonds_and_box(tmp_path):
     pdb = mdtraj.load(str(tmp_path / "a.pdb"))
     assert {(a.index, b.index) for a, b in pdb.topology.bonds} == expected
     np.testing.assert_allclose(pdb.unitcell_vectors[0], BOX, atol=2e-3)
-    cell = MDAnalysis.Universe(tmp_path / "a.pdb").trajectory.ts.triclinic_dimensions
-    np.testing.assert_allclose(cell / 10.0, BOX, atol=2e-3)
+    for name, more in (("a.pdb", {}), ("a.data", styled)):
+        frame = MDAnalysis.Universe(tmp_path / name, **more).trajectory.ts
+        np.testing.assert_allclose(frame.triclinic_dimensions / 10.0, BOX, atol=2e-3)
+        np.testing.assert_allclose(frame.positions / 10.0, positions, atol=1e-4)
+    data = read_with_ase(tmp_path / "a.data", format="lammps-data", units="metal")
+    np.testing.assert_allclose(data.cell / 10.0, BOX, atol=1e-5)
+    assert data.arrays["mol-id"].tolist() == [1] * 4 + [2] * 4
+    np.testing.assert_allclose(data.get_masses(), 7.5)
+
+
+def test_a_structure_of_single_beads_in_the_open(tmp_path):
+    """No bonds, no box: the file has the smallest that holds them."""
+    graph = MolecularGraph.create(["A", "B"], [1.0, 2.0], [])
+    alone = Mapping.from_labels(graph, [0, 1])
+    positions = np.array([[-1.0, 0.0, 0.0], [2.0, 0.5, 0.0]])
+    write_data(tmp_path / "a.data", alone, positions)
+    found = read_with_ase(tmp_path / "a.data", format="lammps-data", units="metal")
+    np.testing.assert_allclose(found.positions / 10.0, positions, atol=1e-4)
+    np.testing.assert_allclose(np.diag(found.cell), [32.0, 7.0, 2.0])
+    np.testing.assert_allclose(found.get_masses(), [1.0, 2.0])
 
 
 def test_long_names_become_short_ones():
