@@ -6,14 +6,17 @@ import re
 import shlex
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.io import Trajectory
 from typer.testing import CliRunner, Result
 from workflow_tools import ROOT
 
-from cgml.cli.app import app
+from cgml.cli.app import COMMANDS, app
 
 TINY = """
 [network]
@@ -39,7 +42,7 @@ FEWER = {  # of the document -> here
     "run(100)": "run(3)",
     "seed=1)": 'seed=1, guard="record")',
     "gap = 25.0": "gap = 2.0",
-    "--time 50": "--time 5",
+    "--time 50": "--time 12 --guard record",
 }
 STOPPED = 3  # exit code when a guard stopped a replica: so small a network may
 
@@ -80,7 +83,10 @@ def walked(
         patch.setenv("OPENMM_CPU_THREADS", "1")
         for language, text in blocks():
             if language == "python":
-                exec(compile(text, "own-melt.md", "exec"), {})
+                with redirect_stdout(StringIO()) as printed:
+                    exec(compile(text, "own-melt.md", "exec"), {})
+                if text.startswith("from pathlib"):
+                    said["diffusivity"] = printed.getvalue()
             elif language == "toml":
                 Path("melt.toml").write_text(text + TINY, encoding="utf-8")
             else:
@@ -93,7 +99,8 @@ def walked(
 
 
 def test_all_commands_are_there(walked):
-    assert list(walked[1]) == ["inspect", "prepare", "train", "run", "evaluate"]
+    commands = [name for name in walked[1] if name in COMMANDS]
+    assert commands == ["inspect", "prepare", "train", "run", "evaluate"]
 
 
 def test_chemistry_is_that_of_the_system(walked):
@@ -135,8 +142,23 @@ def test_run_and_judgement_are_there(walked):
     folder, said = walked
     assert "1, number -1" in said["run"]  # the frame that it starts from
     with (folder / "long" / "results.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 1
+        assert len(list(csv.DictReader(file))) == 4
     assert json.loads((folder / "judged" / "figures.json").read_text())
+
+
+def test_the_diffusivity_has_an_error(walked):
+    """That of MD is the report's number, but for the lags that it takes."""
+    folder, said = walked
+    lines = said["diffusivity"].splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["MD", "model"]
+    for line in lines:
+        value, error = map(float, re.findall(r"= (\S+) ± (\S+) nm", line)[0])
+        assert 0.0 < error < 3.0 * value
+    figures = json.loads((folder / "judged" / "figures.json").read_text())
+    (box,) = figures["boxes"].values()
+    (known,) = [v for k, v in box.items() if re.fullmatch("log10_d_.*_reference", k)]
+    ours = float(re.findall(r"= (\S+) ±", lines[0])[0])
+    assert abs(np.log10(ours) - known["value"]) < 0.5
 
 
 def test_engines_moved_the_melt(walked):
