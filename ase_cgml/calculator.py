@@ -27,7 +27,7 @@ from ase_cgml.dynamics import LearnedCGMD
 from ase_cgml.record import KEY, unpack_mapping
 from cgml.dynamics.noise import checked_seed
 from cgml.dynamics.passengers import known_mapping, resolve_mapping
-from cgml.dynamics.propagator import GuardPolicy, Propagator
+from cgml.dynamics.propagator import EnsembleWay, GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -67,6 +67,8 @@ class CGMLDynamics(Calculator):
             a GuardError ("stop" is the same here), "redraw" the step, or "record" it
             in the log.
         n_pairs: pairs of steps that a mean force averages over.
+        ensemble: how the members of a model that has several move the beads,
+            "mixture" (the seed says which one does) or "average".
         execution: how the networks are evaluated; by default the fast, exact way.
         unseen: "refuse" kinds of beads that the model has not seen, only "warn", or
             "allow" all (see Propagator).
@@ -93,6 +95,7 @@ class CGMLDynamics(Calculator):
         device: str = "cpu",
         guard: GuardPolicy = "raise",
         n_pairs: int = 2,
+        ensemble: EnsembleWay = "mixture",
         execution: Execution = FAST,
         unseen: Unseen = "refuse",
     ) -> None:
@@ -109,6 +112,7 @@ class CGMLDynamics(Calculator):
         self.device = device
         self.guard = guard
         self.n_pairs = n_pairs
+        self.ensemble: EnsembleWay = ensemble
         self.execution = execution
         self.unseen: Unseen = unseen
         self._propagator: Propagator | None = None  # of the forces
@@ -174,6 +178,7 @@ class CGMLDynamics(Calculator):
             seed=seed,
             box=box,
             guard="raise" if self.guard == "stop" else self.guard,
+            ensemble=self.ensemble,
             execution=self.execution,
             unseen=self.unseen,
             device=self.device,

@@ -2,10 +2,16 @@
 
 import math
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from cgml.calibration import Calibration
 from cgml.fields import (
     Length,
     Mass,
@@ -19,21 +25,9 @@ from cgml.fields import (
     Whole,
     Width,
 )
+from cgml.sampling import Refinement
 
-MAX_EVALUATIONS = 100_000
-
-
-def check_evaluations(n: int) -> None:
-    """Refuse a step that would not end: n evaluations of a score network.
-
-    Raises:
-        ValueError: more than 100,000.
-    """
-    if n > MAX_EVALUATIONS:
-        raise ValueError(
-            f"a step takes {MAX_EVALUATIONS:,} evaluations of the score network at "
-            f"most, got {n:,}"
-        )
+__all__ = ["Refinement"]  # of sampling.py, known to all as part of the spec
 
 
 class NetworkConfig(Section):
@@ -90,47 +84,6 @@ class RousePrior(Section):
 
     rate: Positive
     variance: Positive
-
-
-class Refinement(Section):
-    """How the score network is sampled.
-
-    Noise levels are in units of the predictor's own spread.
-
-    Attributes:
-        sampler: "multistep" (two-step integrator of the probability flow, exact for
-            the predictor's Gaussian), "ancestral" (the same integrator of the reverse
-            diffusion: fresh noise between the levels), "heun" (two evaluations per
-            level), "langevin" (the constant-step loop of the paper), or "none" (draw
-            from the predictor's Gaussian).
-        n_levels: number of noise levels = score evaluations ("heun": twice less 1).
-        sigma_max: level at which the sampler starts.
-        sigma_min: last level, removed by one denoising step.
-        rho: spacing: levels are even in arctan(sigma)^(1/rho).
-        noise_min: no fresh noise at levels below ("ancestral" only).
-        n_repeats: steps at each level ("langevin" only).
-        step_size: of these steps, in squared white coordinates ("langevin" only).
-    """
-
-    sampler: Literal["multistep", "heun", "ancestral", "langevin", "none"] = "multistep"
-    n_levels: Annotated[int, Field(ge=1, le=100_000)] = 5
-    sigma_max: Positive = 3.0
-    sigma_min: Positive = 0.02
-    rho: Positive = 1.5
-    noise_min: NonNegative = 0.0
-    n_repeats: Annotated[int, Field(ge=1, le=100_000)] = 10
-    step_size: Positive = 5e-5
-
-    @model_validator(mode="after")
-    def _descend(self) -> Self:
-        if self.sigma_min >= self.sigma_max:
-            raise ValueError(
-                f"sigma_min must be below sigma_max, got {self.sigma_min} and "
-                f"{self.sigma_max}"
-            )
-        is_repeated = self.sampler == "langevin"
-        check_evaluations(self.n_levels * (self.n_repeats if is_repeated else 1))
-        return self
 
 
 class Execution(Section):
@@ -229,6 +182,7 @@ class BaseSpec(Section):
         has_property: whether the radius-of-gyration head is trained.
         provenance: what produced the weights (command, data, version).
         seen: what molecules the training data had; None: the model does not say.
+        n_members: sets of weights in the file, of networks of one size.
     """
 
     format: Literal[1] = 1
@@ -251,10 +205,30 @@ class BaseSpec(Section):
     has_property: bool
     provenance: dict[str, str]
     seen: Seen | None = None
+    n_members: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write nothing that older versions do not know and need not."""
+        said: dict[str, Any] = write(self)
+        if self.n_members == 1:
+            said.pop("n_members", None)
+        if self.calibrated is None:
+            said.pop("calibration", None)
+        return said
+
+    def with_members(self, n: int) -> Self:
+        """Say the same of n sets of weights, which are not calibrated yet."""
+        return self.model_copy(update={"n_members": n})
 
     @property
     def limits(self) -> Statistics | None:
         """What the training data looked like; None: the model does not say."""
+        return None
+
+    @property
+    def calibrated(self) -> Calibration | None:
+        """How unsure it is of new molecules; None: that was not measured."""
         return None
 
     @property
@@ -316,6 +290,7 @@ class ModelSpec(BaseSpec):
         statistics: scales and guard limits.
         radial_centres: of the functions of the distance, nm, n_radial of them,
             ascending; empty: even on a logarithmic axis.
+        calibration: how unsure the model is of new molecules; None: not measured.
     """
 
     kind: Literal["cgml"] = Field(default="cgml", exclude=True)
@@ -324,6 +299,7 @@ class ModelSpec(BaseSpec):
     refinement: Refinement
     statistics: Statistics
     radial_centres: tuple[NonNegative, ...] = ()
+    calibration: Calibration | None = None
 
     @model_validator(mode="after")
     def _ascend(self) -> Self:
@@ -336,10 +312,33 @@ class ModelSpec(BaseSpec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _know_own_latent(self) -> Self:
+        found = self.calibration
+        if found is None:
+            return self
+        if (found.latent is None) != (self.n_members > 1):
+            raise ValueError("a calibration has a latent range where there is 1 member")
+        if found.latent is not None and len(found.latent.mean) != self.network.n_node:
+            raise ValueError(
+                f"a latent range of {self.network.n_node} numbers is required, got "
+                f"{len(found.latent.mean)}"
+            )
+        return self
+
+    def with_members(self, n: int) -> Self:
+        """Say the same of n sets of weights, which are not calibrated yet."""
+        return self.model_copy(update={"n_members": n, "calibration": None})
+
     @property
     def limits(self) -> Statistics:
         """What the training data looked like."""
         return self.statistics
+
+    @property
+    def calibrated(self) -> Calibration | None:
+        """How unsure it is of new molecules."""
+        return self.calibration
 
     @property
     def is_compilable(self) -> bool:

@@ -1,7 +1,8 @@
 """A learned propagator in the place of an OpenMM integrator."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from cgml.dynamics.passengers import Passengers, complete, known_mapping
-from cgml.dynamics.propagator import GuardPolicy, Propagator
+from cgml.dynamics.propagator import EnsembleWay, GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -70,6 +71,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             stays at the last good step; "stop" is the same here), "redraw" or
             "record".
         time_step: only checked: Quantity, or ps.
+        ensemble: of a model with members: "mixture" or "average" (see Propagator).
         execution: how the networks are evaluated; by default the fast, exact way.
         unseen: "refuse" kinds of beads that the model has not seen, only "warn", or
             "allow" all (see Propagator).
@@ -90,6 +92,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         device: str = "cpu",
         guard: GuardPolicy = "raise",
         time_step: Any = None,
+        ensemble: EnsembleWay = "mixture",
         execution: Execution = FAST,
         unseen: Unseen = "refuse",
         ignore: Sequence[str] = (),
@@ -99,8 +102,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         if time_step is not None:
             model.spec.check_time_step(convert.in_picoseconds(time_step))
         super().__init__(model.spec.time_step)
-        self._model, self._device, self._guard = model, device, guard
-        self._execution, self._unseen = execution, unseen
+        self._model = model
+        ways: Any = {"ensemble": ensemble, "execution": execution, "unseen": unseen}
+        policy: Any = "raise" if guard == "stop" else guard
+        bind: Any = partial(Propagator, model, guard=policy, device=device, **ways)
+        self._new_propagator: Callable[..., Propagator] = bind
         self._ignore = [ignore] if isinstance(ignore, str) else list(ignore)
         self._topology = topology if isinstance(topology, app.Topology) else None
         self._mapping: Mapping | None = None
@@ -321,15 +327,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
         checks.check_boundaries(spec, is_periodic=self._is_periodic)
         known_box = box if self._is_periodic else None
-        propagator = Propagator(
-            self._model,
-            known_mapping(mapping, spec),
-            seed=self._history.seed,
-            box=known_box,
-            guard="raise" if self._guard == "stop" else self._guard,
-            execution=self._execution,
-            unseen=self._unseen,
-            device=self._device,
+        propagator = self._new_propagator(
+            known_mapping(mapping, spec), seed=self._history.seed, box=known_box
         )
         passengers = Passengers(
             *(propagator, len(atoms), known_box),

@@ -12,6 +12,7 @@ NAMES = {
     "displacement": "Displacement Too Large",
     "bond": "Bond Too Long",
     "overlap": "Beads Too Close",
+    "extrapolation": "Extrapolation",
 }
 """Columns, as `StateDataReporter` writes its own."""
 

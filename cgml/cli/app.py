@@ -20,6 +20,7 @@ from cgml.cli.examples import examples
 from cgml.cli.export import export
 from cgml.cli.import_ import import_model
 from cgml.cli.inspect import inspect
+from cgml.cli.join import join
 from cgml.cli.models import models
 from cgml.cli.prepare import prepare
 from cgml.cli.run import run
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "export": export,
     "import": import_model,
+    "join": join,
     "run": run,
     "view": view,
     "evaluate": evaluate,

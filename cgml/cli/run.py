@@ -16,6 +16,7 @@ WORDS = {
     "displacement": "displacement too large",
     "bond": "bond too long",
     "overlap": "beads too close",
+    "extrapolation": "molecules beyond the training data",
 }
 """Names of the guards, for readers."""
 
@@ -42,9 +43,17 @@ def run(
         Literal["stop", "raise", "redraw", "record"],
         typer.Option(
             help="When a step leaves the range of the training data: stop that replica "
-            "(what is rare is drawn anew), raise (end all), always redraw, or record."
+            "(what is rare is drawn anew), raise (end all), always redraw, or record. "
+            "A calibrated model also stops molecules unlike those it has learned."
         ),
     ] = "stop",
+    ensemble: Annotated[
+        Literal["mixture", "average"],
+        typer.Option(
+            help="Model of several members: each replica is moved by one of them, or "
+            "all are averaged, at the cost of all."
+        ),
+    ] = "mixture",
     file_format: Annotated[
         str, typer.Option("--format", help="Trajectories: dcd, xtc or h5md.")
     ] = "dcd",
@@ -117,6 +126,7 @@ def run(
         stride=stride,
         n_part=part,
         guard=guard,
+        ensemble=ensemble,
         file_format=file_format,
         atoms=atoms,
         device=device,

@@ -27,6 +27,21 @@ class Pairs(NamedTuple):
     shift: torch.Tensor
 
 
+class Forecast(NamedTuple):
+    """What networks say of the next step before any draw.
+
+    Attributes:
+        force: (n_beads, 3) float32, where the mean goes, in units of the noise of the
+            analytic part of the model.
+        log_spread: (n_beads, 1) logarithm of the predicted spread, in the same units.
+        latent: (n_beads, n) what the networks have made of the bead.
+    """
+
+    force: torch.Tensor
+    log_spread: torch.Tensor
+    latent: torch.Tensor
+
+
 View = tuple[torch.Tensor, Pairs]
 """Positions near the origin, (n_beads, 3) float64 nm, and pairs in these images."""
 
@@ -63,6 +78,9 @@ class Stepper(Protocol):
             noise_scale: noise level of the score network, as a multiple of the
                 smallest one that the model samples at.
         """
+
+    def forecasts(self, state: State) -> list[Forecast]:
+        """What each set of weights says; []: of this kind that cannot be told."""
 
     def view(self, positions: torch.Tensor) -> View | None:
         """Positions and pairs that guards look at; None: nothing to look at."""

@@ -15,7 +15,9 @@ from cgml.spec import BaseSpec, Statistics
 DISPLACEMENT_MARGIN = 1.5  # of the largest displacement in the training data
 BOND_MARGIN = 1.3  # of the longest bond in the training data
 DISTANCE_MARGIN = 0.1  # of the shortest distance in the training data
-GUARDS = ("finite", "displacement", "bond", "overlap")
+GRADE_MARGIN = 1.25  # of the largest grade of validation molecules, which is 1
+EVERY = 20  # steps between two looks at the grades
+GUARDS = ("finite", "displacement", "bond", "overlap", "extrapolation")
 KINDRED = 1.5  # most that bonds of a start may be longer or shorter, rms
 
 
@@ -24,12 +26,12 @@ class Trip:
     """A step that left the range of the training data: what, where, when.
 
     Attributes:
-        guard: "finite", "displacement", "bond" or "overlap".
+        guard: "finite", "displacement", "bond", "overlap" or "extrapolation".
         replica: number of the replica.
         step: number of the step that was refused.
         time: at its end, ps.
-        value: what came, nm.
-        limit: what was allowed, nm.
+        value: what came, nm; a grade without unit for "extrapolation".
+        limit: what was allowed, likewise.
         place: the beads, with their atoms, and their molecule.
         known: what the training data had.
         n: beads or bonds of the replica that did the same in this step.
@@ -51,9 +53,11 @@ class Trip:
         """Say it in one line."""
         others = f", and {self.n - 1} more in this step" if self.n > 1 else ""
         cause = f"; likely cause: {self.cause}" if self.cause else ""
+        unit = "" if self.guard == "extrapolation" else " nm"
         return (
             f"guard {self.guard!r} stopped replica {self.replica} at step {self.step} "
-            f"({self.time:g} ps): got {self.value:.4g} nm, allowed {self.limit:.4g} nm "
+            f"({self.time:g} ps): got {self.value:.4g}{unit}, "
+            f"allowed {self.limit:.4g}{unit} "
             f"({self.known}), {self.place}{others}{cause}; the state before the step "
             "is intact"
         )
@@ -147,6 +151,40 @@ class Guards:
                 if place not in trips:
                     step = int(steps[place]) + 1
                     trips[place] = self._trip(test, index, place, step, numbers[place])
+        return trips
+
+    def check_grades(
+        self, grades: torch.Tensor, steps: torch.Tensor
+    ) -> dict[int, Trip]:
+        """Look at the extrapolation grades before a step.
+
+        Args:
+            grades: (n_molecules,) of all replicas.
+            steps: (n_replicas,) steps done.
+
+        Returns:
+            Place of each replica with a molecule beyond the limit -> its worst.
+        """
+        trips: dict[int, Trip] = {}
+        parts = torch.split(grades.cpu(), self._systems.n_molecules)
+        for place, own in enumerate(parts):
+            failed = int((own > GRADE_MARGIN).sum())
+            if not failed:
+                continue
+            step, worst = int(steps[place]) + 1, int(own.argmax())
+            trips[place] = Trip(
+                guard="extrapolation",
+                replica=self._replica_ids[place],
+                step=step,
+                time=step * self._spec.time_step,
+                value=float(own[worst]),
+                limit=GRADE_MARGIN,
+                place=f"molecule {worst}",
+                known="extrapolation grade; of molecules as in training it is up to 1",
+                n=failed,
+                cause="the model has not learned such molecules, or such shapes of "
+                "them: results would be of unknown worth",
+            )
         return trips
 
     def cause(

@@ -16,9 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from cgml import units
 from cgml.contract.device import checked_device
 from cgml.contract.state import State, at_rest, checked, counts
+from cgml.contract.stepper import Forecast
+from cgml.dynamics import extrapolation
 from cgml.dynamics.guards import GUARDS, Guards
 from cgml.dynamics.noise import Source, checked_seed, kick_deviation
 from cgml.dynamics.watch import GuardPolicy, Watch
+from cgml.models.ensemble import EnsembleWay, check_ensemble
 from cgml.models.kinds import bind
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.seen import Unseen, check_seen
@@ -26,7 +29,7 @@ from cgml.molecules.systems import Systems
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution, Refinement
 
-__all__ = ["GuardPolicy", "Propagator", "State"]
+__all__ = ["EnsembleWay", "GuardPolicy", "Propagator", "State"]
 
 
 class Propagator:
@@ -45,16 +48,22 @@ class Propagator:
             and one more per 100,000 moves of its beads, is drawn anew. "redraw" the
             noise of each such step, up to 10 times, then stop the replica. "record"
             it in `guard_counts` and go on; only what is not finite stops the replica.
-            Where all replicas are stopped, a GuardError is raised. A published model
-            does not say what its data looked like: there, positions need only be
-            finite.
+            A molecule whose `grades` say that the model extrapolates stops the replica
+            before it moves, except under "record"; no draw can help. Where all
+            replicas are stopped, a GuardError is raised. A published model does not
+            say what its data looked like: there, positions need only be finite.
         refinement: sampler other than the model's own; not for published models.
+        ensemble: how the members of a model that has several move the beads. "mixture":
+            each replica is moved by one of them, number (seed + replica id) modulo
+            their number. "average": all move each replica, by the mean of what they
+            make of the same noise, at the cost of all.
         execution: how the networks are evaluated; by default the fast, exact way.
         unseen: "refuse" kinds of beads that the model has not seen, and warn of other
             sizes and densities; only "warn"; or "allow" all (molecules/seen.py).
         device: torch device.
 
     Attributes:
+        systems: all replicas, side by side.
         guard_trips: of each replica: guard -> how many draws it refused.
         stopped: place of a stopped replica -> why; `start` forgets them.
 
@@ -73,6 +82,7 @@ class Propagator:
         box: NDArray[np.float64] | None = None,
         guard: GuardPolicy = "raise",
         refinement: Refinement | None = None,
+        ensemble: EnsembleWay = "mixture",
         execution: Execution = FAST,
         unseen: Unseen = "refuse",
         device: str = "cpu",
@@ -91,17 +101,20 @@ class Propagator:
                 f"for {len(self.mappings)}"
             )
         self._device = checked_device(device)
-        self._systems = systems = Systems(self.mappings, self._device, box)
+        self.systems = systems = Systems(self.mappings, self._device, box)
         self._noise = Source(
             seed, self.replica_ids, systems.sizes, systems.n_molecules, self._device
         )
         check_seen(self.spec, self.mappings, box, unseen)
-        self._stepper = bind(model, systems, refinement, execution)
+        check_ensemble(ensemble)
+        choose = self._members if ensemble == "mixture" else None
+        self._stepper = bind(model, systems, refinement, execution, choose)
         self._kick_deviation = kick_deviation(self.spec, systems.molecule_masses)
         self.slices = systems.slices
         self.n_beads = self.slices[-1].stop
         guards = Guards(self.spec, systems, self.replica_ids)
-        self._watch = Watch(guard, guards, systems, self._stepper.view)
+        grade = None if self.spec.calibrated is None else self._grades
+        self._watch = Watch(guard, guards, systems, self._stepper.view, grade)
         self.guard_trips, self.stopped = self._watch.trips, self._watch.stopped
 
     @property
@@ -185,6 +198,41 @@ class Propagator:
         radius = self._stepper.radius_of_gyration(state)
         return np.asarray(radius.double().cpu().numpy())
 
+    def grades(self, positions: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
+        """Extrapolation grade of every molecule (dynamics/extrapolation.py).
+
+        Molecules as in the training data have grades up to 1, the largest of the
+        validation molecules of the training run.
+
+        Args:
+            positions: (n_beads, 3) nm, unwrapped; all replicas one after the other.
+
+        Returns:
+            (n_molecules,) without unit, replica after replica.
+
+        Raises:
+            ValueError: The model was not calibrated.
+        """
+        if self.spec.calibrated is None:
+            raise ValueError(
+                f"model {self.spec.name!r} is not calibrated, it has no extrapolation "
+                "grades: train it with this version, or see cgml join"
+            )
+        here = self._checked(positions, (self.n_beads, 3), "positions")
+        return np.asarray(self._grades(here).cpu().numpy())
+
+    def forecasts(self, positions: torch.Tensor) -> list[Forecast]:
+        """What each set of weights says of positions (n_beads, 3) nm at rest."""
+        rest = at_rest(positions, self.spec.n_history, len(self.mappings))
+        return self._stepper.forecasts(rest)
+
+    def _grades(self, positions: torch.Tensor) -> torch.Tensor:
+        calibration = self.spec.calibrated
+        if calibration is None:
+            return positions.new_zeros(0)
+        found = self.forecasts(positions)
+        return extrapolation.grades(calibration, found, self.systems)
+
     def mean_forces(
         self,
         positions: ArrayLike | torch.Tensor,
@@ -234,8 +282,12 @@ class Propagator:
         energy = units.thermal_energy(self.spec.temperature)
         return np.asarray((energy * slope).cpu().numpy())
 
+    def _members(self) -> list[int]:
+        """Member of the model that moves each replica."""
+        return [(self.seed + n) % self.spec.n_members for n in self.replica_ids]
+
     def _propose(self, state: State, attempt: Sequence[int]) -> State:
-        systems, n_history = self._systems, self.spec.n_history
+        systems, n_history = self.systems, self.spec.n_history
         draws, kicks = self._noise.draw(self._stepper.n_draws, state.step, attempt)
         displacement = self._stepper.displacement(state, draws)
         if self.spec.friction is not None:

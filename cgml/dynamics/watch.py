@@ -8,7 +8,7 @@ import torch
 
 from cgml.contract.state import State
 from cgml.contract.stepper import View
-from cgml.dynamics.guards import GUARDS, GuardError, Guards, Trip
+from cgml.dynamics.guards import EVERY, GUARDS, GuardError, Guards, Trip
 from cgml.molecules.systems import Systems
 
 GuardPolicy = Literal["raise", "stop", "redraw", "record"]
@@ -25,6 +25,7 @@ class Watch:
         guards: what they look for.
         systems: all replicas.
         view: positions (n_beads, 3) nm -> what guards look at.
+        grade: positions -> extrapolation grades (n_molecules,); None: not known.
 
     Attributes:
         guards: as given.
@@ -41,6 +42,7 @@ class Watch:
         guards: Guards,
         systems: Systems,
         view: Callable[[torch.Tensor], View | None],
+        grade: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         if policy not in POLICIES:
             *most, last = map(repr, POLICIES)
@@ -48,7 +50,7 @@ class Watch:
                 f"guard must be {', '.join(most)} or {last}, got {policy!r}"
             )
         self.guards, self._policy = guards, policy
-        self._systems, self._view = systems, view
+        self._systems, self._view, self._grade = systems, view, grade
         self.trips = [dict.fromkeys(GUARDS, 0) for _ in systems.mappings]
         self.stopped: dict[int, GuardError] = {}
 
@@ -75,6 +77,7 @@ class Watch:
             raise
 
     def _step(self, state: State, propose: Callable[[Sequence[int]], State]) -> State:
+        self._look_ahead(state)
         attempt = [0] * len(self.trips)
         following = self._with_stopped(state, propose(attempt))
         while trips := self._check(state, following):
@@ -93,6 +96,22 @@ class Watch:
         if len(self.stopped) == len(self.trips):
             raise next(reversed(self.stopped.values()))
         return following
+
+    def _look_ahead(self, state: State) -> None:
+        """Stop replicas of molecules that are beyond what was learned.
+
+        Whether it looks depends on the number of the step alone: a run that goes on
+        does what one without interruption does.
+        """
+        due = (state.step % EVERY == 0).tolist()
+        if self._grade is None or not any(due):
+            return
+        trips = self.guards.check_grades(self._grade(state.positions), state.step)
+        for place, trip in trips.items():
+            if due[place] and place not in self.stopped:
+                self.trips[place][trip.guard] += 1
+                if self._policy != "record":
+                    self._stop(state, place, trip)
 
     def _check(self, before: State, after: State) -> dict[int, Trip]:
         """Trips of the replicas that are not stopped."""
@@ -117,10 +136,12 @@ class Watch:
 
     def _stop(self, before: State, place: int, trip: Trip) -> None:
         """Stop a replica in the state before a step; under "raise" say so at once."""
-        view, n_known = self._view(before.positions), int(before.n_known[place])
-        n_trips = sum(self.trips[place].values())
-        cause = self.guards.cause(trip, place, view, n_known, n_trips)
-        error = GuardError(replace(trip, cause=cause))
+        if not trip.cause:
+            view, n_known = self._view(before.positions), int(before.n_known[place])
+            n_trips = sum(self.trips[place].values())
+            cause = self.guards.cause(trip, place, view, n_known, n_trips)
+            trip = replace(trip, cause=cause)
+        error = GuardError(trip)
         if self._policy == "raise":
             raise error
         self.stopped[place] = error

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from cgml import memory
-from cgml.dynamics.guards import GuardError
-from cgml.dynamics.propagator import Propagator
+from cgml.dynamics.guards import EVERY, GuardError
+from cgml.dynamics.propagator import Propagator, State
 from cgml.evaluation import comparison
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.results import (
@@ -217,6 +217,7 @@ def simulate(
     state = propagator.start(np.concatenate([item.positions[0] for item in systems]))
     positions = np.empty((max(n_steps), propagator.n_beads, 3), dtype=np.float32)
     rg2 = np.zeros((max(n_steps), len(systems)))
+    grades: list[Floats] = []
     seconds = 0.0
     for step in range(max(n_steps)):
         begin = time.perf_counter()
@@ -226,6 +227,7 @@ def simulate(
         seconds += time.perf_counter() - begin
         if uses_atoms:
             rg2[step] = propagator.radius_of_gyration(state) ** 2
+        grades += _worst(propagator, state, step)
         if on_step is not None:
             on_step(step + 1)
     for place, error in propagator.stopped.items():
@@ -237,7 +239,9 @@ def simulate(
         frames = np.stack([positions[:n, part] for part in propagator.slices[replicas]])
         good = np.isfinite(frames).all(axis=(1, 2, 3))
         size = rg2[:n, replicas].T[good] if uses_atoms else None
-        runs.append(Run(frames[good], spec.time_step, size) if good.any() else None)
+        unsure = _mean(grades[: -(-n // EVERY)], replicas, good)
+        run = Run(frames[good], spec.time_step, size, unsure) if good.any() else None
+        runs.append(run)
         if good.any():
             name, numbers = references[k].name, np.flatnonzero(~good).tolist()
             lost += [f"{name} (replica {number})" for number in numbers]
@@ -249,6 +253,22 @@ def simulate(
         md_seconds_per_ps=options.md_seconds_per_ps,
     )
     return Paths(runs, lost, dict(propagator.guard_counts), cost)
+
+
+def _mean(
+    grades: list[Floats], replicas: slice, good: NDArray[np.bool_]
+) -> Floats | None:
+    """Mean grades of the replicas that are good, (n,); None: there are none."""
+    return np.mean(grades, axis=0)[replicas][good] if grades else None
+
+
+def _worst(propagator: Propagator, state: State, step: int) -> list[Floats]:
+    """Grade of the worst molecule of each replica, (n_replicas,), now and then."""
+    if propagator.spec.calibrated is None or step % EVERY:
+        return []
+    ends = np.cumsum(propagator.systems.n_molecules)[:-1]
+    parts = np.split(propagator.grades(state.positions), ends)
+    return [np.array([part.max() for part in parts])]
 
 
 def check_references(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> None:

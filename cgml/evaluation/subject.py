@@ -130,6 +130,8 @@ class Run:
         time_step: time between frames, ps.
         rg2: squared radius of gyration of all atoms, (n_runs, n_frames) nm^2; None:
             not known, of the beads then.
+        grades: mean extrapolation grade of the worst molecule, (n_runs,); None: the
+            runs are of no model, or of one that is not calibrated.
 
     Raises:
         ValueError: arrays that do not belong together, or are not finite.
@@ -138,6 +140,7 @@ class Run:
     positions: NDArray[np.floating]
     time_step: float
     rg2: Floats | None = None
+    grades: Floats | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no run."""

@@ -29,7 +29,7 @@ from cgml.contract.plan import planning
 from cgml.fields import faults
 from cgml.files import replacing
 from cgml.forks import one_thread_after_fork
-from cgml.models.kinds import KINDS, OWN
+from cgml.models.kinds import KINDS, OWN, networks_of, program_of
 from cgml.network.model import LearnedModel
 from cgml.spec import BaseSpec
 from cgml.texts import short
@@ -56,7 +56,8 @@ def save_model(path: Path, spec: BaseSpec, model: nn.Module) -> None:
     Args:
         path: target, usually `.pt`.
         spec: what the model says of itself.
-        model: eager networks, a Model or a PublishedModel as the spec says.
+        model: eager networks as the spec says: a Model, a PublishedModel, or an
+            Ensemble of several.
     """
     program, content = script(spec, model), io.BytesIO()
     with warnings.catch_warnings():
@@ -81,7 +82,7 @@ def script(spec: BaseSpec, model: nn.Module) -> Any:
     """Compile the program of a file (program.py) with TorchScript."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.script(KINDS[spec.kind].program(spec, model).eval())
+        return torch.jit.script(program_of(spec, model).eval())
 
 
 def load_model(model: str | Path, device: str = "cpu") -> LearnedModel:
@@ -200,7 +201,7 @@ def _weights(content: Any) -> dict[str, torch.Tensor]:
 def _filled(path: Path, spec: BaseSpec, weights: dict[str, torch.Tensor]) -> nn.Module:
     """Networks of a spec with the weights of a file, compared before they are built."""
     with planning():
-        networks = KINDS[spec.kind].networks(spec)
+        networks = networks_of(spec)
     needed = networks.state_dict()
     reasons = [f"no {name}" for name in needed if name not in weights]
     spare = [name for name in weights if name not in needed]

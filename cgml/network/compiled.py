@@ -52,7 +52,8 @@ def compile_model(model: LearnedModel) -> Path:
         model: from `cgml.load_model`, on the CPU.
 
     Returns:
-        The folder in the user's cache that holds the package.
+        The folder in the user's cache that holds the package, of several members that
+        of the last.
 
     Raises:
         CompilationError: no C++ compiler that works.
@@ -64,6 +65,8 @@ def compile_model(model: LearnedModel) -> Path:
             f"a model trained by cgml is required, {spec.name!r} is a published one: "
             "it runs without being compiled"
         )
+    if spec.n_members > 1:
+        return [compile_model(member) for member in model.members][-1]
     folder = _folder(spec, model.module)
     _require_compiler()
     networks, examples = zip(

@@ -180,11 +180,19 @@ class LearnedModel:
 
     Attributes:
         spec: what the model says of itself.
-        module: a Model or a PublishedModel, as the spec says.
+        module: a Model, a PublishedModel, or an Ensemble of several, as the spec says.
     """
 
     spec: BaseSpec
     module: Any
+
+    @cached_property
+    def members(self) -> list["LearnedModel"]:
+        """Models of one set of weights each; the model itself where it has one."""
+        if self.spec.n_members == 1:
+            return [self]
+        spec = self.spec.with_members(1)
+        return [LearnedModel(spec, module) for module in self.module.members]
 
     @cached_property
     def digest(self) -> str:

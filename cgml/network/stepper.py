@@ -10,7 +10,7 @@ import torch
 from cgml.contract.atoms import build_all
 from cgml.contract.device import to_device
 from cgml.contract.state import State
-from cgml.contract.stepper import Pairs, View
+from cgml.contract.stepper import Forecast, Pairs, View
 from cgml.molecules.systems import Systems
 from cgml.network.bound import BoundNetworks, Neighbourhood
 from cgml.network.capture import CapturedStep
@@ -126,6 +126,14 @@ class LearnedStepper:
                 self._beads, history.positions, prediction.nodes
             )
         return radius
+
+    def forecasts(self, state: State) -> list[Forecast]:
+        """What the predictor says; see `Stepper`."""
+        with torch.inference_mode():
+            history, _, prediction = self._predict(state)
+            kinds, moved = self._beads.kinds, prediction.mean - history.positions
+            force = apply_kernels(kinds.inverse, kinds, moved)
+            return [Forecast(force, prediction.spread.log(), prediction.nodes)]
 
     def score(
         self, state: State, candidate: torch.Tensor, sigma: float

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cgml.fields import Count, Length, NonNegative, Positive, Width
-from cgml.spec import BaseSpec, check_evaluations
+from cgml.sampling import check_evaluations
+from cgml.spec import BaseSpec
 
 Hidden = Annotated[int, Field(ge=0, le=8)]
 """Hidden layers of a perceptron."""

@@ -16,6 +16,7 @@ import torch
 
 from cgml.contract.atoms import build_all
 from cgml.contract.state import State
+from cgml.contract.stepper import Forecast
 from cgml.molecules.systems import Systems
 from cgml.published.blocks import PublishedEdges, fit_to_machine
 from cgml.published.model import build_published_system
@@ -141,6 +142,11 @@ class PublishedStepper:
             score = self.score_given(self.predict(state))
             output = score(state.positions / self._unit).double()
         return output / (noise_scale * self._levels[-1] * self._unit)
+
+    def forecasts(self, state: State) -> list[Forecast]:
+        """Nothing: it was not measured what these would tell; see `Stepper`."""
+        del state
+        return []
 
     def view(self, positions: torch.Tensor) -> None:
         """Nothing: the file does not say what its training data looked like."""

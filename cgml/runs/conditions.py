@@ -36,13 +36,18 @@ def conditions_of(
     may_compile = execution.compiled and execution.precision == "float32"
     is_compiled = False
     if may_compile and device == "cpu" and model.spec.is_compilable:
-        spec: Any = model.spec
-        is_compiled = compiled_parts(spec, model.module) is not None
+        is_compiled = any(_has_parts(member) for member in model.members)
     return {
         "machine": machine.kind(str(checked_device(device))),
         "threads": torch.get_num_threads(),
         "compiled": is_compiled,
     }
+
+
+def _has_parts(member: LearnedModel) -> bool:
+    """Whether networks are compiled on this machine."""
+    spec: Any = member.spec
+    return compiled_parts(spec, member.module) is not None
 
 
 def settle(

@@ -44,6 +44,7 @@ class Paths:
             replica_ids=[replica.number for replica in replicas],
             box=boxes_of(systems),
             guard=options.guard,
+            ensemble=options.ensemble,
             execution=options.execution,
             unseen=options.unseen,
             device=options.device,

@@ -18,6 +18,7 @@ from cgml.dynamics.propagator import GuardPolicy
 from cgml.files import component, make_folder
 from cgml.formats import table
 from cgml.memory import require
+from cgml.models.ensemble import EnsembleWay, check_ensemble
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
@@ -62,6 +63,7 @@ class RunOptions:
         file_format: of the trajectories: "dcd", "xtc", "h5md" (formats/table.py).
         atoms: also write the atoms, carried with their beads; "dcd" or "xtc".
         device: of the networks, "cpu" or "cuda".
+        ensemble: how the members of a model move the paths (Propagator).
         execution: how the networks are evaluated.
         unseen: what happens to molecules that are new to the model (Propagator).
         allowed: what is new to it and was allowed all the same, for the record.
@@ -80,6 +82,7 @@ class RunOptions:
     file_format: str = "dcd"
     atoms: bool = False
     device: str = "cpu"
+    ensemble: EnsembleWay = "mixture"
     execution: Execution = FAST
     unseen: Unseen = "refuse"
     allowed: tuple[str, ...] = ()
@@ -95,6 +98,7 @@ class RunOptions:
         for name, value in counts.items():
             at_least(value, 1, name)
         checked_seed(self.seed)
+        check_ensemble(self.ensemble)
         if self.n_steps % self.stride:
             raise ValueError(
                 f"the number of steps must be a multiple of the {self.stride} steps "
@@ -196,6 +200,7 @@ def describe(
         "stride": options.stride,
         "file_format": options.file_format,
         "execution": options.execution.model_dump(),
+        **({"ensemble": options.ensemble} if options.ensemble != "mixture" else {}),
         **({"unseen": list(options.allowed)} if options.allowed else {}),
         **({"atoms": _atoms_of(systems)} if options.atoms else {}),
         **({} if boxes is None else {BOXES: boxes.tolist()}),

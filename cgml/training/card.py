@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from cgml.files import replacing
-from cgml.spec import ModelSpec
+from cgml.spec import BaseSpec
 
 
-def write_card(path: Path, spec: ModelSpec) -> None:
+def write_card(path: Path, spec: BaseSpec) -> None:
     """Write a page of Markdown about a model.
 
     Args:

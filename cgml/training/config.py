@@ -43,6 +43,8 @@ class DataConfig(Section):
         gap: ps between training and validation frames of a split in time; None: 5
             relaxation times, of Rg^2 or of the first mode.
         validation_fraction: of the frames, the last ones, of a split in time.
+        bootstrap: train on as many systems drawn at random, with replacement, so that
+            members of an ensemble differ in what they saw; scales are those of all.
     """
 
     train: list[str]
@@ -50,6 +52,7 @@ class DataConfig(Section):
     split: Literal["molecule", "time"] = "molecule"
     gap: NonNegative | None = None
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    bootstrap: bool = False
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -183,6 +186,8 @@ class TrainingConfig(Section):
         friction: of the thermostat, 1/ps, from which the diffusion of whole molecules
             follows; none: the networks move the centres of mass, as in boxes.
         remove_drift: whether the centre of mass of the whole system is held at rest.
+        ensemble: members of the model: networks trained one after the other from seeds
+            one apart, in one file; what they disagree on they do not know.
     """
 
     name: Name
@@ -198,6 +203,7 @@ class TrainingConfig(Section):
     temperature: Temperature
     friction: Rate | None = None
     remove_drift: bool = False
+    ensemble: Annotated[int, Field(ge=1, le=64)] = 1
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
     refinement: Refinement = Refinement()

@@ -21,14 +21,17 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
+from cgml.files import make_folder
 from cgml.interrupts import noted
 from cgml.locks import exclusive
-from cgml.models.file import save_model
+from cgml.models.file import load_model, save_model
+from cgml.models.joining import join
 from cgml.molecules.fragments import carry
 from cgml.network.model import LearnedModel, Model
 from cgml.plans import write_plan
 from cgml.ranges import positive
 from cgml.spec import ModelSpec
+from cgml.training.calibration import LEAST_MOLECULES, calibrate, count
 from cgml.training.card import write_card
 from cgml.training.checkpoint import (
     BEST,
@@ -42,6 +45,7 @@ from cgml.training.data import WindowModule, find_files, load_splits
 from cgml.training.keeper import BEST_SO_FAR, LAST, PREVIOUS, Keeper
 from cgml.training.learner import Learner
 from cgml.training.making import make_spec
+from cgml.training.members import members_of, origins_of, resample
 from cgml.training.plan import (
     CHECKPOINTS,
     FILE,
@@ -50,10 +54,11 @@ from cgml.training.plan import (
     find_start,
     spec_of,
 )
+from cgml.training.split import Splits
 from cgml.training.tuning import begin, check_frozen
 from cgml.training.watcher import Status, Watcher
 
-PAGE = "progress.html"
+PAGE, MODEL = "progress.html", "model.pt"
 
 
 def fit(
@@ -73,6 +78,9 @@ def fit(
     on validation systems), and at the end model.pt. The same call after a kill
     goes on from the last checkpoint; it may ask for more steps, also of a run that is
     finished, and change what plan.FREE names. Other changes are refused.
+
+    The members of an ensemble are runs like this one, one after the other, in
+    members/0 and so on; model.pt has them all.
 
     For several devices the program is started again, as it was started, once for each
     further one; such a process helps, writes nothing, and ends here.
@@ -103,12 +111,24 @@ def fit(
     if time_limit is not None:
         positive(time_limit, "time limit")
     deadline = math.inf if time_limit is None else time.monotonic() + time_limit
-    sizes = config.optimiser
-    watcher = Watcher(config.output / PAGE, sizes.n_steps, on_status)
-    extras = [watcher, *callbacks]
+    members = [config] if config.ensemble == 1 else members_of(config)
+    origins = origins_of(config, origin)
+
+    def train(number: int) -> Path:
+        member = members[number]
+        steps = member.optimiser.n_steps
+        extras = [Watcher(member.output / PAGE, steps, on_status), *callbacks]
+        return _fit(member, note, extras, deadline, origins[number], resume=resume)
+
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # it has the folder
     with exclusive(config.output, "train") if is_first else nullcontext():
-        return _fit(config, note, extras, deadline, origin, resume=resume)
+        if config.ensemble == 1:
+            return train(0)
+        for number in range(config.ensemble):
+            note(f"member {number} of 0 to {config.ensemble - 1}")
+            make_folder(members[number].output)
+            train(number)
+        return _join(config, members)
 
 
 def _fit(
@@ -133,9 +153,11 @@ def _fit(
             (folder / name).unlink(missing_ok=True)
     start = find_start(config, plan, note)
     if start is not None and start.is_finished(config):
-        return _write_model(config, start.spec, start.content[BEST]["weights"])
+        weights = start.content[BEST]["weights"]
+        return _write_model(config, start.spec, weights, load_splits(config))
     torch.set_num_threads(plan["threads"])
-    train, validation, split = load_splits(config)
+    splits = load_splits(config)
+    train, validation, split = splits
     said = [f"split {split}"] if split else []
     for text in said + warnings_of(train, is_chiral=config.network.chiral):
         note(text)
@@ -143,7 +165,7 @@ def _fit(
     steps = {"steps": str(config.optimiser.n_steps)}
     spec = spec.model_copy(update={"provenance": spec.provenance | steps})
     lightning.seed_everything(config.optimiser.seed, verbose=False)
-    data = WindowModule(train, validation, spec, config)
+    data = WindowModule(resample(train, config), validation, spec, config)
     write_plan(config.output / FILE, {"plan": plan})
     with noted() as flag, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # about its own ways
@@ -160,7 +182,7 @@ def _fit(
         )
     if not trainer.is_global_zero:
         raise SystemExit(0)
-    return _write_model(config, spec, keeper.best)
+    return _write_model(config, spec, keeper.best, splits)
 
 
 def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) -> Path:
@@ -179,16 +201,30 @@ def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) ->
         FileNotFoundError: There is no such checkpoint.
         ValueError: It is damaged, or of another run than the config describes.
     """
+    if config.ensemble > 1:
+        if checkpoint is not None:
+            raise ValueError(
+                "the best weights of each member are exported, not one checkpoint: "
+                "leave --checkpoint out"
+            )
+        members = members_of(config)
+        for member in members:
+            export_checkpoint(member)
+        return _join(config, members)
     source = checkpoint or config.output / CHECKPOINTS / BEST_SO_FAR
     if not source.exists():
         raise FileNotFoundError(f"no checkpoint at {source}: train first")
     content = read_checkpoint(source)
     check_settings(config, content, source)
-    return _write_model(config, spec_of(content, source), content[WEIGHTS])
+    weights = content[WEIGHTS]
+    return _write_model(config, spec_of(content, source), weights, _splits(config))
 
 
 def _write_model(
-    config: TrainingConfig, spec: ModelSpec, weights: dict[str, torch.Tensor] | None
+    config: TrainingConfig,
+    spec: ModelSpec,
+    weights: dict[str, torch.Tensor] | None,
+    splits: Splits | None,
 ) -> Path:
     if weights is None:
         raise ValueError(
@@ -204,11 +240,32 @@ def _write_model(
             "the weights in the checkpoint are not those of the networks it names: "
             "choose another checkpoint"
         ) from error
-    path = config.output / "model.pt"
-    save_model(path, spec, model)
+    return _save(config, LearnedModel(spec, model.eval()), splits)
+
+
+def _join(config: TrainingConfig, members: Sequence[TrainingConfig]) -> Path:
+    """Write the model file of an ensemble from those of its members."""
+    model = join([load_model(one.output / MODEL) for one in members])
+    return _save(config, model, _splits(config))
+
+
+def _splits(config: TrainingConfig) -> Splits | None:
+    """Read the data of a run, if they are still there."""
+    try:
+        return load_splits(config)
+    except FileNotFoundError:
+        return None
+
+
+def _save(config: TrainingConfig, model: LearnedModel, splits: Splits | None) -> Path:
+    """Write a model file, calibrated if there are data, and what belongs to it."""
+    path = config.output / MODEL
+    if splits is not None and count(splits.validation) >= LEAST_MOLECULES:
+        model = calibrate(model, splits.train, splits.validation)
+    save_model(path, model.spec, model.module)
     places = {Path(found).parent for item in config.data.train for found in glob(item)}
     carry(places, path)  # the data may be gone by now
-    write_card(path.with_suffix(".md"), spec)
+    write_card(path.with_suffix(".md"), model.spec)
     return path
 
 

@@ -86,6 +86,9 @@ def settings_of(config: TrainingConfig) -> dict[str, Any]:
     del settings["data"]["train"], settings["data"]["validation"]
     if not config.network.chiral:  # runs of older versions do not know it
         del settings["network"]["chiral"]
+    if not config.data.bootstrap:
+        del settings["data"]["bootstrap"]
+    del settings["ensemble"]  # each member has a folder and a plan of its own
     if not config.optimiser.frozen:
         del settings["optimiser"]["frozen"]
     return settings

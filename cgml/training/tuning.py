@@ -54,7 +54,7 @@ def spec_from(
     history = (
         f"{spec.name} ({origin.digest[:12]}), {spec.provenance.get('steps')} steps"
     )
-    return spec.model_copy(
+    return spec.with_members(1).model_copy(
         update={
             "name": config.name,
             "temperature": config.temperature,

@@ -257,7 +257,9 @@ def test_what_a_propagator_tells_of_itself(model):
     assert propagator.slices == [slice(0, 5), slice(5, 12)]
     assert propagator.mappings == [CHAIN, MIXTURE]
     assert propagator.spec is model.spec
-    assert set(propagator.guard_counts) == {"finite", "displacement", "bond", "overlap"}
+    assert set(propagator.guard_counts) == {
+        *("finite", "displacement", "bond", "overlap", "extrapolation")
+    }
     assert set(propagator.guard_counts.values()) == {0}
 
 
