@@ -38,8 +38,8 @@ def atom_masses(system: openmm.System) -> NDArray[np.float64]:
 def degrees_of_freedom(system: openmm.System) -> int:
     """Count what moves by itself, as `StateDataReporter` does for a temperature."""
     removers = [f for f in system.getForces() if isinstance(f, openmm.CMMotionRemover)]
-    n_lost = 3 if removers else 0
-    return 3 * len(atoms_of(system)) - system.getNumConstraints() - n_lost
+    n_lost: int = system.getNumConstraints() + (3 if removers else 0)
+    return 3 * len(atoms_of(system)) - n_lost
 
 
 def graph_from_system(
