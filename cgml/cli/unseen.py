@@ -28,6 +28,7 @@ def check(
     Returns:
         What would have been refused, had it not been allowed.
     """
+    from cgml.dynamics.passengers import known_mapping
     from cgml.molecules.seen import ALLOWED, check_seen
 
     with warnings.catch_warnings(record=True) as said:
@@ -35,7 +36,7 @@ def check(
         for system in systems:
             check_seen(
                 spec,
-                [system.mapping],
+                [known_mapping(system.mapping, spec)],
                 system.box,
                 "warn" if is_allowed else "refuse",
             )

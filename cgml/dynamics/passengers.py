@@ -19,8 +19,9 @@ from cgml.molecules.checks import check_topology
 from cgml.molecules.constraints import Distances
 from cgml.molecules.graph import MolecularGraph, type_index
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.recipe import Recipe
 from cgml.molecules.stereocentres import LETTERS
-from cgml.molecules.united import as_known, united
+from cgml.molecules.united import as_known, cut, united
 from cgml.molecules.whole import Unwrapper, whole_beads, whole_paths
 from cgml.spec import BaseSpec
 
@@ -223,14 +224,11 @@ def resolve_mapping(atoms: Mapping | MolecularGraph, spec: BaseSpec) -> Mapping:
     """
     graph = atoms.graph if isinstance(atoms, Mapping) else atoms
     check_topology(graph, "the topology")
-    known, place = united(graph, spec.particle_types)
+    known, _ = united(graph, spec.particle_types)
     type_index(known, list(spec.particle_types))  # before METIS: fail early
     if isinstance(atoms, Mapping):
         return atoms
-    mapping = Mapping.from_spec(known, spec)
-    if known is graph:
-        return mapping
-    return Mapping(graph, mapping.bead_index[place], mapping.recipe)
+    return cut(graph, spec.particle_types, Recipe.from_spec(spec))
 
 
 def known_mapping(mapping: Mapping, spec: BaseSpec) -> Mapping:

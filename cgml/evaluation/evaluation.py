@@ -29,6 +29,7 @@ from cgml.evaluation.results import (
 from cgml.evaluation.subject import Run, Subject, describe
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.molecules.mapping import Mapping as BeadMapping
+from cgml.molecules.united import as_known
 from cgml.network.model import LearnedModel
 from cgml.spec import BaseSpec, Refinement
 
@@ -206,7 +207,7 @@ def simulate(
     systems = [item for item in references for _ in range(n_replicas)]
     propagator = Propagator(
         model,
-        [item.mapping for item in systems],
+        [as_known(item.mapping, spec.particle_types) for item in systems],
         seed=options.seed,
         box=boxes_of(systems),
         guard="record",
@@ -305,7 +306,8 @@ def check_references(spec: BaseSpec, references: Sequence[BeadTrajectory]) -> No
             )
         if spec.partition == "given":
             continue
-        wanted = BeadMapping.from_spec(item.mapping.graph, spec)
+        known = as_known(item.mapping, spec.particle_types)
+        wanted = BeadMapping.from_spec(known.graph, spec)
         if wanted.n_beads != item.mapping.n_beads:
             raise ValueError(
                 f"model {spec.name!r} has {spec.atoms_per_bead:g} atoms in a bead, "

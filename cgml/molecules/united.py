@@ -9,6 +9,7 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.groups import is_hydrogen, partners
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import MASS_TOLERANCE
+from cgml.molecules.recipe import Recipe
 
 
 def united(
@@ -60,6 +61,24 @@ def united(
     ]
     graph = MolecularGraph.create(types, own, rest.bonds, rest.bond_types, rest.labels)
     return graph, place
+
+
+def cut(graph: MolecularGraph, known: Table[str, float], recipe: Recipe) -> Mapping:
+    """Cut molecules by a recipe, hydrogens with the united atoms that a model knows.
+
+    Args:
+        graph: the atoms.
+        known: particle type -> mass, Da, of the model; empty: there is none.
+        recipe: how molecules are cut.
+
+    Returns:
+        All atoms -> the beads that the united atoms have.
+    """
+    seen, place = united(graph, known) if known else (graph, None)
+    mapping = Mapping.from_recipe(seen, recipe)
+    if seen is graph or place is None:
+        return mapping
+    return Mapping(graph, mapping.bead_index[place], mapping.recipe)
 
 
 def as_known(mapping: Mapping, known: Table[str, float]) -> Mapping:

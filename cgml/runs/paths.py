@@ -8,6 +8,7 @@ import numpy as np
 from cgml.dynamics.guards import GuardError
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.frames import boxes_of
+from cgml.molecules.united import as_known
 from cgml.network.model import LearnedModel
 from cgml.runs.parts import Part, PartWriter
 from cgml.runs.plan import RunOptions
@@ -39,7 +40,7 @@ class Paths:
         self._has_radii = learned.spec.has_property
         self._propagator = Propagator(
             learned,
-            [system.mapping for system in systems],
+            [as_known(item.mapping, learned.spec.particle_types) for item in systems],
             seed=options.seed,
             replica_ids=[replica.number for replica in replicas],
             box=boxes_of(systems),

@@ -11,6 +11,7 @@ from cgml.molecules.graph import BOND, MolecularGraph
 from cgml.molecules.hand import read_mapping
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
+from cgml.molecules.united import cut
 from cgml.spec import BaseSpec
 
 
@@ -48,8 +49,12 @@ class Coarsening:
         )
 
     def map(self, graph: MolecularGraph) -> Mapping:
-        """Return the mapping of a system's atoms."""
+        """Return the mapping of a system's atoms.
+
+        Where types are those of a model that knows united atoms, hydrogens are cut
+        with them (united.py).
+        """
         if self.mapping is not None:
             return read_mapping(self.mapping, graph)
         recipe = self.recipe or Recipe(keep_hydrogens=True)
-        return Mapping.from_recipe(graph, recipe)
+        return cut(graph, self.chemistry.known, recipe)

@@ -5,7 +5,8 @@ import pytest
 
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.united import as_known, united
+from cgml.molecules.recipe import Recipe
+from cgml.molecules.united import as_known, cut, united
 
 KNOWN = {"CH3": 15.035, "CH2": 14.027, "O": 15.999}
 MASSES = {"C": 12.011, "H": 1.008, "O": 15.999, "N": 14.007}
@@ -66,3 +67,19 @@ def test_hydrogens_in_another_bead_are_refused():
     mapping = Mapping.from_labels(ether(), [1, 0, 0, 0, 0, 0, 0, 0, 0])
     with pytest.raises(ValueError, match=r"in the bead of their heavy atom.*atom \d"):
         as_known(mapping, KNOWN)
+
+
+def test_beads_are_cut_as_those_of_the_united_atoms():
+    """Two heavy atoms to a bead, hydrogens with theirs; without a model, two atoms."""
+    recipe, whole = Recipe(2.0), graph("CCOCC", [[0, 1], [1, 2], [2, 3], [3, 4]])
+    heavy = np.repeat(np.arange(5), [3, 2, 0, 2, 3])  # of each hydrogen
+    bonds = [*whole.bonds.tolist(), *([i, 5 + k] for k, i in enumerate(heavy.tolist()))]
+    atoms = graph("CCOCC" + "H" * 10, bonds)
+    mapping = cut(atoms, KNOWN, recipe)
+    assert mapping.graph is atoms
+    seen = as_known(mapping, KNOWN)
+    expected = Mapping.from_recipe(united(atoms, KNOWN)[0], recipe).bead_index
+    assert seen.bead_index.tolist() == expected.tolist()
+    assert mapping.bead_index[5:].tolist() == expected[heavy].tolist()
+    plain = Mapping.from_recipe(atoms, recipe)
+    assert cut(atoms, {}, recipe).bead_index.tolist() == plain.bead_index.tolist()

@@ -6,9 +6,16 @@ from dataclasses import replace
 import mdtraj
 import numpy as np
 import pytest
+from core_systems import idle_model, small_spec
+from openmm import app
 
+from cgml.dynamics.passengers import Passengers, resolve_mapping
+from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_beads, read_reference
+from cgml.models.file import load_model, save_model
 from cgml.molecules.carriage import Carriage
+from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.united import as_known
 from cgml.runs import simulation
 from cgml.runs.plan import RunOptions
 
@@ -44,6 +51,63 @@ def test_atoms_are_those_carried_with_the_beads(cgml, tiny_model, chains, tmp_pa
     assert {"pair_001_r0_atoms.dcd"} <= set(
         json.loads((tmp_path / "run.json").read_text())["files"]
     )
+
+
+def ether(folder) -> MolecularGraph:
+    """Files of all atoms of CH3-CH2-O-CH2-CH3, a.pdb and a.xtc."""
+    bonds = [[0, 1], [1, 2], [2, 3], [3, 4]]
+    heavy = np.repeat([0, 1, 3, 4], [3, 2, 2, 3])
+    bonds += [[int(i), 5 + k] for k, i in enumerate(heavy)]
+    masses = [12.011, 12.011, 15.999, 12.011, 12.011, *[1.008] * 10]
+    graph = MolecularGraph.create("CCOCC" + "H" * 10, masses, bonds)
+    generator = np.random.default_rng(0)
+    places = np.cumsum(np.full((5, 3), 0.08), axis=0)
+    start = np.concatenate(
+        (places, places[heavy] + 0.05 * generator.normal(size=(10, 3)))
+    )
+    topology = app.Topology()
+    residue = topology.addResidue("PEO", topology.addChain())
+    added = [
+        topology.addAtom(f"{name}{k}", app.Element.getBySymbol(name), residue)
+        for k, name in enumerate(graph.types)
+    ]
+    for i, j in bonds:
+        topology.addBond(added[i], added[j])
+    with (folder / "a.pdb").open("w") as stream:
+        app.PDBFile.writeFile(topology, 10.0 * start, stream)
+    with mdtraj.formats.XTCTrajectoryFile(str(folder / "a.xtc"), "w") as file:
+        file.write(start[None].astype(np.float32))
+    return graph
+
+
+def test_all_atoms_of_a_model_of_united_atoms(cgml, tmp_path):
+    """Hydrogens go with the beads of their united atoms, as in the engines."""
+    graph = ether(tmp_path)
+    known = {"CH3": 15.035, "CH2": 14.027, "O": 15.999}
+    changes = {"particle_types": known, "bond_types": ["bond"], "atoms_per_bead": 3.0}
+    spec = small_spec(**changes)
+    save_model(tmp_path / "model.pt", spec, idle_model(spec))
+    line = ("run", tmp_path / "model.pt", tmp_path / "a.xtc", "--time", 2 * STEP)
+    line += ("--topology", tmp_path / "a.pdb", "--output", tmp_path / "run", "--atoms")
+    result = cgml(*line, "--guard", "record")
+    assert result.exit_code == 0, result.output
+    assert "10 hydrogens are joined with their heavy atoms" in " ".join(
+        result.output.split()
+    )
+    beads = angstroms(tmp_path / "run" / "a_r0.dcd") / 10.0
+    atoms = angstroms(tmp_path / "run" / "a_r0_atoms.dcd") / 10.0
+    mapping = resolve_mapping(graph, spec)
+    assert atoms.shape == (2, 15, 3)
+    np.testing.assert_allclose(mapping.positions(atoms), beads, atol=1e-4)
+    propagator = Propagator(
+        load_model(tmp_path / "model.pt"), as_known(mapping, known), guard="record"
+    )
+    passengers = Passengers(propagator, 15, mapping=mapping)
+    with mdtraj.formats.XTCTrajectoryFile(str(tmp_path / "a.xtc")) as file:
+        state = passengers.start(file.read()[0][0])  # rounded to 0.001 nm
+    for frame in beads:
+        state = propagator.step(state)
+        np.testing.assert_allclose(state.positions, frame, atol=1e-4)
 
 
 def test_atoms_after_a_kill_are_the_same(tiny_model, chains, tmp_path):
