@@ -1,6 +1,7 @@
 """Left and right: chains that wind one way, learned with `chiral` and without.
 
     python benchmarks/handedness.py FOLDER [--frames 1000] [--steps 5000] [--moves 1000]
+        [--only right left plain]
 
 Reference MD of right-handed chains (openmm_cgml.testsystems.handed_chains) trains three
 models: one with chiral = true, one with it on the mirror images of the same frames, one
@@ -26,7 +27,7 @@ from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
 from cgml.models.file import load_model
 from cgml.molecules.recipe import Recipe
-from cgml.spec import NetworkConfig
+from cgml.spec import NetworkConfig, Refinement
 from cgml.training.coarsening import Coarsening
 from cgml.training.config import DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.fit import fit
@@ -88,6 +89,7 @@ def train(folder: Path, case: Case, n_steps: int) -> Path:
             n_predictor_layers=1,
             n_refiner_layers=1,
         ),
+        refinement=Refinement(sampler="ancestral", n_levels=10),
         optimiser=OptimiserConfig(
             n_steps=n_steps,
             learning_rate=4e-3,
@@ -144,17 +146,15 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=5000, help="of the optimiser")
     parser.add_argument("--moves", type=int, default=1000, help="model steps")
+    parser.add_argument("--only", nargs="*", help="models to train, by default all")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     reference(options.folder, "train", options.frames, seed=1)
     reference(options.folder, "test", options.frames, seed=2)
     for case in CASES:
-        judge(
-            options.folder,
-            case,
-            train(options.folder, case, options.steps),
-            options.moves,
-        )
+        if options.only is None or case.name in options.only:
+            model = train(options.folder, case, options.steps)
+            judge(options.folder, case, model, options.moves)
 
 
 if __name__ == "__main__":
