@@ -26,7 +26,12 @@ from ase_cgml.convert import (
 from ase_cgml.dynamics import LearnedCGMD
 from ase_cgml.record import KEY, unpack_mapping
 from cgml.dynamics.noise import checked_seed
-from cgml.dynamics.passengers import known_mapping, resolve_mapping
+from cgml.dynamics.passengers import (
+    known_mapping,
+    lacks_hands,
+    resolve_mapping,
+    with_hands,
+)
 from cgml.dynamics.propagator import EnsembleWay, GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
@@ -189,6 +194,7 @@ class CGMLDynamics(Calculator):
 
         The chemistry comes from topology=, else from LAMMPS bonds in the atoms, else
         from the run that the atoms continue (atoms.info), else from covalent radii.
+        Hands, where the model needs them, from the same, else from the positions.
 
         Raises:
             ValueError: no bonds, or the atoms have been edited, so that bonds which
@@ -210,7 +216,10 @@ class CGMLDynamics(Calculator):
             topology = graph_from_mdtraj(topology, atoms, spec)
         mapping = resolve_mapping(topology, spec)
         check_atoms(atoms, mapping.graph, self.type_names)
-        return mapping
+        if len(atoms) != mapping.graph.n_atoms or not lacks_hands(mapping, spec):
+            return mapping
+        box = box_from_atoms(atoms, spec)
+        return with_hands(mapping, atoms.positions / NM, box)
 
     def dynamics(
         self,

@@ -162,7 +162,7 @@ class LearnedCGMD(MolecularDynamics):
         state = self._passengers.start(
             particles / NM, step=int(state.step[0]), earlier=earlier
         )
-        reference = self._passengers.reference(particles / NM)
+        reference = self._passengers.reference(particles / NM, int(state.step[0]))
         left = record.make(particles, self._passengers, state, reference)
 
         def leave() -> None:
@@ -192,7 +192,7 @@ class LearnedCGMD(MolecularDynamics):
                 "positions were set by hand: new start without history at step %d", step
             )
         state = passengers.start(atoms.positions / NM, step=step)
-        reference = passengers.reference(atoms.positions / NM)
+        reference = passengers.reference(atoms.positions / NM, step)
         left = record.make(atoms.positions, passengers, state, reference)
         complete(lambda: record.write(atoms, left))
         return state, atoms.positions.copy(), reference

@@ -26,8 +26,9 @@ from cgml.fields import (
     Width,
 )
 from cgml.sampling import Refinement
+from cgml.training_data import Rotation, Seen
 
-__all__ = ["Refinement"]  # of sampling.py, known to all as part of the spec
+__all__ = ["Refinement", "Rotation", "Seen"]  # known to all as parts of the spec
 
 
 class NetworkConfig(Section):
@@ -136,25 +137,6 @@ class Statistics(Section):
         return self
 
 
-class Seen(Section):
-    """What molecules the training data had (molecules/seen.py).
-
-    Attributes:
-        bead_atoms: particle type -> fewest and most atoms of it in a bead of a
-            molecule of several beads; empty: there was none.
-        bead_bonds: fewest and most beads that such a bead is bonded to.
-        molecule_beads: fewest and most beads of such a molecule.
-        small_molecules: atoms of each type in the molecules that are one bead.
-        density: least and largest number of beads per nm^3; None: open boundaries.
-    """
-
-    bead_atoms: dict[str, tuple[Whole, Whole]] = Field(default={})
-    bead_bonds: tuple[Whole, Whole] | None = None
-    molecule_beads: tuple[Whole, Whole] | None = None
-    small_molecules: list[dict[str, Whole]] = Field(default=[])
-    density: tuple[Positive, Positive] | None = None
-
-
 class BaseSpec(Section):
     """What every model file says of itself, whatever moves the beads.
 
@@ -183,6 +165,8 @@ class BaseSpec(Section):
         provenance: what produced the weights (command, data, version).
         seen: what molecules the training data had; None: the model does not say.
         n_members: sets of weights in the file, of networks of one size.
+        rotation: of molecules of one bead in the training data; those of kinds that
+            are not there are carried without turning (dynamics/tumbling.py).
     """
 
     format: Literal[1] = 1
@@ -206,6 +190,7 @@ class BaseSpec(Section):
     provenance: dict[str, str]
     seen: Seen | None = None
     n_members: Annotated[int, Field(ge=1, le=64)] = 1
+    rotation: list[Rotation] = Field(default=[])
 
     @model_serializer(mode="wrap")
     def _leave_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -215,6 +200,8 @@ class BaseSpec(Section):
             said.pop("n_members", None)
         if self.calibrated is None:
             said.pop("calibration", None)
+        if not self.rotation:
+            said.pop("rotation", None)
         return said
 
     def with_members(self, n: int) -> Self:

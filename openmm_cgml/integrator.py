@@ -1,7 +1,7 @@
 """A learned propagator in the place of an OpenMM integrator."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,21 +11,20 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from cgml.dynamics.passengers import Passengers, complete, known_mapping
+from cgml.dynamics.passengers import Passengers, complete
 from cgml.dynamics.propagator import EnsembleWay, GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.molecules.masses import UnknownMassesError
 from cgml.molecules.seen import Unseen
 from cgml.network.model import LearnedModel
 from cgml.spec import FAST, Execution
 from cgml.units import thermal_energy
 from openmm_cgml import checks, convert
+from openmm_cgml.boarding import Boarding
 from openmm_cgml.contexts import watch_contexts
-from openmm_cgml.forces import check_forces
 from openmm_cgml.history import History, Run
-from openmm_cgml.systems import atoms_of, degrees_of_freedom, graph_from_system
+from openmm_cgml.systems import degrees_of_freedom
 
 
 class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -51,7 +50,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
       kinetic energies are those of it, kT/2 for each degree of freedom.
     - Atoms turn with the beads around theirs; bonds, angles and handedness of chains
       are those of the positions that were set, between beads, too. A molecule of one
-      bead (rigid water) is moved as it is and keeps its orientation.
+      bead (rigid water) is moved as it is and turns at random, as fast as the model
+      states of its kind; where it states nothing, not at all.
     - Constraints are met in every frame. One that joins two beads gives way where
       these are too far apart or too close for it; the log says how many.
     - Virtual sites are computed. Other particles without mass and element stay where
@@ -64,7 +64,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         topology: atoms and bonds (openmm.app.Topology or MolecularGraph), or the
             Mapping itself; None: read from the System's bonded forces and masses,
             where they determine the particle types. United atoms of a Topology, which
-            are carbon by their element, have the System's masses.
+            are carbon by their element, have the System's masses. Hands that a chiral
+            model needs are those of the first positions, unless a Mapping has them.
         seed: seed of all noise, 0 to 2^53 - 1.
         device: torch device of the model.
         guard: when a step leaves the range of the training data: "raise" (the Context
@@ -106,25 +107,10 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         ways: Any = {"ensemble": ensemble, "execution": execution, "unseen": unseen}
         policy: Any = "raise" if guard == "stop" else guard
         bind: Any = partial(Propagator, model, guard=policy, device=device, **ways)
-        self._new_propagator: Callable[..., Propagator] = bind
-        self._ignore = [ignore] if isinstance(ignore, str) else list(ignore)
-        self._topology = topology if isinstance(topology, app.Topology) else None
-        self._mapping: Mapping | None = None
-        try:
-            if topology is not None:
-                self._mapping = convert.resolve_mapping(topology, model.spec)
-        except UnknownMassesError:  # of united atoms: the System will tell
-            if self._topology is None:
-                raise
-        self._has_box = (
-            isinstance(topology, app.Topology)
-            and topology.getPeriodicBoxVectors() is not None
-        )
+        self._boarding = Boarding(model.spec, topology, ignore, bind)
         self._context: weakref.ref[openmm.Context] | None = None
         self._passengers: Passengers | None = None
-        self._atoms = np.zeros(0, dtype=np.int64)  # places of the particles with mass
         self._made_for = ""  # outline of their System and box
-        self._is_periodic = False
         self._box: NDArray[np.float64] | None = None  # theirs
         self._moved_in: NDArray[np.float64] | None = None  # box of the steps done
         self._history = History(self, model.spec.n_history, seed)
@@ -145,12 +131,13 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """
         context = self._require_context()
         passengers = self._ready(context)
-        particles = convert.positions_of(context)[self._atoms]
+        particles = convert.positions_of(context)[self._boarding.atoms]
         run = self._history.load(particles, passengers)
         if run is None:
             checks.check_start(particles)
             state = passengers.start(particles, step=self._history.step)
-            run = Run(state, particles, passengers.reference(particles))
+            start = passengers.reference(particles, self._history.step)
+            run = Run(state, particles, start)
         state = before = run.state
         try:
             for _ in range(steps):
@@ -174,11 +161,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """Leave the Context where a run stands, after `last` steps of its count."""
         passengers = self._ready(context)
         every = convert.positions_of(context)  # with what has no mass
-        every[self._atoms] = run.particles
+        every[self._boarding.atoms] = run.particles
         context.setPositions(every)
         context.computeVirtualSites()
         every = np.zeros_like(every)
-        every[self._atoms] = moves / self._model.spec.time_step
+        every[self._boarding.atoms] = moves / self._model.spec.time_step
         context.setVelocities(every)
         self._history.store(run, passengers)
         self._moved_in = self._box
@@ -205,10 +192,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         particles = convert.positions_of(context)
         frames = convert.in_nanometers(earlier)
         if frames.ndim == 3 and frames.shape[1] == len(particles):
-            frames = frames[:, self._atoms]
-        particles = particles[self._atoms]
+            frames = frames[:, self._boarding.atoms]
+        particles = particles[self._boarding.atoms]
         state = passengers.start(particles, step=self._history.step, earlier=frames)
-        run = Run(state, particles, passengers.reference(particles))
+        start = passengers.reference(particles, self._history.step)
+        run = Run(state, particles, start)
         complete(lambda: self._history.store(run, passengers))
 
     def computeSystemTemperature(self) -> unit.Quantity:  # noqa: N802
@@ -221,9 +209,11 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         Raises:
             RuntimeError: it is to be read from the System, and there is no Context.
         """
-        if self._mapping is not None:
-            return self._mapping
-        return self._ready(self._require_context()).mapping
+        known = self._boarding
+        if known.mapping is not None and not known.lacks_hands:
+            return known.mapping
+        passengers = self._ready(self._require_context())
+        return passengers.mapping if known.mapping is None else known.mapping
 
     def getGuardCounts(self) -> dict[str, int]:  # noqa: N802
         """Return how often each guard tripped since the Context was made."""
@@ -272,8 +262,8 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 "this LearnedCGIntegrator already belongs to a Context: build another "
                 "integrator for the second"
             )
-        self._build(system, convert.default_box(system))
-        share = degrees_of_freedom(system) / (3 * len(self._atoms))
+        self._build(system, convert.default_box(system), np.zeros(0))
+        share = degrees_of_freedom(system) / (3 * len(self._boarding.atoms))
         energy = 0.5 * thermal_energy(self._model.spec.temperature) * share
         self.setKineticEnergyExpression(f"{energy!r}")  # of a coordinate of a particle
 
@@ -288,7 +278,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def _check_loaded(self) -> None:
         """Refuse a file that was damaged."""
         context = self._require_context()
-        positions = convert.positions_of(context)[self._atoms]
+        positions = convert.positions_of(context)[self._boarding.atoms]
         self._history.check_loaded(positions, lambda: self._ready(context))
 
     def _require_context(self) -> openmm.Context:
@@ -304,42 +294,30 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def _ready(self, context: openmm.Context) -> Passengers:
         """Return the particles for the System, box and seed as they are now."""
         system = context.getSystem()
-        box = convert.periodic_box(context) if self._is_periodic else None
-        passengers = self._passengers
+        boarding, passengers = self._boarding, self._passengers
+        vectors = convert.periodic_box(context)
+        box = vectors if boarding.is_periodic else None
         if self._moved_in is not None and box is not None:
             checks.check_box(self._moved_in, box)
-        if passengers is None or self._made_for != _outline(system, box):
-            passengers = self._build(system, convert.periodic_box(context))
+        places = convert.positions_of(context) if boarding.lacks_hands else np.zeros(0)
+        is_other = places.any() or self._made_for != _outline(system, box)
+        if passengers is None or is_other:
+            passengers = self._build(system, vectors, places)
         passengers.propagator.seed = self._history.seed
         return passengers
 
-    def _build(self, system: openmm.System, box: NDArray[np.float64]) -> Passengers:
-        """Check the System and take its particles on board; box as row vectors, nm."""
-        spec = self._model.spec
-        checks.check_particles(system, self._topology, spec.particle_types)
-        mapping = convert.mapping_of(system, self._mapping, self._topology, spec)
-        if mapping is None:
-            graph = graph_from_system(system, spec.particle_types)
-            mapping = convert.resolve_mapping(graph, spec)
-        self._atoms = atoms = atoms_of(system)
+    def _build(
+        self,
+        system: openmm.System,
+        box: NDArray[np.float64],
+        places: NDArray[np.float64],
+    ) -> Passengers:
+        """Check a System and take its particles on board, see `Boarding`."""
+        passengers = self._boarding.board(system, box, places, self._history.seed)
         self._history.n_rows = system.getNumParticles()
-        constraints = check_forces(system, mapping, atoms, self._ignore)
-        self._is_periodic = self._has_box or system.usesPeriodicBoundaryConditions()
-        checks.check_boundaries(spec, is_periodic=self._is_periodic)
-        known_box = box if self._is_periodic else None
-        propagator = self._new_propagator(
-            known_mapping(mapping, spec), seed=self._history.seed, box=known_box
-        )
-        passengers = Passengers(
-            *(propagator, len(atoms), known_box),
-            mapping=mapping,
-            constraints=constraints,
-        )
-        if self._mapping is not None:
-            self._mapping = mapping
         self._history.forget()
-        made_for = _outline(system, known_box)
-        self._passengers, self._made_for, self._box = passengers, made_for, known_box
+        self._passengers, self._box = passengers, passengers.box
+        self._made_for = _outline(system, passengers.box)
         return passengers
 
 

@@ -50,6 +50,7 @@ SPEC: dict[str, Any] = {
     "has_property": True,
     "radial_centres": (),
     "provenance": {},
+    "rotation": [],
 }
 
 

@@ -75,6 +75,9 @@ def _rows(item: Summary) -> Iterable[tuple[str, str]]:
     yield "beads", f"{item.recipe or 'assigned by hand'}; atoms in a bead: {sizes}"
     if item.hands:
         yield "hands", _hands(item.hands)
+    if item.rotation:
+        times = (f"{name}: {time:.3g} ps" for name, time in item.rotation.items())
+        yield "rotation", ", ".join(times)
     yield "frames", _frames(item)
     yield "box", _box(item)
 

@@ -5,6 +5,7 @@ them, a history from earlier frames, and where every particle is after a step.
 """
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cgml.dynamics.propagator import Propagator, State
+from cgml.dynamics.tumbling import Tumbling
 from cgml.molecules.box import images
 from cgml.molecules.carriage import Carriage
 from cgml.molecules.checks import check_topology
@@ -25,6 +27,7 @@ from cgml.molecules.united import as_known, cut, united
 from cgml.molecules.whole import Unwrapper, whole_beads, whole_paths
 from cgml.spec import BaseSpec
 
+LOGGER = logging.getLogger(__name__)
 _TRIES = 3
 
 
@@ -91,6 +94,10 @@ class Passengers:
                 f"{n_particles} particles"
             )
         self.is_of_beads = n_particles == n_beads
+        self._tumbling: Tumbling | None = None
+        if not self.is_of_beads:
+            known, replica = propagator.mappings[0], propagator.replica_ids[0]
+            self._tumbling = Tumbling(propagator.spec, known, replica)
         self.n_particles = n_particles
         self.box, self.is_periodic = box, box is not None
         text = f"{propagator.model.digest} {self.mapping.hash()}"
@@ -152,18 +159,23 @@ class Passengers:
         largest = np.abs(places).max(initial=0.0)
         return bool(np.abs(gaps).max(initial=0.0) <= precision * largest)
 
-    def reference(self, particles: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the atoms of a start with molecules whole, (n_atoms, 3), nm.
+    def reference(
+        self, particles: NDArray[np.float64], step: int = 0
+    ) -> NDArray[np.float64]:
+        """Return what `place` needs of a start, (n_atoms, 3), nm; of beads: (0, 3).
 
-        What `place` needs of a start. Of beads nothing is needed: (0, 3).
+        Its atoms with molecules whole, and those of one bead turned back to before all
+        steps.
 
         Args:
             particles: (n_particles, 3), nm; molecules may be cut by the boundary.
+            step: steps done.
         """
-        if self.is_of_beads:
+        if self._tumbling is None:
             return np.zeros((0, 3))
         whole = Unwrapper(self.mapping.graph, self.box, are_carried=True)
-        return np.array(whole(particles[None])[0], dtype=np.float64)
+        atoms = np.array(whole(particles[None])[0], dtype=np.float64)
+        return self._tumbling.undone(atoms, self.mapping, self.propagator.seed, step)
 
     def place(
         self, state: State, reference: NDArray[np.float64]
@@ -175,18 +187,43 @@ class Passengers:
             reference: of the start.
         """
         beads = np.array(state.positions.numpy(force=True), dtype=np.float64)
-        if self.is_of_beads:
+        if self._tumbling is None:
             return beads
         known = self._carriage
         if known is None or not np.array_equal(known[0], reference):
             carriage = Carriage(self.mapping, reference, self._constraints)
             known = self._carriage = (reference.copy(), carriage)
-        return known[1].place(beads)
+        seed, step = self.propagator.seed, int(state.step[0])
+        return known[1].place(beads, self._tumbling.rotations(seed, step))
 
     def moves(self, before: State, after: State) -> NDArray[np.float64]:
         """Return how far each particle's bead has come, (n_particles, 3), nm."""
         moves = (after.positions - before.positions).numpy(force=True)
         return moves if self.is_of_beads else moves[self.mapping.bead_index]
+
+
+def with_hands(
+    mapping: Mapping,
+    atoms: NDArray[np.float64],
+    box: NDArray[np.float64] | None,
+) -> Mapping:
+    """Take hands from positions, and say which.
+
+    Args:
+        mapping: of the atoms.
+        atoms: (n_atoms, 3), nm; molecules may be cut by the boundary.
+        box: row vectors, (3, 3), nm; None: open boundaries.
+    """
+    found = mapping.with_hands(whole_paths(atoms[None], mapping.graph, box))
+    counts = ", ".join(f"{n} {name}" for name, n in found.hand_counts.items())
+    LOGGER.info("hands of the stereocentres are those of the positions: %s", counts)
+    return found
+
+
+def lacks_hands(mapping: Mapping, spec: BaseSpec) -> bool:
+    """Tell whether a model must know hands that a mapping does not."""
+    n_centres = len(mapping.stereocentres.atoms) if spec.is_chiral else 0
+    return mapping.hands is None and n_centres > 0
 
 
 def check_hands(

@@ -5,15 +5,14 @@
 | /particles/beads/position, box, mass | frames, nm and ps; box vectors by frame |
 | /connectivity/bonds | bead indices, (n_bead_bonds, 2) |
 | /observables/NAME | one value per frame |
-| /cgml | name, mapping, summary (both JSON), atoms of the first frame |
+| /cgml | name, mapping, summary, rotation times (JSON), atoms of the first frame |
 
 References:
     de Buyl, Colberg and Höfling, Comput. Phys. Commun. 185, 1546 (2014).
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from cgml.formats.hdf5 import dataset, opened
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
-from cgml.molecules.summary import Summary, describe
+from cgml.molecules.summary import Summary, describe, with_rest
+from cgml.spec import Rotation
 
 VERSION = 1
 """Version of the group /cgml."""
@@ -82,6 +82,7 @@ class Writer:
         observables: dict[str, NDArray[Any]],
         first_atoms: NDArray[np.float32] | None,
         scaling: float = 0.0,
+        rotation: Sequence[Rotation] = (),
     ) -> None:
         """Write what stands beside the frames of a `BeadTrajectory`, and a summary."""
         for name, values in observables.items():
@@ -100,7 +101,10 @@ class Writer:
             del extra["mapping"]
             extra["mapping"] = mapping.to_json()
         extra.attrs["box_scaling"] = scaling
-        extra["summary"] = json.dumps(replace(found, scaling=scaling).as_json())
+        if rotation:
+            extra["rotation"] = json.dumps([row.model_dump() for row in rotation])
+        found = with_rest(found, scaling, rotation)
+        extra["summary"] = json.dumps(found.as_json())
 
     def close(self) -> None:
         """Close the file."""
@@ -116,10 +120,9 @@ def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> Mapping:
     """Write bead frames as they come, at least one piece, as `write_beads`.
 
     Box, name and first atoms are those of the first piece; the mapping, which is
-    returned, is that of the last: it knows the hands of all atoms.
+    returned, and rotation times are those of the last: they know all frames.
     """
-    first = next(pieces)
-    last = first.mapping
+    last = first = next(pieces)
     observables: dict[str, list[NDArray[Any]]] = {
         name: [] for name in first.observables
     }
@@ -128,14 +131,15 @@ def write_pieces(path: Path | str, pieces: Iterator[BeadTrajectory]) -> Mapping:
         try:
             for piece in chain([first], pieces):
                 writer.append(piece.positions, piece.times)
-                last = piece.mapping
+                last = piece
                 for name, values in observables.items():
                     values.append(piece.observables[name])
             joined = {name: np.concatenate(own) for name, own in observables.items()}
-            writer.finish(last, joined, first.first_atoms, first.scaling)
+            rest = first.first_atoms, first.scaling, last.rotation
+            writer.finish(last.mapping, joined, *rest)
         finally:
             writer.close()
-    return last
+    return last.mapping
 
 
 def read_frames(
@@ -165,7 +169,7 @@ def read_summary(path: Path) -> tuple[Mapping, Summary]:
         times = dataset(file, "particles/beads/position/time", "iuf")[:]
         check_finite(path, 0, times=times)
     found = describe(first.mapping, first.name, times, first.box, first.first_atoms)
-    return first.mapping, replace(found, scaling=first.scaling)
+    return first.mapping, with_rest(found, first.scaling, first.rotation)
 
 
 def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
@@ -199,6 +203,7 @@ def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
             for name in observables
         },
         "first_atoms": None,
+        "rotation": _rotation(extra),
         "scaling": float(extra.attrs.get("box_scaling", 0.0)),  # none in older files
     }
     if "first_atoms" in extra:
@@ -214,6 +219,14 @@ def _read(file: h5py.File, path: Path, part: slice) -> BeadTrajectory:
         return BeadTrajectory(**content)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _rotation(extra: h5py.Group) -> tuple[Rotation, ...]:
+    """Read rotation times; older files have none."""
+    if "rotation" not in extra:
+        return ()
+    rows = json.loads(dataset(extra, "rotation", "O").asstr()[()])
+    return tuple(Rotation.model_validate(row) for row in rows)
 
 
 def _write_head(file: h5py.File, mapping: Mapping, name: str) -> None:

@@ -3,10 +3,12 @@
 A bead's atoms turn with the beads around it (rotation.py). Then they give way, as
 little as they can with the centres of the beads where they are: bonds, angles and the
 handedness of atoms are those of the start again (strain.py), between beads, too. Last,
-constraints are met (constraints.py). A molecule of one bead keeps its orientation.
+constraints are met (constraints.py). A molecule of one bead is rigid; how it has turned
+its bead does not tell.
 
-All of it is a function of the start and of the beads now: nothing adds up on the way,
-and a restart, or any frame of a path, gives the same atoms.
+All of it is a function of the start, of the beads now and of how molecules of one bead
+have turned: nothing adds up on the way, and a restart, or any frame of a path, gives
+the same atoms.
 """
 
 import logging
@@ -81,14 +83,18 @@ class Carriage:
         self._shares = (atoms.masses / self._soft.bead_masses[labels])[:, None]
         self.n_unmet = 0
 
-    def place(self, beads: Floats) -> Floats:
+    def place(self, beads: Floats, rotations: Floats | None = None) -> Floats:
         """Return where the atoms are, (n_atoms, 3), nm; their centres are the beads.
 
         Args:
             beads: now, molecules whole, (n_beads, 3), nm.
+            rotations: of molecules of one bead since the start, (n_beads, 3, 3), and
+                the identity for other beads; None: they keep their orientation.
         """
         index = self._mapping.bead_index
         turned = self._frames.rotations(self._beads, beads)
+        if rotations is not None:
+            turned = turned @ rotations
         shapes = np.einsum("ixy,iy->ix", turned[index], self._offsets)
         atoms = beads[index] + shapes
         if len(self._free):

@@ -15,6 +15,7 @@ from cgml.molecules.centres import (
 )
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.spec import Rotation
 
 _CHUNK = 1 << 20  # coordinates worked on at once
 
@@ -63,6 +64,7 @@ class BeadTrajectory:
         observables: name -> values, (n_frames, ...); "rg2" is the squared radius of
             gyration of all atoms, nm^2.
         first_atoms: atoms of the first frame, (n_atoms, 3), nm; None if not known.
+        rotation: of molecules of one bead, as far as their atoms were seen.
     """
 
     mapping: Mapping
@@ -73,6 +75,7 @@ class BeadTrajectory:
     observables: dict[str, NDArray[Any]] = field(default_factory=dict)
     first_atoms: NDArray[np.float32] | None = None
     scaling: float = 0.0
+    rotation: tuple[Rotation, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the shapes."""
@@ -103,7 +106,7 @@ def join(pieces: Iterable[Frames]) -> Frames:
     """Put consecutive pieces of one trajectory together, at least one.
 
     Graph, box, name and first atoms are those of the first piece; the mapping, which
-    knows the hands of all atoms, is that of the last.
+    knows the hands of all atoms, and rotation times are those of the last.
     """
     parts = list(pieces)
     if len(parts) == 1:
@@ -117,7 +120,7 @@ def join(pieces: Iterable[Frames]) -> Frames:
         },
     }
     if isinstance(parts[-1], BeadTrajectory):
-        changes["mapping"] = parts[-1].mapping
+        changes |= {"mapping": parts[-1].mapping, "rotation": parts[-1].rotation}
     return replace(parts[0], **changes)
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from cgml.molecules.box import Box
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
+from cgml.molecules.turning import kind_of, named
+from cgml.spec import Rotation
 from cgml.units import DENSITY
 
 MOST_ROWS = 40
@@ -87,6 +89,7 @@ class Summary:
         n_left_out: kinds, types and bonds beyond `MOST_ROWS` of each.
         hands: of the stereocentres, see `Mapping.hand_counts`, and how many "beads"
             they are in.
+        rotation: of molecules of one bead: atoms -> rotation time, ps (turning.py).
     """
 
     name: str
@@ -106,6 +109,7 @@ class Summary:
     scaling: float = 0.0
     n_left_out: int = 0
     hands: dict[str, int] = field(default_factory=dict)
+    rotation: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_chiral(self) -> bool:
@@ -133,15 +137,21 @@ def formula(types: Iterable[str]) -> str:
 
 def follow(pieces: Iterable[BeadTrajectory]) -> tuple[Mapping, Summary]:
     """Look at all frames of a system, in one piece or more, one after the other."""
-    first, times = None, []
-    for piece in pieces:
-        first = first or piece
-        times.append(piece.times)
-    if first is None:
+    first, last, times = None, None, []
+    for last in pieces:
+        first = first or last
+        times.append(last.times)
+    if first is None or last is None:
         raise ValueError("frames are required, got none")
     known = np.concatenate(times)
     found = describe(first.mapping, first.name, known, first.box, first.first_atoms)
-    return first.mapping, replace(found, scaling=first.scaling)
+    return first.mapping, with_rest(found, first.scaling, last.rotation)
+
+
+def with_rest(found: Summary, scaling: float, rotation: Sequence[Rotation]) -> Summary:
+    """Add what neither atoms nor times tell."""
+    times = {named(kind_of(row)): row.time for row in rotation}
+    return replace(found, scaling=scaling, rotation=times)
 
 
 def of_frames(frames: BeadTrajectory) -> Summary:

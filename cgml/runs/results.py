@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgml.dynamics.guards import GUARDS, Trip
+from cgml.dynamics.tumbling import Tumbling
 from cgml.files import replacing
 from cgml.formats.trajectory import (
     TrajectoryWriter,
@@ -23,7 +24,8 @@ from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.observables.chains import bond_lengths
 from cgml.runs.parts import Part
-from cgml.runs.plan import Tally
+from cgml.runs.plan import RunOptions, Tally
+from cgml.spec import BaseSpec
 
 RADII = "radius_of_gyration.csv"
 RESULTS = "results.csv"
@@ -115,35 +117,31 @@ class Group:
 def assemble(
     output: Path,
     groups: Sequence[Group],
-    interval: float,
-    n_frames: int,
-    *,
-    has_radii: bool,
-    has_atoms: bool = False,
+    spec: BaseSpec,
+    options: RunOptions,
 ) -> Tally:
     """Write trajectories, topologies and tables from the parts that there are.
 
     Args:
         output: folder of the run.
         groups: all paths, in order; a guard may have stopped some of them.
-        interval: time between frames, ps.
-        n_frames: of a whole path.
-        has_radii: whether the model knows the radius of gyration of all atoms.
-        has_atoms: whether to write the atoms, too.
+        spec: of the model.
+        options: of the run.
 
     Returns:
         What the guards did.
     """
     rows, counts, stopped, written = [], Counter[str](), [], [RESULTS]
+    interval, n_frames = options.stride * spec.time_step, options.n_frames
     for group in groups:
         trips = group.parts[-1].guard_trips() if group.parts else []
-        radii = _mean_squared_radii(group) if has_radii else {}
+        radii = _mean_squared_radii(group) if spec.has_property else {}
         for place, replica in enumerate(group.replicas):
             own = trips[place] if trips else {}
             counts.update(own)
             row = _write_path(replica, place, group, interval)
-            if has_atoms and "file" in row:
-                written.append(_write_atoms(replica, place, group, interval))
+            if options.atoms and "file" in row:
+                written.append(_write_atoms(replica, place, group, spec, options.seed))
             stop = group.stops[place]
             if stop is not None:
                 row |= {"status": "stopped", "reason": str(stop)}
@@ -156,10 +154,10 @@ def assemble(
             written += [str(row["file"])] if "file" in row else []
             if replica.copy == 0:
                 written += _write_structures(
-                    output, replica.system, has_atoms=has_atoms
+                    output, replica.system, has_atoms=options.atoms
                 )
     _write_results(output / RESULTS, rows)
-    if has_radii:
+    if spec.has_property:
         _write_radii(output / RADII, groups, interval)
         written.append(RADII)
     files = {name: (output / name).stat().st_size for name in written}
@@ -219,11 +217,15 @@ def _each(mapping: Mapping) -> Mapping:
     return Mapping.from_labels(graph, np.arange(graph.n_atoms))
 
 
-def _write_atoms(replica: Replica, place: int, group: Group, interval: float) -> str:
+def _write_atoms(
+    replica: Replica, place: int, group: Group, spec: BaseSpec, seed: int
+) -> str:
     """Write the atoms of a path, carried with its beads; return the file's name."""
     system, graph = replica.system, replica.system.mapping.graph
     start = np.asarray(system.first_atoms, dtype=np.float64)
-    carriage = Carriage(system.mapping, start)
+    tumbling = Tumbling(spec, system.mapping, replica.number)
+    carriage = Carriage(system.mapping, tumbling.undone(start, system.mapping, seed, 0))
+    interval = group.stride * spec.time_step
     path = replica.trajectory
     path = path.with_name(f"{path.stem}_atoms{path.suffix}")
     with TrajectoryWriter(
@@ -232,7 +234,8 @@ def _write_atoms(replica: Replica, place: int, group: Group, interval: float) ->
         for first, frames in group.frames(place):
             atoms = np.empty((len(frames), graph.n_atoms, 3), dtype=np.float32)
             for number, beads in enumerate(frames.astype(np.float64)):
-                atoms[number] = carriage.place(beads)
+                step = (first + number + 1) * group.stride
+                atoms[number] = carriage.place(beads, tumbling.rotations(seed, step))
             writer.append(atoms, _times(first, len(frames), interval))
     return path.name
 

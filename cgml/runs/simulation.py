@@ -193,23 +193,15 @@ class Job:
 
     def assemble(self) -> Tally:
         """Write what there is of the results; return what the guards did."""
-        spec, stride = read_spec(self.model), self.options.stride
         groups = [
             Group.of(
                 [self.replicas[number] for number in numbers],
                 find_parts(self.folder(group)),
-                stride,
+                self.options.stride,
             )
             for group, numbers in enumerate(self.groups)
         ]
-        return assemble(
-            self.output,
-            groups,
-            stride * spec.time_step,
-            self.options.n_frames,
-            has_radii=spec.has_property,
-            has_atoms=self.options.atoms,
-        )
+        return assemble(self.output, groups, read_spec(self.model), self.options)
 
 
 def run(

@@ -6,6 +6,7 @@ import torch
 
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.seen import survey
+from cgml.molecules.turning import joined
 from cgml.network.model import REACH, LearnedModel
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
@@ -91,6 +92,7 @@ def make_spec(
         has_property=has_property,
         provenance=made,
         seen=survey((item.mapping, item.box) for item in train),
+        rotation=joined(item.rotation for item in train),
     )
 
 

@@ -20,6 +20,7 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
 from cgml.molecules.stereocentres import LETTERS
+from cgml.molecules.turning import Turning
 from cgml.training.coarsening import Coarsening
 from cgml.training.sources import check_options, topology_of
 
@@ -123,7 +124,8 @@ def read_pieces(
 
 
 def _coarsened(pieces: Iterable[Trajectory], cut: Mapping) -> Iterator[BeadTrajectory]:
-    """Beads of the pieces of a system; their mapping knows the hands up to there."""
+    """Beads of the pieces of a system; they know hands and rotation up to there."""
+    turning = Turning(cut)
     mapping = cut if cut.hands is None else replace(cut, hands=None)
     n_unsettled = 0
     for piece in pieces:
@@ -136,7 +138,8 @@ def _coarsened(pieces: Iterable[Trajectory], cut: Mapping) -> Iterator[BeadTraje
                 *(piece.name or "a system", n, len(mapping.stereocentres.atoms)),
             )
         n_unsettled = n
-        yield coarsen(piece, mapping)
+        turning.take(piece.positions, piece.times)
+        yield replace(coarsen(piece, mapping), rotation=turning.found())
 
 
 def read_graphs(

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.recipe import Recipe
 from cgml.molecules.seen import survey
+from cgml.molecules.turning import joined
 from cgml.network.model import LearnedModel, Model
 from cgml.spec import ModelSpec
 from cgml.texts import short
@@ -59,6 +60,7 @@ def spec_from(
             "name": config.name,
             "temperature": config.temperature,
             "seen": survey(((one.mapping, one.box) for one in train), spec.seen),
+            "rotation": joined((one.rotation for one in train), spec.rotation),
             "provenance": {"goes on from": history},
         }
     )

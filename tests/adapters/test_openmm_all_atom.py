@@ -1,6 +1,7 @@
 """All-atom scripts as they are: PME, constraints, rigid water, sites, biases."""
 
 import logging
+import sys
 from functools import cache
 
 import numpy as np
@@ -28,6 +29,7 @@ MODEL = learned(
         has_property=False,
         prior={"rate": 0.5, "variance": 0.002},
         statistics={"length_scale": 0.3, "displacement_scale": 0.02},
+        rotation=[{"atoms": {"H": 2, "O": 1}, "time": 50.0}],
     )
 )
 
@@ -105,6 +107,25 @@ def test_constraints_hold_in_every_frame(constraints):
     assert is_l(parts[0], positions_of(simulation)).all()
 
 
+def test_rigid_water_turns():
+    """So far in a step of 20 ps; the model states a rotation time of 50 ps."""
+    topology, system, positions = plain()
+    simulation = simulate((topology, system, positions))
+    waters = [list(r.atoms()) for r in topology.residues() if r.name == "HOH"]
+    places = np.array([[atom.index for atom in water] for water in waters])
+
+    def ways() -> np.ndarray:
+        atoms = positions_of(simulation)[places]
+        found = atoms[:, 1:].mean(axis=1) - atoms[:, 0]
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    before = ways()
+    simulation.step(1)
+    cosines = (ways() * before).sum(axis=1)
+    assert cosines.max() < 0.999
+    assert 0.2 < cosines.mean() < 0.98
+
+
 def test_virtual_sites_are_where_the_context_computes_them():
     parts = script()
     simulation = simulate(parts)
@@ -166,6 +187,46 @@ def test_a_motion_remover_is_no_bias():
     parts = script()
     assert any(isinstance(f, openmm.CMMotionRemover) for f in parts[1].getForces())
     simulate(parts).step(1)
+
+
+def test_heavy_hydrogens():
+    """Masses moved to hydrogens, as longer MD steps have it: the same molecules."""
+    topology, system, positions = plain()
+    for one, other in topology.bonds():
+        light, heavy = sorted((one, other), key=lambda atom: atom.element.mass._value)
+        if light.element.symbol == "H" and heavy.residue.name != "HOH":
+            for atom, move in ((light, 2.0), (heavy, -2.0)):
+                mass = system.getParticleMass(atom.index)._value
+                system.setParticleMass(atom.index, mass + move)
+    simulation = simulate((topology, system, positions))
+    simulation.step(2)
+    assert errors(system, positions_of(simulation)).max() < 1e-5
+
+
+def test_what_scripts_do_before_and_between_steps(capsys):
+    """They minimise, set velocities, and report: each new start is carried on."""
+    parts = script(water="opc")
+    simulation = simulate(parts)
+    simulation.minimizeEnergy(maxIterations=3)
+    simulation.context.setVelocitiesToTemperature(300)
+    simulation.reporters.append(
+        app.StateDataReporter(sys.stdout, 1, step=True, volume=True, temperature=True)
+    )
+    simulation.step(2)
+    simulation.minimizeEnergy(maxIterations=3)
+    simulation.step(1)
+    assert errors(parts[1], positions_of(simulation)).max() < 1e-5
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3,300.0,")
+
+
+def test_a_barostat_that_comes_later_is_refused():
+    parts = plain()
+    simulation = simulate(parts)
+    simulation.step(1)
+    simulation.system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
+    simulation.context.reinitialize(preserveState=True)
+    with pytest.raises(ValueError, match="has the force MonteCarloBarostat"):
+        simulation.step(1)
 
 
 def external(system):

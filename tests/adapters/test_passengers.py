@@ -41,6 +41,28 @@ def test_atoms_ride_with_their_beads(propagator):
     np.testing.assert_array_equal(passengers.moves(state, after), shift)
 
 
+def test_molecules_of_one_bead_turn():
+    """From where they are at the start, whichever step that is; rigid."""
+    graph = MolecularGraph.create("ABB", [1.0, 2.0, 2.0], [[0, 1], [0, 2]])
+    mapping = Mapping.from_labels(graph, [0, 0, 0])
+    spec = small_spec(rotation=[{"atoms": {"A": 1, "B": 2}, "time": 30.0}])
+    passengers = Passengers(Propagator(learned(spec), mapping, seed=2), 3)
+    atoms = np.random.default_rng(3).normal(size=(3, 3))
+    state = passengers.start(atoms, step=40)
+    reference = passengers.reference(atoms, 40)
+    np.testing.assert_allclose(passengers.place(state, reference), atoms, atol=1e-12)
+    after = passengers.propagator.step(state)
+    moved = passengers.place(after, reference)
+    np.testing.assert_allclose(mapping.positions(moved), after.positions, atol=1e-12)
+    np.testing.assert_allclose(gaps(moved), gaps(atoms), atol=1e-12)
+    carried = atoms + (after.positions - state.positions).numpy()
+    assert np.abs(moved - carried).max() > 0.1
+
+
+def gaps(atoms: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(atoms[:, None] - atoms, axis=2)
+
+
 def test_a_new_start_is_another_reference(propagator):
     passengers = Passengers(propagator, 30)
     one = atoms_of(propagator.mappings[0])

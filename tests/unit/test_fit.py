@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from core_systems import chain, coil, frames_of, rouse_frames, small_spec
 from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.spec import ModelSpec
+from cgml.spec import ModelSpec, Rotation
 from cgml.training.checkpoint import WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.data import WindowModule, load_frames
@@ -163,6 +164,17 @@ def test_without_a_property_there_is_no_loss_of_it(spec, trajectories, batch):
     terms = Learner(bare, config(), trajectories).losses(batch, stream())
     assert {"likelihood", "score", "total"} <= set(terms)
     assert "property" not in terms
+
+
+def test_rotation_times_are_the_mean_of_the_data(trajectories):
+    rows = [[Rotation(atoms={"A": 2}, time=time)] for time in (2.0, 3.0)]
+    first, second, *rest = trajectories
+    data = [
+        replace(first, rotation=tuple(rows[0])),
+        replace(second, rotation=tuple(rows[1])),
+        *rest,
+    ]
+    assert make_spec(config(), data).rotation == [Rotation(atoms={"A": 2}, time=2.5)]
 
 
 def test_a_few_steps_lower_the_loss(learner, batch):

@@ -6,11 +6,12 @@ import MDAnalysis
 import numpy as np
 import pytest
 
-from cgml.formats.h5md import read_beads, write_beads
+from cgml.formats.h5md import read_beads, read_summary, write_beads
 from cgml.formats.pdb import write_topology
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
+from cgml.spec import Rotation
 
 SKEW = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 
@@ -27,6 +28,7 @@ def beads(box: np.ndarray | None = None) -> BeadTrajectory:
         name="chain 1",
         observables={"rg2": rng.random(9), "tensor": rng.random((9, 2, 2))},
         first_atoms=rng.normal(size=(12, 3)).astype(np.float32),
+        rotation=(Rotation(atoms={"A": 2}, time=3.5),),
     )
 
 
@@ -41,6 +43,8 @@ def test_read_is_what_was_written(tmp_path: Path, box: np.ndarray | None) -> Non
     assert (again.times == first.times).all()
     assert again.name == "chain 1"
     assert (again.first_atoms == first.first_atoms).all()
+    assert again.rotation == first.rotation
+    assert read_summary(tmp_path / "a.h5md")[1].rotation == {"2 A": 3.5}
     assert sorted(again.observables) == ["rg2", "tensor"]
     for name, values in first.observables.items():
         assert (again.observables[name] == values).all()
@@ -56,6 +60,7 @@ def test_atoms_may_be_unknown(tmp_path: Path) -> None:
     again = read_beads(tmp_path / "a.h5md")
     assert again.first_atoms is None
     assert again.observables == {}
+    assert again.rotation == ()
 
 
 @pytest.mark.parametrize("box", [None, SKEW])

@@ -98,6 +98,26 @@ def test_hands_are_told_and_kept(cgml, tmp_path, turned_at, hands, caplog):
     assert is_said is (turned_at is not None)
 
 
+def test_rotation_of_molecules_of_one_bead_is_measured(cgml, tmp_path):
+    """Two that spin evenly, a turn in 40 ps: cos is 1/e after 7.6 ps."""
+    trajectory, topology = racemate(tmp_path)
+    frames = mdtraj.load(str(trajectory), top=str(topology))
+    frames = frames.slice(np.zeros(60, dtype=int))
+    frames.time = np.arange(60.0)
+    for k, angle in enumerate(2.0 * np.pi * np.arange(60) / 40.0):
+        turn = np.array(
+            [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        )
+        frames.xyz[k, :, :2] = frames.xyz[k, :, :2] @ turn.T
+    frames.save_xtc(str(trajectory))
+    result = cgml("prepare", trajectory, "--topology", topology, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    (row,) = read_beads(tmp_path / "md.h5md").rotation
+    assert row.atoms == {"Br": 1, "C": 1, "Cl": 1, "F": 1, "H": 1}
+    assert row.time == pytest.approx(10.5, abs=3.0)  # what is along the axis stays
+    assert f"1 Br 1 C 1 Cl 1 F 1 H: {row.time:.3g} ps" in result.output
+
+
 def test_a_mapping_of_ones_own(cgml, atoms, tmp_path):
     _, trajectory, topology = atoms
     by_metis = tmp_path / "tens"
