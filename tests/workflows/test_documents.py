@@ -30,6 +30,7 @@ LONG = (
     "9_train_peo_litfsi",
     "10_peo_litfsi",
     "13_backmap",
+    *("14_peptide_model", "15_peptide_md", "16_peptide_learned"),
 )  # each has a test of its own
 DATA = sorted((ROOT / "examples" / "data").iterdir())
 MODEL = "copolymer-chain"
@@ -291,16 +292,33 @@ def test_example(script, model, path):
     script(path.name, *([model, 20] if takes_model else []))
 
 
-def test_all_atom_scripts_differ_in_one_line():
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("11_all_atom_md.py", "12_all_atom_learned.py"),
+        ("15_peptide_md.py", "16_peptide_learned.py"),
+    ],
+)
+def test_all_atom_scripts_differ_in_one_line(names):
     """Before and after: the integrator."""
     texts = [
         (ROOT / "examples" / name).read_text(encoding="utf-8").splitlines()
-        for name in ("11_all_atom_md.py", "12_all_atom_learned.py")
+        for name in names
     ]
     changed = [pair for pair in zip(*texts, strict=True) if pair[0] != pair[1]]
     ((before, after),) = changed
     assert before.strip().startswith("integrator = openmm.LangevinMiddleIntegrator(")
     assert after.strip().startswith("integrator = openmm_cgml.LearnedCGIntegrator(")
+
+
+def test_a_peptide_from_its_md_to_carried_atoms(folder):
+    """As examples 14 to 16 do it, for a moment; an untrained model keeps hands, too."""
+    sizes = ["--time", 80, "--steps", 2]
+    out = execute(folder, "examples/14_peptide_model.py", *sizes)
+    assert "6 stereocentres in 6 beads: 6 S" in out
+    for name, steps in (("15_peptide_md", 3), ("16_peptide_learned", 1)):
+        out = execute(folder, f"examples/{name}.py", steps)
+        assert f"100% of the alanines in {steps} frames are L" in out
 
 
 TINY = """
