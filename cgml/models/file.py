@@ -61,7 +61,7 @@ def save_model(path: Path, spec: BaseSpec, model: nn.Module) -> None:
     """
     program, content = script(spec, model), io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`torch.jit")  # torch would have it gone
         torch.jit.save(
             program, content, _extra_files={SPEC_FILE: spec.model_dump_json(indent=1)}
         )
@@ -81,7 +81,7 @@ def _copy_without_places(content: io.BytesIO, path: Path) -> None:
 def script(spec: BaseSpec, model: nn.Module) -> Any:
     """Compile the program of a file (program.py) with TorchScript."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`torch.jit")  # torch would have it gone
         return torch.jit.script(program_of(spec, model).eval())
 
 
