@@ -216,7 +216,7 @@ class Propagator:
         if self.spec.calibrated is None:
             raise ValueError(
                 f"model {self.spec.name!r} is not calibrated, it has no extrapolation "
-                "grades: train it with this version, or see cgml join"
+                "grades: make one that is with cgml join"
             )
         here = self._checked(positions, (self.n_beads, 3), "positions")
         return np.asarray(self._grades(here).cpu().numpy())

@@ -54,7 +54,6 @@ from cgml.training.plan import (
     find_start,
     spec_of,
 )
-from cgml.training.split import Splits
 from cgml.training.tuning import begin, check_frozen
 from cgml.training.watcher import Status, Watcher
 
@@ -128,7 +127,7 @@ def fit(
             note(f"member {number} of 0 to {config.ensemble - 1}")
             make_folder(members[number].output)
             train(number)
-        return _join(config, members)
+        return _join(config, members, note)
 
 
 def _fit(
@@ -153,11 +152,9 @@ def _fit(
             (folder / name).unlink(missing_ok=True)
     start = find_start(config, plan, note)
     if start is not None and start.is_finished(config):
-        weights = start.content[BEST]["weights"]
-        return _write_model(config, start.spec, weights, load_splits(config))
+        return _write_model(config, start.spec, start.content[BEST]["weights"])
     torch.set_num_threads(plan["threads"])
-    splits = load_splits(config)
-    train, validation, split = splits
+    train, validation, split = load_splits(config)
     said = [f"split {split}"] if split else []
     for text in said + warnings_of(train, is_chiral=config.network.chiral):
         note(text)
@@ -182,7 +179,7 @@ def _fit(
         )
     if not trainer.is_global_zero:
         raise SystemExit(0)
-    return _write_model(config, spec, keeper.best, splits)
+    return _write_model(config, spec, keeper.best)
 
 
 def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) -> Path:
@@ -210,21 +207,17 @@ def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) ->
         members = members_of(config)
         for member in members:
             export_checkpoint(member)
-        return _join(config, members)
+        return _join(config, members, lambda _: None)
     source = checkpoint or config.output / CHECKPOINTS / BEST_SO_FAR
     if not source.exists():
         raise FileNotFoundError(f"no checkpoint at {source}: train first")
     content = read_checkpoint(source)
     check_settings(config, content, source)
-    weights = content[WEIGHTS]
-    return _write_model(config, spec_of(content, source), weights, _splits(config))
+    return _write_model(config, spec_of(content, source), content[WEIGHTS])
 
 
 def _write_model(
-    config: TrainingConfig,
-    spec: ModelSpec,
-    weights: dict[str, torch.Tensor] | None,
-    splits: Splits | None,
+    config: TrainingConfig, spec: ModelSpec, weights: dict[str, torch.Tensor] | None
 ) -> Path:
     if weights is None:
         raise ValueError(
@@ -240,28 +233,31 @@ def _write_model(
             "the weights in the checkpoint are not those of the networks it names: "
             "choose another checkpoint"
         ) from error
-    return _save(config, LearnedModel(spec, model.eval()), splits)
+    return _save(config, LearnedModel(spec, model))
 
 
-def _join(config: TrainingConfig, members: Sequence[TrainingConfig]) -> Path:
+def _join(
+    config: TrainingConfig,
+    members: Sequence[TrainingConfig],
+    note: Callable[[str], None],
+) -> Path:
     """Write the model file of an ensemble from those of its members."""
     model = join([load_model(one.output / MODEL) for one in members])
-    return _save(config, model, _splits(config))
+    _, validation, _ = load_splits(config)
+    n = count(validation)
+    if n >= LEAST_MOLECULES:
+        model = calibrate(model, [], validation)
+    else:
+        note(
+            f"the model is not calibrated, {n} validation molecules do not say how far "
+            f"scores scatter: {LEAST_MOLECULES} or more are required"
+        )
+    return _save(config, model)
 
 
-def _splits(config: TrainingConfig) -> Splits | None:
-    """Read the data of a run, if they are still there."""
-    try:
-        return load_splits(config)
-    except FileNotFoundError:
-        return None
-
-
-def _save(config: TrainingConfig, model: LearnedModel, splits: Splits | None) -> Path:
-    """Write a model file, calibrated if there are data, and what belongs to it."""
+def _save(config: TrainingConfig, model: LearnedModel) -> Path:
+    """Write a model file and what belongs to it."""
     path = config.output / MODEL
-    if splits is not None and count(splits.validation) >= LEAST_MOLECULES:
-        model = calibrate(model, splits.train, splits.validation)
     save_model(path, model.spec, model.module)
     places = {Path(found).parent for item in config.data.train for found in glob(item)}
     carry(places, path)  # the data may be gone by now
