@@ -103,6 +103,8 @@ class OptimiserConfig(Section):
         seed: seed of the weights and of the batches.
         frozen: networks whose weights stay those of the model that the run goes on
             from (`cgml train --from`).
+        readouts_only: whether of the other networks, too, only the last layers learn:
+            shift and spread of the prediction, and the correction of the score network.
     """
 
     n_steps: Count = 20_000
@@ -124,6 +126,20 @@ class OptimiserConfig(Section):
     frozen: list[
         Literal["embedding", "predictor", "conditioner", "denoiser", "radius_head"]
     ] = Field(default=[])
+    readouts_only: bool = False
+
+
+class StationarityConfig(Section):
+    """Whether a step leaves the equilibrium distribution as it is, beside all else.
+
+    Attributes:
+        weight: of the mean square relative error, to first order, of the stationary
+            means of slow functions (sizes of molecules, their slowest modes, pairs of
+            beads) in the loss; 0: not looked at. It costs two steps of the model, and
+            their gradient, in every step of the optimiser.
+    """
+
+    weight: NonNegative = 0.0
 
 
 class AugmentationConfig(Section):
@@ -209,6 +225,7 @@ class TrainingConfig(Section):
     refinement: Refinement = Refinement()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    stationarity: StationarityConfig = StationarityConfig()
 
     @property
     def recipe(self) -> dict[str, Any]:

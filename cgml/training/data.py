@@ -15,6 +15,7 @@ from cgml.training.agreement import shared_recipe
 from cgml.training.config import OptimiserConfig, TrainingConfig
 from cgml.training.preparation import read_prepared
 from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
+from cgml.training.stationarity import slow_weights
 from cgml.training.windows import Batch, WindowDataset
 
 N_VALIDATION_BATCHES = 20
@@ -57,6 +58,10 @@ class WindowModule(lightning.LightningDataModule):
             n_batches=N_VALIDATION_BATCHES,
             seed=sizes.seed,
         )
+        if config.stationarity.weight > 0.0:
+            _check_pairs(sizes)
+            weights = slow_weights(train, validation, spec)
+            self._train.slow, self._validation.slow = weights
         n_beads = min(item.mapping.n_beads for item in [*train, *validation])
         _check_memory(self._train.n_systems, n_beads, spec, sizes)
         n_systems = min(self._train.n_systems, self._validation.n_systems)
@@ -109,6 +114,15 @@ def _check_memory(
         f"rollouts of {sizes.rollout_steps} steps",
         "ask for shorter ones, rollout_steps",
     )
+
+
+def _check_pairs(sizes: OptimiserConfig) -> None:
+    """Refuse batches in which no two windows of a system meet."""
+    if sizes.n_windows < 2 or sizes.n_devices > 1:
+        raise ValueError(
+            "stationarity.weight takes two windows of a system or more, on one device: "
+            f"optimiser.n_windows is {sizes.n_windows}, n_devices {sizes.n_devices}"
+        )
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:

@@ -170,7 +170,7 @@ def _fit(
         keeper = Keeper(folder, spec, json.dumps(plan), config.optimiser, flag, note)
         trainer = _trainer(config, spec, [*extras, keeper])
         learner = Learner(spec, config, validation)
-        begin(learner.model, origin, config.optimiser.frozen)
+        begin(learner.model, origin, config.optimiser)
         trainer.fit(
             learner,
             datamodule=data,

@@ -21,6 +21,7 @@ from cgml.observables.chains import bond_lengths
 from cgml.spec import ModelSpec
 from cgml.training.config import TrainingConfig
 from cgml.training.scales import stride_of
+from cgml.training.stationarity import stationarity_loss
 from cgml.training.windows import Batch
 
 LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = -0.9, 1.2  # noise levels seen in training
@@ -100,6 +101,11 @@ class Learner(lightning.LightningModule):
             offset = (radius - batch.radius) / self.spec.statistics.length_scale
             own = share.n_ranks * len(radius) / share.n_radii
             terms["property"] = own * PROPERTY_WEIGHT * offset.square().mean()
+        if batch.slow.size(1) > 0:
+            n_windows = self.config.optimiser.n_windows
+            terms["stationarity"] = self.config.stationarity.weight * stationarity_loss(
+                model, batch, prediction, self.spec, n_windows, stream
+            )
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
 

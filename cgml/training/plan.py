@@ -91,6 +91,10 @@ def settings_of(config: TrainingConfig) -> dict[str, Any]:
     del settings["ensemble"]  # each member has a folder and a plan of its own
     if not config.optimiser.frozen:
         del settings["optimiser"]["frozen"]
+    if not config.optimiser.readouts_only:
+        del settings["optimiser"]["readouts_only"]
+    if config.stationarity.weight == 0.0:
+        del settings["stationarity"]
     return settings
 
 

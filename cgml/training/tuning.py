@@ -15,10 +15,11 @@ from cgml.network.model import LearnedModel, Model
 from cgml.spec import ModelSpec
 from cgml.texts import short
 from cgml.training.agreement import shared_recipe
-from cgml.training.config import TrainingConfig
+from cgml.training.config import OptimiserConfig, TrainingConfig
 
 FIXED = "time_step", "n_history", "cutoff", "friction", "remove_drift"
 SECTIONS = "network", "refinement"
+READOUTS = "predictor.shift.", "predictor.spread.", "denoiser.readout."
 
 
 def spec_from(
@@ -72,14 +73,16 @@ def check_frozen(config: TrainingConfig, origin: LearnedModel | None) -> None:
     Raises:
         ValueError: the file does.
     """
-    if config.optimiser.frozen and origin is None:
-        raise ValueError(
-            "optimiser.frozen is about a model that the run goes on from: give one "
-            "with --from, or leave it out"
-        )
+    sizes = config.optimiser
+    for name in ("frozen", "readouts_only"):
+        if getattr(sizes, name) and origin is None:
+            raise ValueError(
+                f"optimiser.{name} is about a model that the run goes on from: give "
+                "one with --from, or leave it out"
+            )
 
 
-def begin(model: Model, origin: LearnedModel | None, frozen: Sequence[str]) -> None:
+def begin(model: Model, origin: LearnedModel | None, sizes: OptimiserConfig) -> None:
     """Give a model the weights of the origin, if any; what is frozen stays so.
 
     But for rounding in the last place, where the average of the weights is taken.
@@ -87,8 +90,10 @@ def begin(model: Model, origin: LearnedModel | None, frozen: Sequence[str]) -> N
     if origin is None:
         return
     model.load_state_dict(origin.module.state_dict())
-    for name in frozen:
-        model.get_submodule(name).requires_grad_(requires_grad=False)
+    for name, values in model.named_parameters():
+        is_frozen = name.partition(".")[0] in sizes.frozen
+        is_last = name.startswith(READOUTS)
+        values.requires_grad_(not is_frozen and (is_last or not sizes.readouts_only))
 
 
 def _differences(config: TrainingConfig, spec: ModelSpec) -> list[str]:

@@ -59,6 +59,8 @@ class Batch(NamedTuple):
         radius: (n_molecules,) radius of gyration of all atoms now, nm; NaN where the
             data do not hold it.
         share: what these windows are of.
+        slow: (n_windows, n_functions) weights of the drifts of slow functions, see
+            stationarity.py; (n_windows, 0) where they are not looked at.
     """
 
     atoms: Atoms
@@ -70,6 +72,7 @@ class Batch(NamedTuple):
     target: torch.Tensor
     radius: torch.Tensor
     share: Share
+    slow: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class _Window:
 
     Attributes:
         slot: of the molecule in the batch.
+        place: of the molecule in the dataset.
         source: its frames.
         atoms: its atoms, or those that it is exchanged for.
         present: (n_beads, 3) nm.
@@ -101,6 +105,7 @@ class _Window:
     """
 
     slot: int
+    place: int
     source: _Source
     atoms: Atoms
     present: torch.Tensor
@@ -124,6 +129,9 @@ class WindowDataset(Dataset[Batch]):
         n_windows: windows of each.
         n_batches: length of the dataset; may be changed.
         seed: of the stream of batches.
+
+    Attributes:
+        slow: (n_trajectories, n_functions) of each molecule, see Batch; none at first.
     """
 
     def __init__(
@@ -146,6 +154,7 @@ class WindowDataset(Dataset[Batch]):
         self.first = 0
         self.rank, self.n_ranks = 0, 1
         self._sources = [_source(item, spec, augmentation) for item in trajectories]
+        self.slow = torch.zeros(len(trajectories), 0)
 
     def __len__(self) -> int:
         return self.n_batches
@@ -193,6 +202,7 @@ class WindowDataset(Dataset[Batch]):
                 n_beads=sum(len(window.present) for window in drawn),
                 n_radii=sum(len(window.radius) for window in drawn),
             ),
+            slow=self.slow[[window.place for window in windows]],
         )
 
     @property
@@ -205,11 +215,11 @@ class WindowDataset(Dataset[Batch]):
         stream = np.random.default_rng((self._seed, number))
         chosen = stream.choice(len(self._sources), self._n_molecules, replace=False)
         windows = []
-        for slot, place in enumerate(chosen):
+        for slot, place in enumerate(chosen.tolist()):
             source = self._sources[place]
             atoms = source.atoms[stream.integers(len(source.atoms))]
             windows += [
-                _Window(slot, source, atoms, *self._window(source, stream))
+                _Window(slot, place, source, atoms, *self._window(source, stream))
                 for _ in range(self._n_windows)
             ]
         return windows

@@ -278,6 +278,13 @@ def test_every_device_needs_a_window(spec, trajectories):
         WindowModule(trajectories, trajectories, spec, wide)
 
 
+@pytest.mark.parametrize("sizes", [{"n_windows": 1}, {"n_devices": 2}])
+def test_stationarity_takes_pairs_of_windows(spec, trajectories, sizes):
+    wide = config(optimiser=sizes, stationarity={"weight": 1.0})
+    with pytest.raises(ValueError, match="two windows of a system or more, on one"):
+        WindowModule(trajectories, trajectories, spec, wide)
+
+
 @pytest.mark.parametrize(
     ("size", "text"),
     [("n_windows", "batches of 3000000000 windows"), ("rollout_steps", "rollouts of")],

@@ -1,5 +1,6 @@
 """`cgml train --from`: a model goes on learning from other data."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cgml.models.file import load_model
 from cgml.network.model import LearnedModel
 from cgml.training.config import TrainingConfig
 from cgml.training.fit import fit
+from cgml.training.tuning import READOUTS
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,39 @@ def test_other_types_are_refused(origin, other):
         fit(edit(other), origin=LearnedModel(heavier, known.module))
 
 
-def test_nothing_is_frozen_without_a_model(other):
-    config = edit(other, ("[optimiser]", '[optimiser]\nfrozen = ["denoiser"]'))
-    with pytest.raises(ValueError, match="is about a model that"):
+def test_last_layers_learn_what_is_stationary(origin, other, tmp_path):
+    config = edit(
+        other,
+        (
+            "[optimiser]",
+            "[stationarity]\nweight = 0.3\n\n[optimiser]\nreadouts_only = true",
+        ),
+    )
+    before = load_model(origin)
+    after = load_model(fit(config, origin=before)).module.state_dict()
+    for name, values in before.module.state_dict().items():
+        is_last = name.startswith(READOUTS)
+        is_same = torch.allclose(after[name], values, rtol=1e-6, atol=0.0)
+        if not is_last:
+            assert is_same, name
+    last = [name for name in after if name.startswith(READOUTS)]
+    moved = [
+        name
+        for name in last
+        if not torch.equal(after[name], before.module.state_dict()[name])
+    ]
+    assert {name.rpartition(".")[0] for name in moved} >= {
+        "predictor.shift.edge",
+        "denoiser.readout.edge",
+    }
+    (log,) = (tmp_path / "run" / "logs").glob("*/metrics.csv")
+    with log.open() as file:
+        terms = [row["validation/stationarity"] for row in csv.DictReader(file)]
+    assert any(float(each) != 0.0 for each in terms if each)
+
+
+@pytest.mark.parametrize("key", ['frozen = ["denoiser"]', "readouts_only = true"])
+def test_nothing_is_frozen_without_a_model(other, key):
+    config = edit(other, ("[optimiser]", f"[optimiser]\n{key}"))
+    with pytest.raises(ValueError, match=f"{key.split()[0]} is about a model that"):
         fit(config)
