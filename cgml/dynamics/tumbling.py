@@ -51,19 +51,26 @@ class Tumbling:
     Args:
         spec: of the model, which states rotation times.
         mapping: atoms -> beads, as the model knows them. Beads of one atom have no
-            orientation; molecules of a kind whose time is not stated keep theirs, and
-            the log says so.
+            orientation; molecules of a kind whose time is not stated keep theirs.
         replica: its number in the random stream.
+        is_said: whether the log says of such molecules.
     """
 
-    def __init__(self, spec: BaseSpec, mapping: Mapping, replica: int = 0) -> None:
+    def __init__(
+        self,
+        spec: BaseSpec,
+        mapping: Mapping,
+        replica: int = 0,
+        *,
+        is_said: bool = True,
+    ) -> None:
         self._replica, self._n_beads = replica, mapping.n_beads
         longest = MOST_STEPS * spec.time_step
         times = {kind_of(row): row.time for row in spec.rotation if row.time <= longest}
         found = compositions(mapping)
         beads = [bead for bead, kind in found.items() if kind in times]
         unknown = sorted(set(found.values()) - set(times))
-        if unknown:
+        if unknown and is_said:
             n = len(found) - len(beads)
             LOGGER.warning(
                 "%d molecules of one bead (%s) keep the orientation of their start: "

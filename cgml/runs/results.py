@@ -223,7 +223,8 @@ def _write_atoms(
     """Write the atoms of a path, carried with its beads; return the file's name."""
     system, graph = replica.system, replica.system.mapping.graph
     start = np.asarray(system.first_atoms, dtype=np.float64)
-    tumbling = Tumbling(spec, system.mapping, replica.number)
+    is_first = replica.copy == 0
+    tumbling = Tumbling(spec, system.mapping, replica.number, is_said=is_first)
     carriage = Carriage(system.mapping, tumbling.undone(start, system.mapping, seed, 0))
     interval = group.stride * spec.time_step
     path = replica.trajectory

@@ -14,10 +14,13 @@ from cgml.dynamics.propagator import Propagator
 from cgml.formats.trajectory import read_beads, read_reference
 from cgml.models.file import load_model, save_model
 from cgml.molecules.carriage import Carriage
+from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
+from cgml.molecules.mapping import Mapping
 from cgml.molecules.united import as_known
 from cgml.runs import simulation
 from cgml.runs.plan import RunOptions
+from cgml.spec import Rotation
 
 STEP = 20.0  # ps, of the tiny model
 
@@ -108,6 +111,42 @@ def test_all_atoms_of_a_model_of_united_atoms(cgml, tmp_path):
     for frame in beads:
         state = propagator.step(state)
         np.testing.assert_allclose(state.positions, frame, atol=1e-4)
+
+
+def test_molecules_of_one_bead_turn_as_in_the_engines(tiny_model, tmp_path):
+    """Seed, replica and step say how: every frame is that of an engine's step."""
+    old = load_model(tiny_model)
+    rows = [Rotation(atoms={"A": 1, "B": 2}, time=3.0 * STEP)]
+    spec = old.spec.model_copy(update={"rotation": rows})
+    save_model(tmp_path / "model.pt", spec, old.module)
+    graph = MolecularGraph.create(
+        "ABBABB", np.ones(6), [[0, 1], [0, 2], [3, 4], [3, 5]]
+    )
+    mapping = Mapping.from_labels(graph, [0, 0, 0, 1, 1, 1])
+    atoms = np.random.default_rng(0).normal(size=(6, 3))
+    beads = mapping.positions(atoms)[None].astype(np.float32)
+    first = atoms.astype(np.float32)
+    start = BeadTrajectory(mapping, beads, np.zeros(1), name="two", first_atoms=first)
+    run = options(n_replicas=2, seed=5, stride=2, unseen="allow")
+    simulation.run(tmp_path / "model.pt", [start], tmp_path / "run", run)
+    for number in range(2):
+        propagator = Propagator(
+            load_model(tmp_path / "model.pt"),
+            mapping,
+            seed=5,
+            replica_ids=[number],
+            guard="record",
+            unseen="allow",
+        )
+        passengers = Passengers(propagator, 6)
+        state, reference = passengers.start(first), passengers.reference(first)
+        written = angstroms(tmp_path / "run" / f"two_r{number}_atoms.dcd") / 10.0
+        for frame in written:
+            state = propagator.step(propagator.step(state))
+            expected = passengers.place(state, reference)
+            np.testing.assert_allclose(frame, expected, atol=1e-4)
+    shape = np.linalg.norm(np.diff(written, axis=1), axis=2)
+    np.testing.assert_allclose(shape[0, :2], shape[-1, :2], atol=1e-4)
 
 
 def test_atoms_after_a_kill_are_the_same(tiny_model, chains, tmp_path):
