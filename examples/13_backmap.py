@@ -4,7 +4,8 @@
 
 Chains of 8 ether oxygens with LiTFSI, from the box of data/peo_litfsi that validated
 the model: 50 steps of 20 ps, every 5th frame back-mapped while the run goes on. The
-distribution of ether oxygens around Li is drawn over that of 200 ps of MD.
+distribution of ether oxygens around Li is drawn over that of 200 ps of MD. Atoms and
+forces are left as box.pdb and system.xml, which `cgml run` and `cgml backmap` read.
 """
 
 import argparse
@@ -85,7 +86,8 @@ def run(
         energy = report.energy / len(atoms)
         print(
             f"step {report.frame}: {energy:.3f} kJ/mol an atom, centres moved by "
-            f"{report.deviation:.3f} nm {report.problem}"
+            f"{report.deviation:.3f} nm, at most {report.farthest:.3f} nm "
+            f"{report.problem}"
         )
     with mdtraj.formats.XTCTrajectoryFile(str(path)) as file:
         return file.read()[0].astype(np.float64)
@@ -94,6 +96,10 @@ def run(
 def main(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     melt, atoms = start()
+    with (options.output / "box.pdb").open("w", encoding="utf-8") as file:
+        app.PDBFile.writeFile(melt.topology, atoms * 10.0, file)  # Å
+    forces = openmm.XmlSerializer.serialize(melt.system)
+    (options.output / "system.xml").write_text(forces, encoding="utf-8")
     vectors = melt.topology.getPeriodicBoxVectors()
     cell = np.array(vectors.value_in_unit(unit.nanometer))
     types = np.array(melt.types)

@@ -1,6 +1,7 @@
 """cgml backmap: frames of beads to frames of atoms."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -212,7 +213,7 @@ def _read(
             "masses or bonds, or another order of atoms"
         )
     read_masses(reader.system)  # it is such a file
-    beads = _frames(path, mapping, coarsening)
+    beads = _frames(path, mapping, _of_run(coarsening) if plan else coarsening)
     made_of = {
         "fragments": library,
         "mapping": mapping,
@@ -221,6 +222,11 @@ def _read(
         "temperature": spec.temperature,
     }
     return beads, made_of
+
+
+def _of_run(coarsening: "Coarsening") -> "Coarsening":
+    """Frames of a run do not jump at the box."""
+    return replace(coarsening, frames=replace(coarsening.frames, is_unwrapped=True))
 
 
 def _frames(

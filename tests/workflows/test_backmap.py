@@ -17,11 +17,13 @@ from backmap_systems import TEMPERATURE, chain, md
 from core_systems import idle_model
 from workflow_tools import ROOT, command, environment
 
+from cgml.formats import table
 from cgml.formats.trajectory import read_topology
 from cgml.models.file import read_spec, save_model
 from cgml.molecules.fragments import Fragments
 from cgml.molecules.mapping import Mapping
-from openmm_cgml import backmapper
+from cgml.training.coarsening import Coarsening
+from openmm_cgml import backmap, backmapper
 
 N_UNITS = 8
 QUICK = ("--relaxation-time", 0.1, "--relaxation-step", 0.001)
@@ -67,7 +69,6 @@ def _write_pdb(path: Path, mapping: Mapping, places: np.ndarray) -> None:
 @pytest.fixture(scope="module")
 def prepared(folder: Path) -> Path:
     """Bead frames and fragments of the same MD."""
-    from cgml.training.coarsening import Coarsening
     from cgml.training.preparation import prepare
 
     coarsening = Coarsening(mapping=folder / "beads.toml", system=folder / "system.xml")
@@ -104,6 +105,7 @@ def test_atoms_come_back(cgml, folder, prepared, tmp_path):
     result = cgml(*words(folder, prepared, tmp_path / "atoms.xtc"), "--stride", 2)
     assert result.exit_code == 0, result.output
     assert "4 frames in" in result.output
+    assert "centres of beads are 0.0" in result.output
     positions, times = atoms_of(tmp_path / "atoms.xtc")
     assert times.tolist() == [0.0, 40.0, 80.0, 120.0]
     mapping, _, _ = chain(N_UNITS)
@@ -115,6 +117,8 @@ def test_atoms_come_back(cgml, folder, prepared, tmp_path):
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
     assert {row["changed_hands"] for row in rows} == {"0"}
     assert all(float(row["deviation/nm"]) < 0.03 for row in rows)
+    assert all(float(row["farthest/nm"]) < 0.075 for row in rows)
+    assert {row["moved/nm"] for row in rows} == {""}
     assert not (tmp_path / "atoms.backmap" / "parts").exists()
     again = cgml(*words(folder, prepared, tmp_path / "atoms.xtc"), "--stride", 2)
     assert again.exit_code == 0
@@ -194,6 +198,23 @@ def test_the_folder_of_a_run_is_enough(cgml, folder, prepared, tmp_path):
     content = json.loads(result.stdout)
     assert [row["frame"] for row in content["frames"]] == [0, 1]
     (folder / "model.fragments.npz").unlink()
+
+
+def test_frames_of_a_run_do_not_jump(tmp_path):
+    """The whole length of a move counts, though it is more than half the box."""
+    mapping, box = chain(N_UNITS)[0], 3.0 * np.eye(3)
+    one = mapping.positions(chain(N_UNITS)[2])
+    frames = one + np.array([0.0, 2.0, 5.0])[:, None, None]
+    each = Mapping.from_labels(mapping.bead_graph, np.arange(mapping.n_beads))
+    sink = table.sink_opener(tmp_path / "a_r0.dcd")(
+        tmp_path / "a_r0.dcd", each, box, "a"
+    )
+    sink.append(frames.astype(np.float32), np.array([0.0, 20.0, 40.0]))
+    sink.close()
+    found = backmap._frames(
+        tmp_path / "a_r0.dcd", mapping, backmap._of_run(Coarsening())
+    )
+    np.testing.assert_allclose(found.positions, frames, atol=1e-5)
 
 
 @pytest.mark.parametrize(
