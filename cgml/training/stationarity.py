@@ -201,8 +201,10 @@ def _values(item: BeadTrajectory, spec: ModelSpec) -> tuple[torch.Tensor, torch.
     frames = np.concatenate((starts, starts + stride))
     paths = torch.from_numpy(near_origin(item)[frames].astype(np.float32))
     graph = build_system(item.mapping, spec)
-    rows = [_functions(part, graph.beads, item, spec) for part in paths.split(CHUNK)]
-    now, later = torch.cat(rows).split(len(starts))
+    rows = [
+        _functions(part, graph.beads, item, spec) for part in torch.split(paths, CHUNK)
+    ]
+    now, later = torch.split(torch.cat(rows), len(starts))
     return now, later
 
 
