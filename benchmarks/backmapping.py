@@ -40,7 +40,7 @@ from openmm_cgml.testsystems.peo_runs import PeoBox
 TEMPERATURE = 423.0  # K
 SHELL = 0.30  # nm
 TOLERANCE = 0.03  # nm, of the centres of frames of MD
-FARTHEST, N_BINS = 0.6, 150  # of g(r), nm
+FARTHEST, N_BINS = 0.6, 100  # of g(r), nm
 SETTLED, APART = 1000.0, 400.0  # of the frames of a run, ps
 SETS = {  # of frames: colour, label
     "MD": (drawing.REFERENCE, "MD"),

@@ -1,7 +1,8 @@
 """Atoms that were placed for beads, relaxed by the force field of a System.
 
 1. Minimised with the bonded forces and a soft repulsion that two atoms can pass: what
-   is caught in something comes out.
+   is caught in something comes out. Where constraints cannot be met from there, bonds
+   take their place in this stage.
 2. Minimised with all forces.
 3. Some ps of Langevin dynamics at the temperature.
 
@@ -26,6 +27,7 @@ from openmm_cgml.convert import positions_of
 from openmm_cgml.relaxation_forces import (
     BONDED,
     LEFT_OUT,
+    loosened,
     selected,
     soft_pairs,
     springs,
@@ -70,7 +72,7 @@ class Relaxation:
     def reach(self) -> float:
         """Distance from its place that shows a bead was pushed there: 3 spread, nm.
 
-        A free bead is farther away in 2 of 1,000,000 frames.
+        A free bead is farther away in 6 of 1,000,000 frames.
         """
         return 3.0 * self.spread
 
@@ -150,7 +152,11 @@ class Relaxer:
         )
         for force in self._full.getForces():
             force.setForceGroup(0)
-        self._springs = [own.addForce(springs(mapping)) for own in self._systems]
+        self._springs = [
+            own.addForce(springs(mapping)) for own in (self._soft, self._full)
+        ]
+        has_constraints = self._soft.getNumConstraints() > 0
+        self._loose = [loosened(self._soft)] if has_constraints else []
         self._stiffness = 3.0 * units.BOLTZMANN * temperature / relaxation.spread**2
 
     def relax(
@@ -173,9 +179,12 @@ class Relaxer:
                 f"the System has {has[self._is_periodic]}, the frames of beads have "
                 f"{has[box is not None]}: give the System and the frames of one run"
             )
-        soft, full = (self._context(own, beads, box, seed) for own in self._systems)
-        soft.setPositions(atoms)
-        if _endured(_minimize, soft, full):
+        full = self._context(self._full, beads, box, seed)
+        for system in (self._soft, *self._loose):
+            soft = self._context(system, beads, box, seed)
+            soft.setPositions(atoms)
+            if not _endured(_minimize, soft, full):
+                continue
             calm = full.getState(positions=True).getPositions()
             for share in _SHARES:
                 full.setPositions(calm)
@@ -183,10 +192,6 @@ class Relaxer:
                     return self._result(full, beads)
         nan = float("nan")
         return Relaxed(np.full_like(atoms, nan), nan, nan, np.full(len(beads), nan), 0)
-
-    @property
-    def _systems(self) -> tuple[openmm.System, openmm.System]:
-        return self._soft, self._full
 
     def _context(
         self, system: openmm.System, beads: Floats, box: Box | None, seed: int

@@ -34,6 +34,7 @@ LEFT_OUT = (
 )
 """Forces that would move what shall stay, or the box."""
 
+_STIFF = 2.0e5  # kJ/mol/nm^2, of a bond in the place of a constraint
 _SOFT_ENERGY = 100.0  # kJ/mol, of two atoms at one place
 
 
@@ -45,6 +46,16 @@ def selected(
     for number in reversed(range(own.getNumForces())):
         if not is_kept(own.getForce(number)):
             own.removeForce(number)
+    return own
+
+
+def loosened(system: openmm.System) -> openmm.System:
+    """Copy a System with stiff bonds in the place of its constraints."""
+    own, bonds = openmm.XmlSerializer.clone(system), openmm.HarmonicBondForce()
+    for number in reversed(range(own.getNumConstraints())):
+        bonds.addBond(*own.getConstraintParameters(number), _STIFF)
+        own.removeConstraint(number)
+    own.addForce(bonds)
     return own
 
 

@@ -105,6 +105,35 @@ def test_what_explodes_is_relaxed_in_smaller_steps(beads, monkeypatch):
     assert "not finite" in found.problem
 
 
+def test_bonds_take_the_place_of_constraints_that_cannot_be_met(beads, monkeypatch):
+    """In the soft stage alone: in the end constraints hold."""
+    mapping, system, start = chain(N_UNITS)
+    force = system.getForce(0)
+    for k in range(force.getNumBonds()):
+        i, j, length, _ = force.getBondParameters(k)
+        system.addConstraint(i, j, length)
+    system.removeForce(0)
+    loose = relaxation.loosened(system)
+    assert loose.getNumConstraints() == 0
+    bonds = loose.getForce(loose.getNumForces() - 1)
+    assert bonds.getNumBonds() == system.getNumConstraints()
+    tried = []
+
+    def endured(work, *arguments):
+        tried.append(arguments[0].getSystem().getNumConstraints())
+        return len(tried) > 1 and whole(work, *arguments)
+
+    whole = relaxation._endured
+    monkeypatch.setattr(relaxation, "_endured", endured)
+    options = {"reference": start, "relaxation": FAST, "seed": 3}
+    _, report = Backmapper(library(), mapping, system, TEMPERATURE, **options).map(
+        beads[0]
+    )
+    assert tried == [system.getNumConstraints(), 0, system.getNumConstraints()]
+    assert report.problem == ""
+    assert report.bonds_outside == 0
+
+
 @pytest.mark.parametrize(
     ("gaps", "moved", "problem"),
     [
