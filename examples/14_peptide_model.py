@@ -21,7 +21,7 @@ import openmm_cgml.testsystems.alanine as alanine
 SETTINGS = """
 name = "peptide"
 output = "model"
-time_step = 5.0
+time_step = 1.0
 temperature = 500.0
 friction = 1.0
 
@@ -35,6 +35,8 @@ chiral = true
 n_vectors = 8
 n_node = 24
 n_edge = 16
+n_predictor_layers = 1
+n_refiner_layers = 2
 
 [refinement]
 sampler = "ancestral"

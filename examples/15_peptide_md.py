@@ -4,7 +4,7 @@
     python examples/16_peptide_learned.py [STEPS] [FOLDER]
 
 The first is molecular dynamics. The second is the same script with one line changed,
-that of the integrator: its steps are of 5 ps. The model, which tells left from right,
+that of the integrator: its steps are of 1 ps. The model, which tells left from right,
 is what example 14 has left in the folder (`peptide`). Both write peptide.xtc there.
 """
 
