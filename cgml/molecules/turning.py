@@ -14,6 +14,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from cgml.molecules.centres import group_means, group_shares
 from cgml.molecules.mapping import Mapping
 from cgml.spec import Rotation
 
@@ -57,7 +58,6 @@ class Turning:
     """
 
     def __init__(self, mapping: Mapping) -> None:
-        self._mapping = mapping
         beads: dict[Kind, list[int]] = {}
         for bead, kind in compositions(mapping).items():
             if len(beads.setdefault(kind, [])) < N_MOLECULES:
@@ -67,9 +67,15 @@ class Turning:
         for number, own in enumerate(beads.values()):
             chosen[own] = number
         self._atoms = np.flatnonzero(chosen[mapping.bead_index] >= 0)
-        self._owner = chosen[mapping.bead_index[self._atoms]]
+        used, self._place = np.unique(
+            mapping.bead_index[self._atoms], return_inverse=True
+        )
+        self._shares = group_shares(self._place, mapping.graph.masses[self._atoms])
+        kind_of_atom = chosen[used][self._place]
+        self._is_of_kind = np.eye(len(self._kinds))[kind_of_atom]  # (n_atoms, n_kinds)
         self._stride, self._n_seen = 1, 0
-        self._origins: dict[int, Floats] = {}
+        self._origins = np.zeros(0, dtype=np.int64)  # numbers of frames
+        self._before = np.zeros((0, len(self._atoms), 3))  # their offsets
         self._sums = np.zeros((0, len(self._kinds)))  # of each lag, in frames
         self._counts = np.zeros(0, dtype=np.int64)
         self._first = self._last = 0.0
@@ -81,29 +87,26 @@ class Turning:
         if not self._n_seen:
             self._first = float(times[0])
         self._last = float(times[-1])
-        for frame in positions:
-            self._compare(frame.astype(np.float64))
+        for frame in positions[:, self._atoms].astype(np.float64):
+            self._compare(frame - group_means(self._shares, frame)[self._place])
 
-    def _compare(self, atoms: Floats) -> None:
-        """Look at one frame."""
+    def _compare(self, offsets: Floats) -> None:
+        """Look at one frame, (n_atoms, 3), nm from the centres."""
         number, self._n_seen = self._n_seen, self._n_seen + 1
-        centres = self._mapping.positions(atoms)[self._mapping.bead_index[self._atoms]]
-        offsets = atoms[self._atoms] - centres
         if number % self._stride == 0:
-            self._origins[number] = offsets
+            self._origins = np.append(self._origins, number)
+            self._before = np.concatenate((self._before, offsets[None]))
         if number >= len(self._sums):
             more = max(len(self._sums), 64)
             self._sums = np.pad(self._sums, ((0, more), (0, 0)))
             self._counts = np.pad(self._counts, (0, more))
-        for origin, before in self._origins.items():
-            products = np.einsum("ix,ix->i", before, offsets)
-            n_kinds = len(self._kinds)
-            self._sums[number - origin] += np.bincount(self._owner, products, n_kinds)
-            self._counts[number - origin] += 1
+        products = np.einsum("oix,ix->oi", self._before, offsets)
+        self._sums[number - self._origins] += products @ self._is_of_kind
+        self._counts[number - self._origins] += 1
         if len(self._origins) >= N_ORIGINS:
             self._stride *= 2
-            kept = [origin for origin in self._origins if origin % self._stride == 0]
-            self._origins = {origin: self._origins[origin] for origin in kept}
+            is_kept = self._origins % self._stride == 0
+            self._origins, self._before = self._origins[is_kept], self._before[is_kept]
 
     def found(self) -> tuple[Rotation, ...]:
         """Return the times of what has turned enough in the frames so far."""
