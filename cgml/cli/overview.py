@@ -43,10 +43,11 @@ def show(summaries: Sequence[Summary], frames: str = "") -> None:
 
 
 def _title(item: Summary) -> str:
-    return (
-        f"{item.name or 'atoms'}: {item.n_atoms} atoms, {item.n_molecules} molecules, "
-        f"{item.n_beads} beads"
-    )
+    counts = (item.n_atoms, "atom"), (item.n_molecules, "molecule")
+    words = [
+        f"{n} {word}{'s' * (n != 1)}" for n, word in (*counts, (item.n_beads, "bead"))
+    ]
+    return f"{item.name or 'atoms'}: {', '.join(words)}"
 
 
 def _rows(item: Summary) -> Iterable[tuple[str, str]]:

@@ -104,8 +104,13 @@ def parity(
             row[0].set_ylabel(plain(part))
     symbol, unit = plot.axis
     unit = f" / {unit}" if unit else ""
-    figure.supxlabel(f"{symbol} of the reference{unit}", fontsize=8.5)
-    figure.supylabel(f"{symbol} predicted{unit}", fontsize=8.5)
+    words = f"{symbol} of the reference{unit}", f"{symbol} predicted{unit}"
+    first, *others = figure.axes
+    if not others:  # the figure is wider
+        first.set(xlabel=words[0], ylabel=words[1])
+        return figure
+    figure.supxlabel(words[0], fontsize=8.5)
+    figure.supylabel(words[1], fontsize=8.5)
     return figure
 
 
