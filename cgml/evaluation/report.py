@@ -21,7 +21,7 @@ from cgml.evaluation.drawing import STYLE
 from cgml.evaluation.measure import Measure, Picture, union
 from cgml.evaluation.provenance import Provenance
 from cgml.evaluation.results import Comparison, Evaluation
-from cgml.evaluation.verdict import LIMITS, apart, verdicts
+from cgml.evaluation.verdict import LIMITS, Verdict, apart, verdicts
 from cgml.files import make_folder, replacing
 from cgml.observables.statistics import Estimate, as_json
 
@@ -114,14 +114,13 @@ def columns(evaluation: Evaluation) -> dict[str, dict[str, Estimate]]:
 
 def table(evaluation: Evaluation) -> list[tuple[str, ...]]:
     """Return the lines of the console: words and unit, learned, halves, verdict."""
-    lines = comparison.lines(evaluation.comparisons)
     return [
         (
             html.unescape(re.sub("<[^>]*>", "", line.heading)),
             *_print(line, (evaluation.summary, evaluation.floor)),
             verdict.word,
         )
-        for line, verdict in zip(lines, verdicts(evaluation, lines), strict=True)
+        for line, verdict in _judged(evaluation)
     ]
 
 
@@ -144,7 +143,6 @@ def render(
     template = environment.from_string(source.read_text(encoding="utf-8"))
     others = columns(evaluation)
     sides = (evaluation.summary, evaluation.floor, *others.values())
-    lines = comparison.lines(evaluation.comparisons)
     listed = comparison.lines(evaluation.comparisons, listed=True)
     source_of = "all atoms" if evaluation.rg2_source == "atoms" else "the beads"
     return template.render(
@@ -158,7 +156,7 @@ def render(
         notes=[measure.note for measure in applied(evaluation) if measure.note],
         rows=[
             (line.heading, _print(line, sides), verdict)
-            for line, verdict in zip(lines, verdicts(evaluation, lines), strict=True)
+            for line, verdict in _judged(evaluation)
         ],
         baselines=list(others),
         columns=[line.heading for line in listed],
@@ -172,6 +170,16 @@ def render(
         cost=evaluation.cost,
         images=images,
     )
+
+
+def _judged(evaluation: Evaluation) -> list[tuple[Line, Verdict]]:
+    """Return figures and verdicts, but for those that have neither."""
+    lines = comparison.lines(evaluation.comparisons)
+    return [
+        (line, verdict)
+        for line, verdict in zip(lines, verdicts(evaluation, lines), strict=True)
+        if verdict.word or np.isfinite(evaluation.summary[line.name].value)
+    ]
 
 
 def applied(evaluation: Evaluation) -> list[Measure]:
