@@ -143,7 +143,11 @@ def render(
     template = environment.from_string(source.read_text(encoding="utf-8"))
     others = columns(evaluation)
     sides = (evaluation.summary, evaluation.floor, *others.values())
-    listed = comparison.lines(evaluation.comparisons, listed=True)
+    listed = [
+        line
+        for line in comparison.lines(evaluation.comparisons, listed=True)
+        if any(line.name in item.figures for item in evaluation.comparisons)
+    ]
     source_of = "all atoms" if evaluation.rg2_source == "atoms" else "the beads"
     return template.render(
         spec=evaluation.spec,
