@@ -34,7 +34,7 @@ def join(models: Sequence[LearnedModel]) -> LearnedModel:
             raise ValueError(
                 "members of one ensemble agree in all but their weights, member "
                 f"{number} ({member.spec.name!r}) has {difference}: train them with "
-                "one training file (ensemble = 3), or from one model (--from)"
+                "one file (ensemble = 3), or by cgml train --from one model"
             )
     digests = [fingerprint("", member.module) for member in members]
     if len(set(digests)) < len(digests):
