@@ -202,7 +202,7 @@ def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) ->
         if checkpoint is not None:
             raise ValueError(
                 "the best weights of each member are exported, not one checkpoint: "
-                "leave --checkpoint out"
+                "give none"
             )
         members = members_of(config)
         for member in members:

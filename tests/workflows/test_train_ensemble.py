@@ -75,7 +75,7 @@ def test_one_of_more_members_trains_only_those_that_are_missing(folder):
     assert sum("goes on from step 4" in text for text in said) == 2
     assert all(torch.equal(v, before[k]) for k, v in weights(path).items())
     assert export_checkpoint(config_of(folder)) == path
-    with pytest.raises(ValueError, match="leave --checkpoint out"):
+    with pytest.raises(ValueError, match="not one checkpoint: give none"):
         export_checkpoint(config_of(folder), path)
 
 
