@@ -13,6 +13,7 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ase_cgml.beads import check_beads
@@ -32,6 +33,7 @@ from cgml.dynamics.passengers import (
     resolve_mapping,
     with_hands,
 )
+from cgml.dynamics.potential import MADE_BY, Potential
 from cgml.dynamics.propagator import EnsembleWay, GuardPolicy, Propagator
 from cgml.models.file import load_model
 from cgml.molecules.graph import MolecularGraph
@@ -45,8 +47,9 @@ if TYPE_CHECKING:
     import mdtraj
 
 REASONS = {
-    "energy": "it has learned where beads go in one step, not a potential energy",
-    "stress": "without a potential energy there is no virial",
+    "energy": "it has learned where beads go in one step, not a potential energy "
+    f"({MADE_BY})",
+    "stress": f"without a potential energy there is no virial ({MADE_BY})",
 }
 REASONS["free_energy"] = REASONS["energy"]
 
@@ -58,6 +61,9 @@ class CGMLDynamics(Calculator):
     mean forces, kT times the gradient of the logarithm of the equilibrium distribution
     (`Propagator.mean_forces`): stock Langevin dynamics with them samples that
     distribution, but on a time scale of its own. There is no energy and no stress.
+
+    A model with a potential (`cgml train-potential`) gives these beads its energy,
+    free_energy and conservative forces instead, and in boxes the stress.
 
     Args:
         model: path of a model file, name of a bundled model, or a loaded model.
@@ -120,7 +126,11 @@ class CGMLDynamics(Calculator):
         self.ensemble: EnsembleWay = ensemble
         self.execution = execution
         self.unseen: Unseen = unseen
-        self._propagator: Propagator | None = None  # of the forces
+        self._propagator: Propagator | None = None  # of the mean forces
+        self._potential: Potential | None = None
+        if self.model.spec.has_potential:
+            stress = ["stress"] if self.model.spec.periodic else []
+            self.implemented_properties = ["energy", "free_energy", "forces", *stress]
 
     def get_property(
         self,
@@ -128,7 +138,7 @@ class CGMLDynamics(Calculator):
         atoms: Atoms | None = None,
         allow_calculation: bool = True,  # noqa: FBT001, FBT002
     ) -> Any:
-        """Give the mean forces of beads, eV/Å; refuse all else, with the reason.
+        """Give the forces of beads, eV/Å, and what a potential gives; refuse all else.
 
         Raises:
             PropertyNotImplementedError: Another property, or Atoms that are not beads.
@@ -147,7 +157,7 @@ class CGMLDynamics(Calculator):
         properties: Sequence[str] = ("forces",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute the mean forces of the beads.
+        """Compute the forces of the beads, and with a potential the energy, eV.
 
         Raises:
             PropertyNotImplementedError: The Atoms are not the beads.
@@ -156,19 +166,50 @@ class CGMLDynamics(Calculator):
         super().calculate(atoms, properties, system_changes)
         beads: Any = self.atoms  # a copy that ASE has made
         box = box_from_atoms(beads, self.model.spec)
-        if self._propagator is None or set(system_changes) - {"positions"}:
-            self._propagator = self._bind(beads, self.mapping(beads), box)
-        propagator = self._propagator
-        mapping = propagator.mappings[0]
+        if set(system_changes) - {"positions"}:
+            self._propagator = self._potential = None
+        if self._propagator is None and self._potential is None:
+            mapping = self.mapping(beads)
+            if self.model.spec.has_potential:
+                self._potential = Potential(
+                    self.model,
+                    known_mapping(mapping, self.model.spec),
+                    box=box,
+                    unseen=self.unseen,
+                    device=self.device,
+                )
+            else:
+                self._propagator = self._bind(beads, mapping, box)
+        bound: Any = self._potential or self._propagator
+        mapping = bound.mappings[0]
         if len(beads) != mapping.n_beads:
             raise PropertyNotImplementedError(
-                f"mean forces act on beads, {mapping.n_beads} of them, got Atoms of "
+                f"forces act on beads, {mapping.n_beads} of them, got Atoms of "
                 f"length {len(beads)}: use bead_atoms(atoms, mapping)"
             )
         check_beads(beads, mapping)
         places = whole_beads(mapping, beads.positions[None] / NM, box)[0]
-        forces = propagator.mean_forces(places, n_pairs=self.n_pairs)
-        self.results["forces"] = forces * (units.kJ / units.mol) / NM
+        self.results.update(self._compute(places))
+
+    def _compute(self, places: NDArray[np.float64]) -> dict[str, Any]:
+        """Results in ASE's units at (n_beads, 3) nm."""
+        energy_unit = units.kJ / units.mol
+        if self._potential is None:
+            propagator: Any = self._propagator
+            forces = propagator.mean_forces(places, n_pairs=self.n_pairs)
+            return {"forces": forces * energy_unit / NM}
+        found = self._potential(places)
+        energy = float(found.energy[0]) * energy_unit
+        results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": found.forces * energy_unit / NM,
+        }
+        if "stress" in self.implemented_properties:
+            virial: Any = found.virial[0] * energy_unit
+            atoms: Any = self.atoms
+            results["stress"] = full_3x3_to_voigt_6_stress(virial / atoms.cell.volume)
+        return results
 
     def _bind(
         self, atoms: Atoms, mapping: Mapping, box: NDArray[np.float64] | None

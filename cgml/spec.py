@@ -25,10 +25,16 @@ from cgml.fields import (
     Whole,
     Width,
 )
+from cgml.mean_force import PotentialSpec
 from cgml.sampling import Refinement
 from cgml.training_data import Rotation, Seen
 
-__all__ = ["Refinement", "Rotation", "Seen"]  # known to all as parts of the spec
+__all__ = [  # known to all as parts of the spec
+    "PotentialSpec",
+    "Refinement",
+    "Rotation",
+    "Seen",
+]
 
 
 class NetworkConfig(Section):
@@ -228,6 +234,11 @@ class BaseSpec(Section):
         """Whether the networks tell left from right."""
         return False
 
+    @property
+    def has_potential(self) -> bool:
+        """Whether there is an energy of the beads."""
+        return False
+
     def check_time_step(self, time_step: float) -> None:
         """Refuse a time step that is not the model's.
 
@@ -278,6 +289,7 @@ class ModelSpec(BaseSpec):
         radial_centres: of the functions of the distance, nm, n_radial of them,
             ascending; empty: even on a logarithmic axis.
         calibration: how unsure the model is of new molecules; None: not measured.
+        potential: an energy of the beads; None: there is none. It has no part in steps.
     """
 
     kind: Literal["cgml"] = Field(default="cgml", exclude=True)
@@ -287,6 +299,7 @@ class ModelSpec(BaseSpec):
     statistics: Statistics
     radial_centres: tuple[NonNegative, ...] = ()
     calibration: Calibration | None = None
+    potential: PotentialSpec | None = None
 
     @model_validator(mode="after")
     def _ascend(self) -> Self:
@@ -336,3 +349,8 @@ class ModelSpec(BaseSpec):
     def is_chiral(self) -> bool:
         """Whether they are."""
         return self.network.chiral
+
+    @property
+    def has_potential(self) -> bool:
+        """Whether there is an energy of the beads."""
+        return self.potential is not None

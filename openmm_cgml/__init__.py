@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openmm_cgml.beads import bead_simulation
     from openmm_cgml.convert import graph_from_topology
     from openmm_cgml.integrator import LearnedCGIntegrator
+    from openmm_cgml.potential import cgml_force
     from openmm_cgml.reporter import GuardReporter
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "GuardReporter",
     "LearnedCGIntegrator",
     "bead_simulation",
+    "cgml_force",
     "graph_from_topology",
 ]
 
@@ -37,6 +39,7 @@ if not TYPE_CHECKING:  # a type checker must see that other names do not exist
         "GuardReporter": "openmm_cgml.reporter",
         "LearnedCGIntegrator": "openmm_cgml.integrator",
         "bead_simulation": "openmm_cgml.beads",
+        "cgml_force": "openmm_cgml.potential",
         "graph_from_topology": "openmm_cgml.convert",
     }
 

@@ -10,10 +10,12 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.ideal_chain import gained_variance, laplacian_modes, retention
 from cgml.molecules.mapping import Mapping
+from cgml.network.energies import build_energy
 from cgml.network.inputs import Beads, SystemGraph
 from cgml.network.model import LearnedModel, Model
 from cgml.network.pairs import Layout, PairSearch, lay_out
-from cgml.spec import ModelSpec
+from cgml.spec import ModelSpec, PotentialSpec
+from cgml.training.potential import with_potential
 
 MASSES = {"A": 1.0, "B": 2.0, "C": 1.5, "D": 3.0}
 SPEC: dict[str, Any] = {
@@ -52,6 +54,9 @@ SPEC: dict[str, Any] = {
     "provenance": {},
     "rotation": [],
 }
+
+
+BOX = np.array([[7.0, 0.0, 0.0], [1.0, 7.0, 0.0], [0.0, -1.0, 8.0]])
 
 
 def small_spec(**changes: Any) -> ModelSpec:
@@ -98,6 +103,30 @@ def learned(spec: ModelSpec, seed: int = 0) -> LearnedModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return LearnedModel(spec, Model(spec).eval())
+
+
+def energetic(*, is_periodic: bool = False, network: str = "messages") -> LearnedModel:
+    """Return a small model with a potential of random weights."""
+    cutoff = 3.0 if is_periodic or network == "tensornet" else None
+    periodic: dict[str, Any] = {"periodic": True, "cutoff": 3.0, "friction": None}
+    spec = small_spec(**periodic) if is_periodic else small_spec()
+    potential = PotentialSpec.model_validate(
+        {
+            "network": network,
+            "n_node": 12,
+            "n_layers": 2 if network == "messages" else 1,
+            "cutoff": cutoff,
+            "noise": 0.05,
+            "bond_stiffness": 3.0,
+            "bond_length": 1.2,
+            "wall_distance": 1.0,
+            "wall_height": 9.0,
+        }
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        energy = build_energy(spec, potential)
+    return with_potential(learned(spec), potential, energy)
 
 
 def idle_model(spec: ModelSpec) -> Model:

@@ -25,6 +25,7 @@ from cgml.cli.models import models
 from cgml.cli.prepare import prepare
 from cgml.cli.run import run
 from cgml.cli.train import train
+from cgml.cli.train_potential import train_potential
 from cgml.cli.view import view
 from cgml.interrupts import end_at_once
 from cgml.memory import keep_freed_memory
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
     "prepare": prepare,
     "train": train,
+    "train-potential": train_potential,
     "export": export,
     "import": import_model,
     "join": join,

@@ -21,6 +21,7 @@ from cgml.network.blocks import (
 from cgml.network.conditioner import Conditioner
 from cgml.network.denoiser import Denoiser
 from cgml.network.inputs import Beads
+from cgml.network.potential import potential_weights
 from cgml.network.predictor import Predictor
 from cgml.spec import BaseSpec, ModelSpec
 
@@ -143,6 +144,8 @@ class Model(nn.Module):
         self.conditioner = Conditioner(sizes.n_edge, _radial(spec))
         self.denoiser = Denoiser(sizes, n_centres, _radial(spec))
         self.radius_head = RadiusHead(sizes.n_node)
+        if spec.potential is not None:
+            self.potential = potential_weights(spec, spec.potential)
         self._set("length_scale", scales.length_scale)
         self._set("displacement_scale", scales.displacement_scale)
         self._set("mean_degree", scales.mean_degree)
@@ -166,9 +169,11 @@ def _radial(spec: ModelSpec) -> Radial:
 
 
 def fingerprint(said: str, module: nn.Module) -> str:
-    """Digest (sha256) of a text and of every weight."""
+    """Digest (sha256) of a text and of every weight that has a part in a step."""
     digest = hashlib.sha256(said.encode())
     for name, values in module.state_dict().items():
+        if name.startswith("potential."):
+            continue
         digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
         digest.update(values.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -198,6 +203,6 @@ class LearnedModel:
     def digest(self) -> str:
         """Fingerprint (sha256) of what decides a step: the spec and every weight."""
         said = self.spec.model_dump_json(  # a key to come will have its default
-            exclude={"provenance", "seen"}, exclude_defaults=True
+            exclude={"provenance", "seen", "potential"}, exclude_defaults=True
         )
         return fingerprint(said, self.module)

@@ -34,6 +34,8 @@ class OwnProgram(Program):
         self.predictor = model.predictor
         self.conditioner, self.denoiser = model.conditioner, model.denoiser
         self.radius_head = model.radius_head
+        if spec.potential is not None:  # its weights; the program makes steps alone
+            self.potential = model.potential
         masses = list(spec.particle_types.values())
         self.mass_unit = math.fsum(masses) / len(masses)
         self.bead_mass_unit = spec.atoms_per_bead * self.mass_unit

@@ -1,0 +1,334 @@
+"""Fit a potential of mean force to the equilibrium frames that a model was trained on.
+
+Denoising score matching (Vincent 2011): frames x are moved by Gaussian noise, sigma z,
+and the mean over frames of |F(x + sigma z) / kT + z / sigma|^2 is least where F / kT is
+the gradient of the logarithm of their density, convolved with that noise. Noise comes
+in pairs of opposite sign, so that the large terms +-z / sigma cancel but for what the
+force differs between the two: small noise costs no more steps than large.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from cgml.contract.atoms import build_all
+from cgml.contract.stepper import Pairs
+from cgml.fields import Count, Positive, Section, Width
+from cgml.molecules.frames import BeadTrajectory, near_origin
+from cgml.molecules.recipe import Recipe
+from cgml.molecules.systems import Systems, sum_by
+from cgml.network.energies import build_energy, stored
+from cgml.network.inputs import build_system
+from cgml.network.model import LearnedModel, Model
+from cgml.network.pairs import PairSearch
+from cgml.network.potential import Edges, edges_of, prior_energy
+from cgml.spec import ModelSpec, PotentialSpec
+from cgml.training.agreement import shared_recipe
+from cgml.training.potential_prior import fit_prior
+
+AVERAGE = 0.998  # decay of the moving average of the weights
+MARGIN = 10.0  # standard deviations of the noise by which pairs may come nearer
+REACH = 6.0  # length scales: cutoff of networks that need one, without boxes
+N_VALIDATION = 12  # batches
+CLIP = 5.0
+
+
+class PotentialConfig(Section):
+    """How a potential is fitted.
+
+    Attributes:
+        network: see spec.PotentialSpec.
+        n_node: likewise.
+        noise: standard deviation of the noise, in units of the model's length scale
+            (rms distance of bonded beads).
+        n_steps: optimiser steps.
+        n_systems: frames per batch, of different systems where there are so many.
+        learning_rate: at the start; it falls to zero (cosine).
+        seed: of weights and batches.
+        time_limit: s, by which the learning rate falls to zero where the steps take
+            longer; none: all steps are done, and repeated the weights are the same.
+    """
+
+    network: Literal["messages", "tensornet"] = "messages"
+    n_node: Width = 48
+    noise: Annotated[Positive, Field(le=1.0)] = 0.03
+    n_steps: Count = 4000
+    n_systems: Count = 32
+    learning_rate: Positive = 2e-3
+    seed: Annotated[int, Field(ge=0)] = 0
+    time_limit: Positive | None = None
+
+
+class Batch(NamedTuple):
+    """Frames with noise of both signs: the first half of the beads, and the other."""
+
+    embedding: torch.Tensor  # (2 n, n_embedding)
+    edges: Edges  # of both halves
+    noise: torch.Tensor  # (n, 3) standard normals
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Frames of one system."""
+
+    positions: torch.Tensor  # (n_frames, n_beads, 3) float64 nm, near the origin
+    embedding: torch.Tensor
+    search: PairSearch
+
+
+class _Batches:
+    """Batch i is a pure function of (seed, i)."""
+
+    def __init__(
+        self,
+        systems: Sequence[BeadTrajectory],
+        model: LearnedModel,
+        cutoff: float | None,
+        noise: float,
+        config: PotentialConfig,
+    ) -> None:
+        self._noise, self._config = noise, config
+        self._sources = [_source(item, model, cutoff, noise) for item in systems]
+
+    def __call__(self, number: int) -> Batch:
+        stream = np.random.default_rng((self._config.seed, number))
+        n_all, n = len(self._sources), self._config.n_systems
+        chosen = stream.choice(n_all, n, replace=n > n_all)
+        parts, embeddings, begin = list[Edges](), list[torch.Tensor](), 0
+        for place in chosen:
+            source = self._sources[place]
+            frame = source.positions[int(stream.integers(len(source.positions)))]
+            pairs: Pairs = source.search(frame)
+            vectors = frame[pairs.receiver] - frame[pairs.sender] + pairs.shift
+            edges = edges_of(pairs, vectors.float())
+            parts.append(_moved(edges, begin))
+            embeddings.append(source.embedding)
+            begin += len(frame)
+        edges = Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        noise = torch.from_numpy(stream.standard_normal((begin, 3), dtype=np.float32))
+        shifts = self._noise * (noise[edges.receiver] - noise[edges.sender])
+        other = _moved(edges._replace(vectors=edges.vectors - shifts), begin)
+        edges = edges._replace(vectors=edges.vectors + shifts)
+        both = Edges(*(torch.cat(part) for part in zip(edges, other, strict=True)))
+        return Batch(torch.cat(embeddings).repeat(2, 1), both, noise)
+
+
+def _moved(edges: Edges, offset: int) -> Edges:
+    """The same edges among beads that are counted from another number on."""
+    return edges._replace(
+        receiver=edges.receiver + offset, sender=edges.sender + offset
+    )
+
+
+def _source(
+    item: BeadTrajectory, model: LearnedModel, cutoff: float | None, noise: float
+) -> _Source:
+    spec: Any = model.spec
+    graph = build_system(item.mapping, spec)
+    cpu = torch.device("cpu")
+    systems = Systems([item.mapping], cpu, item.box)
+    boxes = None if systems.boxes is None else list(systems.boxes)
+    _, embedding = build_all(systems, lambda _: graph, model.module.embedding)
+    reach = None if cutoff is None else cutoff + MARGIN * noise
+    search = PairSearch(graph.beads, [item.mapping.n_beads], reach, boxes)
+    positions = torch.from_numpy(near_origin(item))
+    return _Source(positions, embedding.clone(), search)
+
+
+def loss(
+    energy: Any,
+    spec: ModelSpec,
+    potential: PotentialSpec,
+    batch: Batch,
+    *,
+    is_training: bool = True,
+) -> torch.Tensor:
+    """Score matching loss, but for a constant; per coordinate, in length scales^-2.
+
+    With the forces f+ and f- (in kT) of the two signs of the noise, their mean
+
+        (|f+|^2 + |f-|^2) / 2 + (f+ - f-) z / sigma
+
+    is what the denoising loss is without 1 / sigma^2.
+
+    Args:
+        energy: an EnergyNetwork, or None: the prior alone.
+        spec: of the model.
+        potential: prior, and the noise.
+        batch: frames.
+        is_training: whether the loss shall be differentiated.
+    """
+    vectors = batch.edges.vectors.detach().requires_grad_()
+    edges = batch.edges._replace(vectors=vectors)
+    total = prior_energy(spec, potential, edges).sum()
+    if energy is not None:
+        total = total + energy.energies(batch.embedding, edges).sum()
+    (slope,) = torch.autograd.grad(total, vectors, create_graph=is_training)
+    n = len(batch.embedding)
+    force = sum_by(edges.sender, slope, n) - sum_by(edges.receiver, slope, n)
+    plus, minus = force[: n // 2], force[n // 2 :]
+    square = 0.5 * (plus.square() + minus.square())
+    trace = (plus - minus) * batch.noise / potential.noise
+    return (square + trace).mean() * spec.statistics.length_scale**2
+
+
+def fit_potential(
+    model: LearnedModel,
+    train: Sequence[BeadTrajectory],
+    validation: Sequence[BeadTrajectory],
+    config: PotentialConfig,
+    *,
+    on_status: Callable[[str], None] = lambda _: None,
+    provenance: dict[str, str] | None = None,
+) -> LearnedModel:
+    """Fit a potential; the networks of the model are not changed.
+
+    Args:
+        model: trained by cgml.
+        train: equilibrium frames at the model's temperature, cut by its recipe.
+        validation: other frames, of other molecules or later times; may be empty.
+        config: of the fit.
+        on_status: told how it goes.
+        provenance: of the frames.
+
+    Returns:
+        The model with the potential, to be saved.
+
+    Raises:
+        ValueError: the model is a published one, or frames are not of its kind.
+    """
+    if not model.spec.is_compilable:
+        raise ValueError(
+            f"a potential is of models that were trained by cgml, {model.spec.name!r} "
+            "was imported"
+        )
+    spec: Any = model.spec
+    for item in (*train, *validation):
+        spec.check_boundaries(is_periodic=item.box is not None)
+    asked = asdict(Recipe.from_spec(spec))
+    shared_recipe([*train, *validation], asked)
+    prior = fit_prior(spec, train)
+    needs_cutoff = spec.cutoff is None and config.network == "tensornet"
+    scale = spec.statistics.length_scale
+    potential = PotentialSpec(
+        network=config.network,
+        n_node=config.n_node,
+        cutoff=REACH * scale if needs_cutoff else spec.cutoff,
+        noise=config.noise * scale,
+        **prior._asdict(),
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    energy = build_energy(spec, potential)
+    _randomise(energy, generator)
+    batches, tests = (
+        _Batches(items, model, potential.cutoff, potential.noise, config)
+        for items in (train, validation or train)
+    )
+    tested = [tests(10**9 + i) for i in range(N_VALIDATION if validation else 0)]
+    watched = (batches, tested, on_status)
+    average, n_steps = _optimise(energy, spec, potential, config, watched)
+    energy.load_state_dict(average)
+    said = (provenance or {}) | {"steps": str(n_steps)}
+    if tested:
+        said |= _scores(energy, spec, potential, tested)
+    potential = potential.model_copy(update={"provenance": said})
+    return with_potential(model, potential, energy)
+
+
+def with_potential(
+    model: LearnedModel, potential: PotentialSpec, energy: nn.Module
+) -> LearnedModel:
+    """A model with its networks, and a potential."""
+    spec: Any = model.spec
+    potential, weights = stored(potential, energy)
+    whole = spec.model_copy(update={"potential": potential})
+    networks = Model(whole)
+    own = {
+        name: values
+        for name, values in model.module.state_dict().items()
+        if not name.startswith("potential.")
+    }
+    kept = {f"potential.{name}": values for name, values in weights.items()}
+    networks.load_state_dict(own | kept)
+    return LearnedModel(whole, networks.requires_grad_(requires_grad=False).eval())
+
+
+def _optimise(
+    energy: nn.Module,
+    spec: ModelSpec,
+    potential: PotentialSpec,
+    config: PotentialConfig,
+    watched: tuple[Callable[[int], Batch], list[Batch], Callable[[str], None]],
+) -> tuple[dict[str, torch.Tensor], int]:
+    """Adam with clipped gradients: the moving average of the weights, and the steps."""
+    batches, tested, on_status = watched
+    optimiser = torch.optim.Adam(energy.parameters(), lr=config.learning_rate)
+    average = {name: own.clone() for name, own in energy.state_dict().items()}
+    recent: list[float] = []
+    begin, is_done, step = time.monotonic(), False, 0
+    while not is_done:
+        done = step / config.n_steps
+        if config.time_limit is not None:
+            done = max(done, (time.monotonic() - begin) / config.time_limit)
+        rise, fall = min(1.0, (step + 1) / 100), 0.5 * (1.0 + math.cos(math.pi * done))
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * rise * fall
+        found = loss(energy, spec, potential, batches(step))
+        if not torch.isfinite(found):
+            raise ValueError(
+                f"the loss is {float(found)} at step {step}: choose a lower learning "
+                "rate (--learning-rate), or larger noise (--noise)"
+            )
+        optimiser.zero_grad()
+        torch.autograd.backward(found)
+        nn.utils.clip_grad_norm_(energy.parameters(), CLIP)
+        optimiser.step()
+        keep = min(AVERAGE, (step + 1) / (step + 10))
+        for name, own in energy.state_dict().items():
+            average[name].lerp_(own, 1.0 - keep)
+        recent.append(float(found.detach()))
+        step += 1
+        is_done = step == config.n_steps or done >= 0.995
+        if step % 200 == 0 or is_done:
+            text = f"step {step:,}: loss {np.mean(recent[-200:]):.4f}"
+            if tested:
+                scores = [_value(energy, spec, potential, item) for item in tested]
+                text += f", validation {np.mean(scores):.4f}"
+            on_status(text)
+    return average, step
+
+
+def _value(
+    energy: nn.Module | None, spec: ModelSpec, potential: PotentialSpec, batch: Batch
+) -> float:
+    found = loss(energy, spec, potential, batch, is_training=False)
+    return float(found.detach())
+
+
+def _scores(
+    energy: nn.Module, spec: ModelSpec, potential: PotentialSpec, tested: list[Batch]
+) -> dict[str, str]:
+    """Validation losses of the prior and of the whole, with their standard errors."""
+    said = {}
+    for name, network in (("prior", None), ("validation", energy)):
+        scores = [_value(network, spec, potential, item) for item in tested]
+        error = np.std(scores, ddof=1) / math.sqrt(len(scores))
+        said[f"{name} loss"] = f"{np.mean(scores):.5f} +- {error:.5f}"
+    return said
+
+
+def _randomise(energy: nn.Module, generator: torch.Generator) -> None:
+    """Draw the first weights; the seed decides them."""
+    for parameter in energy.parameters():
+        if parameter.dim() > 1:
+            bound = 1.0 / math.sqrt(parameter.size(-1))
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        elif parameter.dim() == 1 and not bool((parameter == 1.0).all()):
+            nn.init.zeros_(parameter)

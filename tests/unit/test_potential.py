@@ -1,0 +1,187 @@
+"""The potential of mean force: derivatives, symmetries, the file, a fit."""
+
+import builtins
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from core_systems import (
+    BOX,
+    chain,
+    coil,
+    energetic,
+    frames_of,
+    learned,
+    mixture,
+    random_orthogonal,
+    rouse_frames,
+    small_spec,
+)
+
+from cgml.dynamics.potential import Potential
+from cgml.dynamics.propagator import Propagator
+from cgml.models.file import load_model, save_model
+from cgml.network.potential import envelope
+from cgml.training.potential import PotentialConfig, fit_potential
+from cgml.training.potential_prior import spring
+from cgml.units import thermal_energy
+
+
+def bound(*, is_periodic: bool, network: str = "messages") -> tuple[Potential, Any]:
+    mapping = mixture()
+    box = BOX if is_periodic else None
+    model = energetic(is_periodic=is_periodic, network=network)
+    return Potential(model, mapping, box=box, unseen="allow"), coil(mapping, bond=1.1)
+
+
+def slopes(energy: Any, x: np.ndarray, step: float = 1e-4) -> np.ndarray:
+    """Return central differences of a function of an array."""
+    found = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        moved = np.zeros_like(x)
+        moved[place] = step
+        found[place] = (energy(x + moved) - energy(x - moved)) / (2.0 * step)
+    return found
+
+
+@pytest.mark.parametrize("is_periodic", [False, True])
+def test_forces_are_the_gradient(is_periodic):
+    potential, places = bound(is_periodic=is_periodic)
+    found = potential(places)
+    expected = -slopes(lambda x: potential(x).energy[0], places)
+    np.testing.assert_allclose(found.forces, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.forces.sum(axis=0), 0.0, atol=1e-9)
+
+
+def test_the_virial_is_the_derivative_by_the_strain():
+    potential, places = bound(is_periodic=True)
+    model, mapping = energetic(is_periodic=True), potential.mappings[0]
+
+    def strained(strain):
+        whole = np.eye(3) + np.tril(strain)  # reduced vectors stay so
+        moved = Potential(model, mapping, box=BOX @ whole, unseen="allow")
+        return moved(places @ whole).energy[0]
+
+    expected = np.tril(slopes(strained, np.zeros((3, 3))))
+    virial = potential(places).virial[0]
+    np.testing.assert_allclose(np.tril(virial), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(virial, virial.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("reflect", [False, True])
+def test_turned_and_moved_beads_have_the_same_energy(reflect):
+    potential, places = bound(is_periodic=False)
+    turn = random_orthogonal(3, reflect=reflect)
+    found, moved = potential(places), potential(places @ turn + [3.0, -50.0, 1.0])
+    assert moved.energy == pytest.approx(found.energy, rel=1e-9)
+    np.testing.assert_allclose(moved.forces, found.forces @ turn, atol=1e-8)
+
+
+def test_wrapped_molecules_have_the_same_energy():
+    potential, places = bound(is_periodic=True)
+    moved = places + BOX[1] * (potential.mappings[0].molecule_index == 1)[:, None]
+    assert potential(moved).energy == pytest.approx(potential(places).energy, rel=1e-9)
+
+
+def test_replicas_are_apart():
+    model, mapping = energetic(), chain()
+    one, other = coil(mapping), coil(mapping, 1)
+    alone = [Potential(model, mapping)(x).energy[0] for x in (one, other)]
+    both = Potential(model, [mapping] * 2)(np.concatenate((one, other)))
+    np.testing.assert_allclose(both.energy, alone, rtol=1e-9)
+
+
+def test_nothing_jumps_at_the_cutoff():
+    lengths = torch.tensor([2.999, 3.0, 3.5], dtype=torch.float64)
+    values = envelope(lengths, 3.0)
+    assert 0.0 < values[0] < 1e-5
+    assert values[1] < 1e-15
+    assert values[2] < 1e-15
+
+
+def test_the_file_keeps_the_energy_and_the_steps(tmp_path):
+    model, mapping = energetic(), chain()
+    save_model(tmp_path / "m.pt", model.spec, model.module)
+    again = load_model(tmp_path / "m.pt")
+    places = coil(mapping)
+    found, expected = (Potential(m, mapping)(places).energy for m in (again, model))
+    np.testing.assert_array_equal(found, expected)
+    plain = learned(small_spec())
+    assert plain.digest == again.digest  # of what decides a step
+    steps = [Propagator(m, mapping, seed=2) for m in (plain, again)]
+    one, other = (p.step(p.start(places)).positions for p in steps)
+    assert torch.equal(one, other)
+
+
+def test_a_model_without_says_what_makes_one():
+    with pytest.raises(ValueError, match="no potential energy: cgml train-potential"):
+        Potential(learned(small_spec()), chain())
+
+
+def test_the_prior_of_ideal_chains_is_their_spring():
+    lengths = np.linalg.norm(np.random.default_rng(0).normal(size=(20_000, 3)), axis=1)
+    stiffness, rest = spring(lengths)  # of kT / 1 nm^2, at no length
+    assert abs(stiffness - 1.0) < 0.1
+    assert abs(rest) < 0.15
+
+
+def test_a_fit_finds_the_springs_of_ideal_chains():
+    """F = -(kT / c) K x of the Rouse chains that it is fitted to, but for noise."""
+    spec, mapping = small_spec(prior={"variance": 0.7}), chain("ABCDABCDAB")
+    frames = rouse_frames(mapping, spec, 400, 0)
+    tests = rouse_frames(mapping, spec, 40, 1)
+    config = PotentialConfig(n_steps=30, n_systems=8, n_node=8)
+    made = (frames_of(mapping, x, spacing=20.0) for x in (frames, tests))
+    train, validation = ([item] for item in made)
+    model = fit_potential(learned(spec), train, validation, config)
+    laplacian = np.zeros((mapping.n_beads, mapping.n_beads))
+    for first, second in mapping.bead_bonds:
+        laplacian[first, second] = laplacian[second, first] = -1.0
+    laplacian -= np.diag(laplacian.sum(axis=1))
+    stiffness = thermal_energy(spec.temperature) / spec.prior.variance
+    potential = Potential(model, mapping)
+    found = np.array([potential(x).forces for x in tests])
+    expected = -stiffness * laplacian @ tests
+    error = np.sqrt(np.square(found - expected).mean() / np.square(expected).mean())
+    assert error < 0.15, error
+    said = model.spec.potential.provenance
+    assert float(said["validation loss"].split()[0]) < 0.0
+
+
+def test_without_torchmd_net_a_text_says_so(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **others):
+        if name.startswith("torchmdnet"):
+            raise ImportError(name)
+        return real(name, *args, **others)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    config = PotentialConfig(network="tensornet", n_steps=1)
+    frames = frames_of(chain(), np.random.default_rng(0).normal(size=(9, 5, 3)))
+    with pytest.raises(ValueError, match=r"not installed: pip install .*equivariant"):
+        fit_potential(learned(small_spec()), [frames], [], config)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_tensornet(tmp_path):
+    """The same promises with TensorNet, where torchmd-net is installed."""
+    pytest.importorskip("torchmdnet", reason="the extra equivariant")
+    for is_periodic in (False, True):
+        potential, places = bound(is_periodic=is_periodic, network="tensornet")
+        found = potential(places)
+        expected = -slopes(lambda x: potential(x).energy[0], places)  # noqa: B023
+        np.testing.assert_allclose(found.forces, expected, rtol=1e-5, atol=1e-5)
+    model, mapping = energetic(network="tensornet"), chain()
+    save_model(tmp_path / "m.pt", model.spec, model.module)
+    frames = [frames_of(mapping, rouse_frames(mapping, model.spec, 40, 0))]
+    config = PotentialConfig(network="tensornet", n_node=8, n_steps=3, n_systems=2)
+    fitted = fit_potential(load_model(tmp_path / "m.pt"), frames, [], config)
+    save_model(tmp_path / "n.pt", fitted.spec, fitted.module)
+    energies = [
+        Potential(m, mapping)(coil(mapping)).energy[0]
+        for m in (fitted, load_model(tmp_path / "n.pt"))
+    ]
+    assert energies[0] == pytest.approx(energies[1], rel=1e-5)
