@@ -56,7 +56,7 @@ rollout_steps = 40
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--time", type=float, default=1200.0, help="of MD, ps")
-    parser.add_argument("--steps", type=int, default=2000, help="of the optimiser")
+    parser.add_argument("--steps", type=int, default=1800, help="of the optimiser")
     parser.add_argument("--output", type=Path, default=Path("peptide"))
     return parser.parse_args()
 
