@@ -97,7 +97,9 @@ def parity(
         limits = plot.limits(finite if len(finite) else np.ones(1))
         for axis, method in zip(row, methods, strict=True):
             _parity_panel(axis, right, method, plot)
-            _set_limits(axis, limits, is_log=plot.is_log)
+            axis.set(xlim=limits, ylim=limits, aspect="equal")
+            for side in (axis.xaxis, axis.yaxis):
+                set_ticks(side, limits, is_log=plot.is_log)
             is_named = n_methods == 1 and part
             axis.set_title(plain(part) if is_named else fill(method.title, 22), pad=3)
         if n_methods > 1 and part:
@@ -163,9 +165,7 @@ def panels(
         height: of a row, inches.
         least: panels are not wider than this many would be.
     """
-    width = max(n_columns, least)
-    figure, rows = blocks(n_rows, n_columns, height, width)
-    return figure, rows
+    return blocks(n_rows, n_columns, height, max(n_columns, least))
 
 
 def subject_panels(
@@ -340,15 +340,8 @@ def _parity_panel(axis: Axes, right: Floats, method: _Method, plot: Parity) -> N
         markersize=3.5,
         alpha=0.85,
     )
+    if plot.is_log:
+        axis.set(xscale="log", yscale="log")
     kept = np.isfinite(right[:, 0]) & np.isfinite(method.values[:, 0])
     if kept.any():
         note(axis, plot.note(right[kept, 0], method.values[kept, 0]))
-
-
-def _set_limits(axis: Axes, limits: tuple[float, float], *, is_log: bool) -> None:
-    """Give both axes the same limits and few ticks."""
-    if is_log:
-        axis.set(xscale="log", yscale="log")
-    axis.set(xlim=limits, ylim=limits, aspect="equal")
-    for side in (axis.xaxis, axis.yaxis):
-        set_ticks(side, limits, is_log=is_log)

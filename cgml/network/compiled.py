@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch.export import Dim
+from torch.torch_version import TorchVersion
 
 from cgml.contract.lanes import LANES
 from cgml.molecules.graph import MolecularGraph
@@ -32,6 +33,9 @@ from cgml.network.model import LearnedModel, fingerprint
 from cgml.network.pairs import Layout, PairSearch
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec
+
+_LEAST_TORCH = "2.13"
+"""2.7 cannot trace the networks, those between were not tried."""
 
 _N = (3, 5, 7)
 """Sizes of the examples from which it is read which sizes are free."""
@@ -173,6 +177,11 @@ class _Traced(nn.Module):
 
 def _require_compiler() -> None:
     """Refuse before the networks are traced, which takes a while."""
+    if TorchVersion(torch.__version__) < _LEAST_TORCH:
+        raise CompilationError(
+            f"compiling needs torch {_LEAST_TORCH} or newer, this is "
+            f"{torch.__version__}; models run without being compiled, only slower"
+        )
     try:
         get_cpp_compiler()
     except RuntimeError as error:
@@ -195,7 +204,7 @@ def _compile(part: Part, examples: list[list[torch.Tensor]], path: Path) -> None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(
-            _Traced(part), (examples[0],), dynamic_shapes=(sizes,), strict=False
+            _Traced(part), (examples[0],), dynamic_shapes=(sizes,)
         )
         try:
             torch._inductor.aoti_compile_and_package(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from core_systems import chain, coil, learned, mixture, small_spec
 from reference_network import by_the_equations
 from workflow_tools import in_process
@@ -163,6 +164,12 @@ def test_nothing_is_loaded_from_beside_the_model(model, tmp_path):
     shutil.copytree(folder_of(model), tmp_path / "model")
     shutil.copy(folder_of(model) / "evaluate.pt2", tmp_path / "model.pt2")
     assert compiled_parts(other.spec, other.module) is None
+
+
+def test_an_older_torch_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.12.1+cpu")
+    with pytest.raises(compiled.CompilationError, match=r"torch 2\.13 .* is 2\.12\.1"):
+        compiled.compile_model(learned(small_spec(), seed=7))
 
 
 def test_without_a_compiler_the_error_says_what_is_needed(monkeypatch, tmp_path):
