@@ -201,14 +201,16 @@ class BaseSpec(Section):
     @model_serializer(mode="wrap")
     def _leave_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write nothing that older versions do not know and need not."""
+        absent: dict[str, Any] = {
+            "n_members": 1,
+            "calibration": None,
+            "rotation": [],
+            "potential": None,
+        }
         said: dict[str, Any] = write(self)
-        if self.n_members == 1:
-            said.pop("n_members", None)
-        if self.calibrated is None:
-            said.pop("calibration", None)
-        if not self.rotation:
-            said.pop("rotation", None)
-        return said
+        return {
+            key: value for key, value in said.items() if absent.get(key, ...) != value
+        }
 
     def with_members(self, n: int) -> Self:
         """Say the same of n sets of weights, which are not calibrated yet."""
