@@ -13,7 +13,7 @@ def baseline(
     train: Annotated[
         list[Path],
         typer.Option(
-            help="File of frames of training molecules, or a pattern in quotes.",
+            help="Frames of training molecules: a file, or a pattern in quotes.",
             parser=options.path,
             callback=options.matching,
         ),
@@ -21,7 +21,7 @@ def baseline(
     validation: Annotated[
         list[Path],
         typer.Option(
-            help="File of other ones, or a pattern in quotes.",
+            help="Frames of other molecules: a file, or a pattern in quotes.",
             parser=options.path,
             callback=options.matching,
         ),

@@ -33,7 +33,8 @@ def import_model(
     ] = None,
     single_bead_limit: options.SingleBeadLimit = 0,
     name: Annotated[
-        str | None, typer.Option(help="Of the model; default: that of the file.")
+        str | None,
+        typer.Option(help="Of the model; default: that of the (first) file."),
     ] = None,
 ) -> None:
     """Turn a published CHECKPOINT of the paper's authors into a model file.

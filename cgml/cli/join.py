@@ -15,17 +15,20 @@ def join(
     ],
     validation: Annotated[
         list[str],
-        typer.Option(help="Bead frames or arrays that no model was trained on."),
+        typer.Option(help="Frames of other molecules: a file, or a pattern in quotes."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Model file.", parser=options.path)
     ],
     train: Annotated[
         list[str] | None,
-        typer.Option(help="Frames that a single model was trained on."),
+        typer.Option(
+            help="Frames of training molecules: a file, or a pattern in quotes."
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the model; default: that of the first.")
+        str | None,
+        typer.Option(help="Of the model; default: that of the (first) file."),
     ] = None,
 ) -> None:
     """Make one model of MODELS that differ in their weights alone, and calibrate it.

@@ -28,14 +28,14 @@ def path(given: str | Path) -> Path:
     return Path(os.path.expanduser(text))
 
 
-def matching(given: list[Path]) -> list[Path]:
+def matching(given: list[Path] | None) -> list[Path]:
     """Replace patterns, as 'test/*.h5md' in quotes, by the files that match, in order.
 
     A pattern that matches nothing stays: there is no such file.
     """
     return [
         found
-        for item in given
+        for item in given or []
         for found in (
             [item]
             if item.exists()

@@ -18,7 +18,11 @@ def train_potential(
     ],
     validation: Annotated[
         list[Path] | None,
-        typer.Option(help="File of other frames, to judge by.", parser=options.path),
+        typer.Option(
+            help="Frames of other molecules: a file, or a pattern in quotes.",
+            parser=options.path,
+            callback=options.matching,
+        ),
     ] = None,
     network: Annotated[
         Literal["messages", "tensornet"],

@@ -48,7 +48,7 @@ def simulate(positions=None, **options) -> app.Simulation:
 def test_hands_are_those_of_the_positions(mirror, hand, caplog):
     """L-alanine is S."""
     simulation = simulate(CHAIN.positions * mirror)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="cgml"):
         simulation.step(2)
     assert f"hands of the stereocentres are those of the positions: 2 {hand}" in (
         caplog.text

@@ -23,6 +23,7 @@ OWN = {  # options whose meaning depends on the command, in one sense
     "--stride": "every n-th frame: of those read, or of the steps stored",
     "--time": "simulated time; evaluate knows a default",
     "--temperature": "of the training data",
+    "--time-limit": "minutes: train goes on later, a potential gets fewer steps",
 }
 
 

@@ -33,7 +33,7 @@ def test_report(cgml, tiny_model, references, tmp_path):
     assert sorted(figures["molecules"]) == ["test_000", "test_001", "test_002"]
     assert figures["run"]["n_replicas"] == 2
     output = " ".join(result.output.split())
-    assert "log10 τ, mean absolute error" in output
+    assert "contact map, mean" in output
     assert " ± " in output
 
 
