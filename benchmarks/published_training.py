@@ -25,7 +25,6 @@ import torch
 from torch import nn
 
 from cgml import units
-from cgml.contract.atoms import known_types
 from cgml.formats.h5md import read_beads, write_beads
 from cgml.models.conversion import Origin, describe
 from cgml.models.file import save_model
@@ -102,11 +101,11 @@ class TrainableInteraction(PublishedInteraction):
 
 def trainable(model: PublishedModel) -> PublishedModel:
     """Exchange the rounds of messages, in place; names of weights stay."""
-    for network in (model.embedding, model.dynamics, model.score):
-        sizes = {
-            id(model.embedding): PARAMETERS.embedding_gn_hparams,
-            id(model.dynamics): PARAMETERS.dynamics_gn_hparams,
-        }.get(id(network), PARAMETERS.score_gn_hparams)
+    for network, sizes in (
+        (model.embedding, PARAMETERS.embedding_gn_hparams),
+        (model.dynamics, PARAMETERS.dynamics_gn_hparams),
+        (model.score, PARAMETERS.score_gn_hparams),
+    ):
         rounds = [TrainableInteraction(sizes) for _ in range(sizes.mp_steps)]
         network.network.steps = nn.ModuleList(rounds)
     return model
@@ -147,7 +146,6 @@ class Boxes:
         )
         self.frames, self.strides = [], []
         for box in boxes:
-            known_types(box.mapping.graph, spec)
             positions = torch.tensor(box.positions).double() / units.ANGSTROM
             mass = torch.tensor(box.mapping.bead_masses)[:, None]
             drift = (positions * mass).sum(dim=1, keepdim=True) / mass.sum()
@@ -184,8 +182,9 @@ def losses(model: PublishedModel, boxes: Boxes) -> tuple[torch.Tensor, torch.Ten
     rows = [model.embedding(system.atoms) for system in boxes.systems]
     window = boxes.draw()
     target, past = window[-1], window[:-1]
-    scales = boxes.rng.uniform(np.log(HISTORY_NOISE[1]), np.log(HISTORY_NOISE[0]), 6)
-    noise = boxes.per_box(np.exp(scales[: len(boxes.sizes)]).tolist())
+    n = len(boxes.sizes)
+    scales = boxes.rng.uniform(np.log(HISTORY_NOISE[1]), np.log(HISTORY_NOISE[0]), n)
+    noise = boxes.per_box(np.exp(scales).tolist())
     noisy = past + noise * boxes.normal(past)
     edges = boxes.neighbours.edges(noisy[-1], boxes.cells)
     moves = torch.diff(noisy, dim=0).float()
@@ -196,7 +195,7 @@ def losses(model: PublishedModel, boxes: Boxes) -> tuple[torch.Tensor, torch.Ten
         ahead.mean, change, ahead.deviation.square()
     )
     levels = noise_levels(PARAMETERS)
-    sigma = boxes.per_box(boxes.rng.choice(levels, len(boxes.sizes)).tolist())
+    sigma = boxes.per_box(boxes.rng.choice(levels, n).tolist())
     draw = boxes.normal(target)
     candidate = target + sigma * draw
     edges = boxes.neighbours.edges(candidate, boxes.cells)
@@ -273,8 +272,7 @@ def main(options: argparse.Namespace) -> None:
     spec = describe(PARAMETERS, N_EMBEDDING, origin, provenance)
     spec = spec.model_copy(update={"partition": "runs"})
     model = PublishedModel(PARAMETERS, N_EMBEDDING, units.ANGSTROM)
-    seed = [options.seed, len(boxes)]
-    data = Boxes(boxes, spec, seed)
+    data = Boxes(boxes, spec, options.seed)
     fit(trainable(model), data, options.steps, options.output / "last.ckpt")
     trained = PublishedModel(PARAMETERS, N_EMBEDDING, units.ANGSTROM)
     trained.load_state_dict(model.state_dict())

@@ -10,22 +10,8 @@ from cgml.cli.console import say, tell
 
 
 def baseline(
-    train: Annotated[
-        list[Path],
-        typer.Option(
-            help="Frames of training molecules: a file, or a pattern in quotes.",
-            parser=options.path,
-            callback=options.matching,
-        ),
-    ],
-    validation: Annotated[
-        list[Path],
-        typer.Option(
-            help="Frames of other molecules: a file, or a pattern in quotes.",
-            parser=options.path,
-            callback=options.matching,
-        ),
-    ],
+    train: Annotated[list[Path], options.TRAIN],
+    validation: Annotated[list[Path], options.VALIDATION],
     reference: options.Reference,
     output: Annotated[
         Path,

@@ -15,16 +15,14 @@ def join(
     ],
     validation: Annotated[
         list[str],
-        typer.Option(help="Frames of other molecules: a file, or a pattern in quotes."),
+        typer.Option(help=options.VALIDATION.help),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Model file.", parser=options.path)
     ],
     train: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Frames of training molecules: a file, or a pattern in quotes."
-        ),
+        typer.Option(help=options.TRAIN.help),
     ] = None,
     name: Annotated[
         str | None,

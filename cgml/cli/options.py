@@ -33,15 +33,11 @@ def matching(given: list[Path] | None) -> list[Path]:
 
     A pattern that matches nothing stays: there is no such file.
     """
-    return [
-        found
-        for item in given or []
-        for found in (
-            [item]
-            if item.exists()
-            else [Path(name) for name in sorted(glob(str(item)))] or [item]
-        )
-    ]
+    found: list[Path] = []
+    for item in given or []:
+        matches = [] if item.exists() else [Path(name) for name in glob(str(item))]
+        found += sorted(matches) or [item]
+    return found
 
 
 def folder(text: str) -> Path:
@@ -130,6 +126,16 @@ Reference = Annotated[
         callback=matching,
     ),
 ]
+TRAIN = typer.Option(
+    help="Frames of training molecules: a file, or a pattern in quotes.",
+    parser=path,
+    callback=matching,
+)
+VALIDATION = typer.Option(
+    help="Frames of other molecules: a file, or a pattern in quotes.",
+    parser=path,
+    callback=matching,
+)
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
 SingleBeadLimit = Annotated[

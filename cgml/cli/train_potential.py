@@ -16,14 +16,7 @@ def train_potential(
         Path,
         typer.Option("--output", "-o", help="Model file.", parser=options.path),
     ],
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Frames of other molecules: a file, or a pattern in quotes.",
-            parser=options.path,
-            callback=options.matching,
-        ),
-    ] = None,
+    validation: Annotated[list[Path] | None, options.VALIDATION] = None,
     network: Annotated[
         Literal["messages", "tensornet"],
         typer.Option(help='Ours, or TensorNet of torchmd-net ("cgml[equivariant]").'),

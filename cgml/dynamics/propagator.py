@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cgml import units
+from cgml.calibration import Calibration
 from cgml.contract.device import checked_device
 from cgml.contract.state import State, at_rest, checked, counts
 from cgml.contract.stepper import Forecast
@@ -113,7 +114,8 @@ class Propagator:
         self.slices = systems.slices
         self.n_beads = self.slices[-1].stop
         guards = Guards(self.spec, systems, self.replica_ids)
-        grade = None if self.spec.calibrated is None else self._grades
+        calibration = self.spec.calibrated
+        grade = None if calibration is None else partial(self._grades, calibration)
         self._watch = Watch(guard, guards, systems, self._stepper.view, grade)
         self.guard_trips, self.stopped = self._watch.trips, self._watch.stopped
 
@@ -213,23 +215,23 @@ class Propagator:
         Raises:
             ValueError: The model was not calibrated.
         """
-        if self.spec.calibrated is None:
+        calibration = self.spec.calibrated
+        if calibration is None:
             raise ValueError(
                 f"model {self.spec.name!r} is not calibrated, it has no extrapolation "
                 "grades: make one that is with cgml join"
             )
         here = self._checked(positions, (self.n_beads, 3), "positions")
-        return np.asarray(self._grades(here).cpu().numpy())
+        return np.asarray(self._grades(calibration, here).cpu().numpy())
 
     def forecasts(self, positions: torch.Tensor) -> list[Forecast]:
         """What each set of weights says of positions (n_beads, 3) nm at rest."""
         rest = at_rest(positions, self.spec.n_history, len(self.mappings))
         return self._stepper.forecasts(rest)
 
-    def _grades(self, positions: torch.Tensor) -> torch.Tensor:
-        calibration = self.spec.calibrated
-        if calibration is None:
-            return positions.new_zeros(0)
+    def _grades(
+        self, calibration: Calibration, positions: torch.Tensor
+    ) -> torch.Tensor:
         found = self.forecasts(positions)
         return extrapolation.grades(calibration, found, self.systems)
 

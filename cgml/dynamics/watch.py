@@ -103,8 +103,10 @@ class Watch:
         Whether it looks depends on the number of the step alone: a run that goes on
         does what one without interruption does.
         """
+        if self._grade is None:
+            return
         due = (state.step % EVERY == 0).tolist()
-        if self._grade is None or not any(due):
+        if not any(due):
             return
         trips = self.guards.check_grades(self._grade(state.positions), state.step)
         for place, trip in trips.items():

@@ -201,10 +201,10 @@ def _write_structures(
 ) -> list[str]:
     """Write what viewers open a system's paths with; return the files' names."""
     names = [f"{system.name}.{suffix}" for suffix in ("pdb", "psf", "data")]
-    mapping = system.mapping
-    for name, write in zip(names[::2], (write_topology, write_data), strict=True):
-        write(output / name, mapping, system.positions[0], system.box)
-    write_structure(output / names[1], mapping)
+    mapping, pdb, psf, data = system.mapping, *(output / name for name in names)
+    write_topology(pdb, mapping, system.positions[0], system.box)
+    write_structure(psf, mapping)
+    write_data(data, mapping, system.positions[0], system.box)
     if has_atoms:
         names.append(f"{system.name}_atoms.psf")
         write_structure(output / names[-1], _each(mapping))
