@@ -166,7 +166,8 @@ class PeoRun:
             n_threads: threads of the CPU platform.
 
         Raises:
-            ValueError: the folder holds another box, or other times.
+            ValueError: the folder holds another box, or other times; a production
+                longer than the one there goes on with it.
         """
         self.box, self.times, self.folder = box, times, folder
         self.system = box.build()
@@ -211,15 +212,16 @@ class PeoRun:
         return self.folder / "state.json"
 
     def _read(self) -> dict[str, Any]:
-        """Read the state; require that it is of this box."""
+        """Read the state; require that it is of this box; production may be longer."""
         record: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
         for name, wanted in (("box", self.box), ("times", self.times)):
-            if record[name] != asdict(wanted):
+            is_shorter = record[name]["kept"] > wanted.kept
+            if is_shorter or record[name] | {"kept": wanted.kept} != asdict(wanted):
                 raise ValueError(
                     f"{self._state} is there, its {name} is {record[name]}, not "
                     f"{asdict(wanted)}: take another folder"
                 )
-        return record
+        return record | {"box": asdict(self.box), "times": asdict(self.times)}
 
     def _begin(self) -> dict[str, Any]:
         """Compress the box; nothing but the topology is written yet."""

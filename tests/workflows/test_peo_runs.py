@@ -1,6 +1,7 @@
 """Example 8: a kill costs a segment at most, and frames and state fit together."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,12 +160,28 @@ def test_beads_are_those_of_the_atoms(killed, tmp_path, stride):
     assert len(meta["history"]) == N_SEGMENTS
 
 
+def test_a_finished_box_goes_on_for_a_longer_production(killed, tmp_path):
+    folder = shutil.copytree(killed[0], tmp_path / BOX.name)
+    box = PeoBox("tiny", 20, 4, 16, 0.005, 0)
+    run = PeoRun(box, PeoTimes(1.0, 0.2, 3.0, 1.0, 5.0), folder)
+    assert run.n_done == N_SEGMENTS
+    assert not run.is_finished
+    assert run.advance() == "production"
+    assert run.is_finished
+    assert state_of(folder)["box"]["kept"] == 0.005
+    before, after = (read(folder / "production" / f"{i:04d}.xtc") for i in (3, 4))
+    np.testing.assert_allclose(after[1], 4.0 + 0.2 * np.arange(1, 6), rtol=1e-6)
+    assert abs(after[0][0] - before[0][-1]).max() < 0.4  # goes on where it was
+
+
 def test_other_boxes_and_frames_are_refused(killed, tmp_path):
     folder, *_ = killed
     with pytest.raises(ValueError, match=r"its box is .* take another folder"):
         PeoRun(PeoBox("tiny", 20, 4, 16, 0.004, 1), TIMES, folder)
-    with pytest.raises(ValueError, match=r"its times is .*'kept': 4\.0.* not .*8\.0"):
-        PeoRun(BOX, PeoTimes(1.0, 0.2, 3.0, 1.0, 8.0), folder)
+    with pytest.raises(ValueError, match=r"its times is .*'kept': 4\.0.* not .*2\.0"):
+        PeoRun(BOX, PeoTimes(1.0, 0.2, 3.0, 1.0, 2.0), folder)  # shorter
+    with pytest.raises(ValueError, match=r"its times is .*'interval': 0\.2, .* not "):
+        PeoRun(BOX, PeoTimes(1.0, 0.1, 3.0, 1.0, 4.0), folder)
     with pytest.raises(ValueError, match="stride must be 1 or more, got 0"):
         write_beads(folder, tmp_path, stride=0)
     state = state_of(folder)
