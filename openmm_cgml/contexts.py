@@ -18,6 +18,9 @@ class Driver(Protocol):
     def _prepare(self, system: openmm.System) -> None:
         """Check the System of a Context that is about to be made."""
 
+    def _renew(self, system: openmm.System, *, is_kept: bool) -> None:
+        """Check the System that the Context is about to be made anew of."""
+
     def _bind(self, context: openmm.Context) -> None:
         """Remember the Context that was made."""
 
@@ -49,8 +52,22 @@ def watch_contexts(kind: type[Any]) -> None:
             original(self, *args)
 
     openmm.Context.__init__ = watched
+    openmm.Context.reinitialize = _renewed(openmm.Context.reinitialize, kind)
     openmm.Context.setState = _watched(openmm.Context.setState, kind)
     openmm.Context.loadCheckpoint = _watched(openmm.Context.loadCheckpoint, kind)
+
+
+def _renewed(original: Callable[..., None], kind: type[Any]) -> Callable[..., None]:
+    """Let a Context be made anew of a System that may be another by now."""
+
+    @wraps(original)
+    def renew(self: openmm.Context, preserveState: bool = False) -> None:  # noqa: FBT001, FBT002
+        integrator = self.getIntegrator()
+        if isinstance(integrator, kind):
+            integrator._renew(self.getSystem(), is_kept=preserveState)
+        original(self, preserveState)
+
+    return renew
 
 
 def _watched(original: Callable[..., None], kind: type[Any]) -> Callable[..., None]:

@@ -151,6 +151,12 @@ class History:
         """Drop the cache; the variables stay."""
         self._cached = None
 
+    def end(self) -> None:
+        """Let the next run start from its positions alone; seed and step stay."""
+        seed, step, *_ = self._counts()
+        self._write_counts(seed, step, 0, 0)
+        self.forget()
+
     def check_loaded(
         self, particles: NDArray[np.float64], passengers: Callable[[], Passengers]
     ) -> None:

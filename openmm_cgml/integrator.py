@@ -262,6 +262,17 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 "this LearnedCGIntegrator already belongs to a Context: build another "
                 "integrator for the second"
             )
+        self._check(system)
+
+    def _renew(self, system: openmm.System, *, is_kept: bool) -> None:
+        """Check a System anew, whatever it was; a refused one cannot be moved."""
+        self._made_for = ""
+        self._check(system)
+        if not is_kept:
+            self._history.end()
+
+    def _check(self, system: openmm.System) -> None:
+        """Check a System, and take over its degrees of freedom."""
         self._build(system, convert.default_box(system), np.zeros(0))
         share = degrees_of_freedom(system) / (3 * len(self._boarding.atoms))
         energy = 0.5 * thermal_energy(self._model.spec.temperature) * share

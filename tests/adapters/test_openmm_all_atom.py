@@ -224,9 +224,70 @@ def test_a_barostat_that_comes_later_is_refused():
     simulation = simulate(parts)
     simulation.step(1)
     simulation.system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
-    simulation.context.reinitialize(preserveState=True)
+    with pytest.raises(ValueError, match="has the force MonteCarloBarostat"):
+        simulation.context.reinitialize(preserveState=True)
     with pytest.raises(ValueError, match="has the force MonteCarloBarostat"):
         simulation.step(1)
+
+
+def exchange(system):
+    """A bias in the place of what a script has at that number."""
+    last = system.getNumForces() - 1
+    system.removeForce(last)
+    external(system)
+
+
+def rebind(system):
+    bonds = next(f for f in system.getForces() if f.getName() == "HarmonicBondForce")
+    bonds.setBondParameters(0, 0, 40, 0.5, 100.0)
+
+
+def restrain(system):
+    _, _, length = system.getConstraintParameters(0)
+    system.setConstraintParameters(0, 0, 40, length)
+
+
+def freeze(system):
+    """An atom of water, which no constraint may hold then."""
+    for place in range(system.getNumConstraints()):
+        system.setConstraintParameters(place, 0, 1, 0.1)
+    system.setParticleMass(system.getNumParticles() - 1, 0.0)
+
+
+LATER = {
+    exchange: "has the force CustomExternalForce",
+    rebind: "has the force HarmonicBondForce",
+    restrain: "holds particles 0 and 40",
+    freeze: "fixed by a mass of zero",
+}
+
+
+@pytest.mark.parametrize("change", LATER)
+def test_as_many_forces_and_constraints_may_be_others(change):
+    """A Context that is made anew looks at each, their numbers tell nothing."""
+    simulation = simulate(plain())
+    simulation.step(1)
+    change(simulation.system)
+    with pytest.raises(ValueError, match=LATER[change]):
+        simulation.context.reinitialize(preserveState=True)
+    with pytest.raises(ValueError, match=LATER[change]):
+        simulation.step(1)
+
+
+def test_constraints_that_come_later_hold():
+    parts = plain()
+    kept = [
+        parts[1].getConstraintParameters(i) for i in range(parts[1].getNumConstraints())
+    ]
+    while parts[1].getNumConstraints():
+        parts[1].removeConstraint(0)
+    simulation = simulate(parts)
+    simulation.step(1)
+    for row in kept:
+        simulation.system.addConstraint(*row)
+    simulation.context.reinitialize(preserveState=True)
+    simulation.step(1)
+    assert errors(simulation.system, positions_of(simulation)).max() < 1e-5
 
 
 def external(system):

@@ -96,7 +96,8 @@ def test_thermostat_added_later(tiny_model):
     simulation = simulate(tiny_model)
     simulation.step(1)
     simulation.system.addForce(openmm.AndersenThermostat(300.0, 1.0))
-    simulation.context.reinitialize(preserveState=True)
+    with pytest.raises(ValueError, match="has the force AndersenThermostat"):
+        simulation.context.reinitialize(preserveState=True)
     with pytest.raises(ValueError, match="has the force AndersenThermostat"):
         simulation.step(1)
 
