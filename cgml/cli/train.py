@@ -17,16 +17,16 @@ def _print_keys(*, asked: bool) -> None:
     """Print what may stand in the file, and leave."""
     if not asked:
         return
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
     from cgml.training.keys import keys
 
-    table = Table("key", "takes", "default", "meaning")
     for key in keys():
         name = f"{key.table}.{key.name}" if key.table else key.name
-        table.add_row(*(Text(cell) for cell in (name, *key[2:])))
-    console.out.print(table)
+        default = key.default if key.default == "required" else f"default {key.default}"
+        console.out.print(Text(f"{name}: {key.kind}; {default}"), soft_wrap=True)
+        console.out.print(Padding(Text(key.meaning), (0, 0, 0, 4), expand=False))
     raise typer.Exit
 
 

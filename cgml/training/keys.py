@@ -55,17 +55,20 @@ def explained(section: type[Section]) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in entries}
 
 
-def _kind(annotation: Any) -> str:
-    """Say in words what a key takes."""
+def _kind(annotation: Any, *, plural: bool = False) -> str:
+    """Say in words what a key takes, or what a list of such holds."""
     origin, parts = get_origin(annotation), get_args(annotation)
+    s = "s" if plural else ""
     if origin is Literal:
         return " or ".join(f'"{part}"' for part in parts)
     if origin in {list, tuple}:
-        return f"list of {_kind(parts[0])}s"
+        return f"list{s} of {_kind(parts[0], plural=True)}"
     if origin in {Annotated, Union, UnionType}:
-        return _kind(next(part for part in parts if part is not type(None)))
-    words = {bool: "true or false", int: "whole number", float: "number"}
-    return words.get(annotation, "text")
+        part = next(part for part in parts if part is not type(None))
+        return _kind(part, plural=plural)
+    if annotation is bool:
+        return "true or false"
+    return {int: "whole number", float: "number"}.get(annotation, "text") + s
 
 
 def _default(field: FieldInfo) -> str:

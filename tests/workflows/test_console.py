@@ -1,6 +1,7 @@
 """What holds for the options and the words of all commands."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -138,11 +139,16 @@ def test_guards_have_words():
 
 
 def test_every_key_of_a_training_file_is_explained(cgml):
-    text = "".join(cgml("train", "--keys").output.split())
+    """Whole, however narrow the console is."""
+    printed = cgml("train", "--keys").output
+    text = " ".join(printed.split())
     found = list(keys())
     for key in found:
         assert key.meaning, key.name
-        assert key.kind
+        assert f"{key.name}: {key.kind}; " in text
+        assert key.meaning in text
+        assert not re.search(r"ss\b|list of list\b", key.kind)
+    assert "…" not in printed
     assert "optimiser.n_steps" in text
     assert ("", "time_step", "number", "required") in {key[:4] for key in found}
     assert ("data", "split", '"molecule" or "time"', '"molecule"') in {
