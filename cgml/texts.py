@@ -25,3 +25,13 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     rest = len(once) - most
     more = f" and {rest} more" if rest > 0 else ""
     return (", ".join(once[:most]) or "none") + more
+
+
+def counted(n: int, word: str) -> str:
+    """Write a number of things, a number with a name.
+
+    Example:
+        >>> counted(1, "system"), counted(2, "system")
+        ('1 system', '2 systems')
+    """
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"

@@ -111,6 +111,7 @@ def commands() -> str:
     import typer
 
     from cgml.cli import console
+    from cgml.cli.answers import FIELDS
     from cgml.cli.app import app
 
     group: Any = typer.main.get_command(app)
@@ -122,6 +123,8 @@ def commands() -> str:
     meanings: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, command in group.commands.items():
         parts.append(f"## cgml {name}\n\n{_help(command)}\n\n{_options(command)}")
+        fields = [f"| `{key}` | {_cell(text)} |" for key, text in FIELDS[name].items()]
+        parts.append("\n".join(["| field of `--json` | |\n|---|---|", *fields]))
         for item in command.params:
             if item.param_type_name == "option":
                 meanings[item.opts[0]][item.help].append(name)

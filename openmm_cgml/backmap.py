@@ -60,7 +60,6 @@ def backmap(
     ] = 10,
     workers: options.Workers = None,
     scheduler: options.Scheduler = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """Put atoms in the place of the beads of FRAMES, relaxed by your force field.
 
@@ -77,7 +76,6 @@ def backmap(
     For example:
         cgml backmap long --system system.xml --topology box.pdb -o atoms.xtc
     """
-    del as_json  # its callback has taken it
     from cgml.progress import progress
     from openmm_cgml import backmap_run
     from openmm_cgml.backmapper import Ingredients

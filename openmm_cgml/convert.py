@@ -22,6 +22,7 @@ from cgml.molecules.masses import (
     of_elements,
 )
 from cgml.spec import BaseSpec
+from cgml.texts import counted
 from openmm_cgml.systems import atom_masses, atoms_of
 
 
@@ -68,8 +69,9 @@ def graph_from_topology(
     bonds = [(place[i], place[j]) for i, j in ends if i in place and j in place]
     if not bonds:
         raise ValueError(
-            f"the topology of {len(atoms)} atoms has no bonds, a model needs them: add "
-            "them with topology.addBond() or topology.createStandardBonds()"
+            f"the topology of {counted(len(atoms), 'atom')} has no bonds, a "
+            "model needs them: add them with topology.addBond() or "
+            "topology.createStandardBonds()"
         )
     groups = _groups(topology)
     table = AtomTable(

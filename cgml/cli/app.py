@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cgml import __version__
-from cgml.cli import console
+from cgml.cli import answers, console
 from cgml.cli.baseline import baseline
 from cgml.cli.compile import compile_networks
 from cgml.cli.evaluate import evaluate
@@ -117,8 +117,8 @@ def main(
 
 for _name, _command in COMMANDS.items():
     _needs_input = _name not in ("models", "examples")
-    app.command(_name, no_args_is_help=_needs_input)(
-        console.with_plain_errors(_command)
+    app.command(_name, no_args_is_help=_needs_input, epilog=answers.explained(_name))(
+        console.with_plain_errors(answers.answering(_command))
     )
 
 

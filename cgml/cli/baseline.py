@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say, tell
+from cgml.cli.console import emit, say, tell
+from cgml.texts import counted
 
 
 def baseline(
@@ -48,4 +49,5 @@ def baseline(
         on_baseline=lambda name: tell(f"baseline: {name}"),
     )
     predictions.save(output, found)
-    say(f"{len(found)} baselines written to {output}")
+    say(f"{counted(len(found), 'baseline')} written to {output}")
+    emit({"predictions": str(output), "baselines": [item.name for item in found]})

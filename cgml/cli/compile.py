@@ -20,3 +20,4 @@ def compile_networks(model: options.Model) -> None:
     with console.working().status("compiling"):
         folder = compile_model(load_model(model))
     console.say(f"compiled networks in {folder}")
+    console.emit({"folder": str(folder)})

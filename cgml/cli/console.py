@@ -153,6 +153,8 @@ def with_plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             if isinstance(error, KeyboardInterrupt):
                 is_term = isinstance(error, Terminated)
                 text, code = ("terminated", 143) if is_term else ("interrupted", 130)
+                warn(text)
+                raise typer.Exit(code) from error
             line = Text.assemble(("error: ", "bold red"), visible(text))
             err.print(line, soft_wrap=True)
             raise typer.Exit(code) from error

@@ -1,12 +1,12 @@
 """cgml evaluate: a model against reference trajectories."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cgml.cli import console, options, unseen
+from cgml.cli import console, guards, options, unseen
 
 
 @options.reads_atoms
@@ -48,7 +48,6 @@ def evaluate(
     ] = None,
     device: options.Device = "cpu",
     allow_unseen: unseen.Allow = False,
-    as_json: options.AsJson = False,
 ) -> None:
     """Run MODEL from the first frame of each reference, and compare the two.
 
@@ -65,7 +64,6 @@ def evaluate(
 
         cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged
     """
-    del as_json  # its callback has taken it
     from cgml.cli import overview
     from cgml.cli.values import parse_values
     from cgml.evaluation import evaluation, provenance, report
@@ -112,7 +110,7 @@ def evaluate(
             subjects,
             predictions=load(baselines) if baselines else [],
             ablate=ablation,
-            on_step=show,
+            on_step=lambda step: _follow(step, n_steps, show),
         )
     made = provenance.of_command(
         model=[find_model(model)],
@@ -125,8 +123,18 @@ def evaluate(
     )
     page = report.write(found, output, made)
     _show(report.table(found))
+    for name in found.failed:
+        console.warn(f"left out: {name}: positions did not stay finite")
+    console.say(guards.tripped(found.guard_counts) + " (recorded, none was stopped)")
     console.say(f"report written to {page}")
     console.emit({"report": str(page)} | report.content(found, made))
+
+
+def _follow(step: int, n_steps: int, show: Callable[[int], None]) -> None:
+    """Move the bar; after the last step, say what takes the time."""
+    show(step)
+    if step == n_steps:
+        console.tell("the steps are done: computes figures and errors")
 
 
 def _show(lines: Sequence[tuple[str, ...]]) -> None:

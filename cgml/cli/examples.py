@@ -24,5 +24,7 @@ def examples(
     """
     from cgml.examples import copy
 
-    for path in copy(folder):
-        console.say(str(path))
+    files = [str(path) for path in copy(folder)]
+    for path in files:
+        console.say(path)
+    console.emit({"files": files})

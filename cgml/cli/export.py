@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say
+from cgml.cli.answers import model_written
 
 
 def export(
@@ -30,4 +30,4 @@ def export(
 
     settings = TrainingConfig.from_toml(config)
     path = training.export_checkpoint(settings, checkpoint)
-    say(f"model written to {path}")
+    model_written(path)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cgml.cli import options
+from cgml.cli.answers import model_written
 from cgml.cli.console import say
 
 
@@ -58,9 +59,10 @@ def import_model(
         single_bead_limit=single_bead_limit,
     )
     spec = import_checkpoint(checkpoint, output, origin)
-    say(
-        f"model written to {output}: step {spec.time_step:g} ps, {spec.n_history} "
+    model_written(
+        output,
+        f": step {spec.time_step:g} ps, {spec.n_history} "
         f"earlier displacements, cutoff {spec.cutoff:g} nm, "
-        f"{spec.atoms_per_bead:g} atoms per bead"
+        f"{spec.atoms_per_bead:g} atoms per bead",
     )
     say(f"types: {' '.join(spec.particle_types)}")

@@ -16,7 +16,6 @@ def inspect(
     single_bead_limit: options.SingleBeadLimit = 0,
     keep_hydrogens: options.KeepHydrogens = True,
     keep_groups: options.KeepGroups = False,
-    as_json: options.AsJson = False,
     drawing: Annotated[
         Path | None,
         typer.Option(help="PNG file: molecules and their beads.", parser=options.path),
@@ -49,7 +48,7 @@ def inspect(
         inspection.inspect(files, reader.topology, reader.complete(coarsening))
     )
     summaries = [summary for _, summary in found]
-    if as_json:
+    if console.for_machines.get():
         console.emit([item.as_json() for item in summaries])
     else:
         overview.show(summaries)

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say
+from cgml.cli.answers import model_written
+from cgml.texts import counted
 
 
 def join(
@@ -75,9 +76,10 @@ def join(
             f"kind {model.spec.kind!r}"
         )
     save_model(output, model.spec, model.module)
-    say(
-        f"model written to {output}: {model.spec.n_members} members, scores of "
+    model_written(
+        output,
+        f": {counted(model.spec.n_members, 'member')}, scores of "
         f"{model.spec.calibrated.n_molecules} validation molecules up to "
         f"{model.spec.calibrated.largest:.3g}, typically "
-        f"{model.spec.calibrated.typical:.3g}"
+        f"{model.spec.calibrated.typical:.3g}",
     )

@@ -12,7 +12,6 @@ def models(
         str | None,
         typer.Argument(help="Show this model's card.", autocompletion=options.bundled),
     ] = None,
-    as_json: options.AsJson = False,
 ) -> None:
     """List the bundled models, or show the card of one.
 
@@ -28,18 +27,18 @@ def models(
 
     from cgml.models.file import bundled_models, read_spec
 
-    bundled = bundled_models()
+    bundled, is_asked = bundled_models(), console.for_machines.get()
     if name is not None:
         if name not in bundled:
             known = ", ".join(bundled) or "none"
             raise ValueError(f"no bundled model is named {name!r}, there are: {known}")
-        if as_json:
+        if is_asked:
             console.emit(read_spec(bundled[name]).model_dump(mode="json"))
             return
         card = bundled[name].with_suffix(".md")
         console.out.print(Markdown(card.read_text(encoding="utf-8")))
         return
-    if as_json:
+    if is_asked:
         specs = {key: read_spec(path) for key, path in bundled.items()}
         console.emit({key: spec.model_dump(mode="json") for key, spec in specs.items()})
         return

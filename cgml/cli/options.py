@@ -277,7 +277,7 @@ class FramesReader(Reader):
     stop: Annotated[
         int | None, typer.Option(help="Frame to stop before; negative: from the end.")
     ] = None
-    stride: Annotated[int, typer.Option(help="Take every so-manieth frame.")] = 1
+    stride: Annotated[int, typer.Option(help="Take every n-th frame.")] = 1
 
     @property
     def span(self) -> tuple[int, int | None, int]:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from cgml.cli import console
 from cgml.molecules.summary import Kind, Summary
+from cgml.texts import counted
 
 _MOST_SYSTEMS = 3
 _MOST_KINDS = 12
@@ -37,16 +38,14 @@ def show(summaries: Sequence[Summary], frames: str = "") -> None:
         n_atoms = [item.n_atoms for item in rest]
         n_frames = [item.n_frames for item in rest]
         console.say(
-            f"and {len(rest)} more systems of {_range(n_atoms)} atoms and "
+            f"and {counted(len(rest), 'more system')} of {_range(n_atoms)} atoms and "
             f"{_range(n_frames)} frames: cgml inspect FILES --json shows all"
         )
 
 
 def _title(item: Summary) -> str:
     counts = (item.n_atoms, "atom"), (item.n_molecules, "molecule")
-    words = [
-        f"{n} {word}{'s' * (n != 1)}" for n, word in (*counts, (item.n_beads, "bead"))
-    ]
+    words = [counted(n, word) for n, word in (*counts, (item.n_beads, "bead"))]
     return f"{item.name or 'atoms'}: {', '.join(words)}"
 
 
@@ -89,10 +88,10 @@ def _kind(kind: Kind) -> str:
     more = len(beads) - _MOST_ITEMS
     text = ", ".join(beads[:_MOST_ITEMS]) + (f", {more} others" if more > 0 else "")
     variants = f" in {kind.structures} structures" if kind.structures > 1 else ""
-    plural = "s" if kind.n_beads > 1 else ""
     return (
-        f"{kind.count} x {kind.formula}{variants}: {kind.n_atoms} atoms, "
-        f"{kind.mass:.5g} Da, {kind.n_beads} bead{plural} ({text})"
+        f"{kind.count} x {kind.formula}{variants}: "
+        f"{counted(kind.n_atoms, 'atom')}, {kind.mass:.5g} Da, "
+        f"{counted(kind.n_beads, 'bead')} ({text})"
     )
 
 

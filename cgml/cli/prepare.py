@@ -7,6 +7,7 @@ import typer
 
 from cgml.cli import options
 from cgml.cli.console import emit, say, tell
+from cgml.texts import counted
 
 
 @options.reads_atoms
@@ -33,7 +34,6 @@ def prepare(
         bool,
         typer.Option("--bond-types", help="Keep LAMMPS' numbers of bond types."),
     ] = False,
-    as_json: options.AsJson = False,
 ) -> None:
     """Map TRAJECTORIES of atoms to beads: one H5MD file per system.
 
@@ -51,7 +51,6 @@ def prepare(
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
         cgml prepare run.xtc --topology run.pdb --system system.xml --output beads
     """
-    del as_json  # its callback has taken it
     from cgml.cli import overview
     from cgml.formats.h5md import read_summary
     from cgml.formats.trajectory import LammpsOptions
@@ -79,7 +78,7 @@ def prepare(
     drawing = output / "molecules.png"
     sketch.draw(inspection.pictures(found), drawing)
     say(f"molecules drawn in {drawing}")
-    say(f"{len(written)} systems written to {output}")
+    say(f"{counted(len(written), 'system')} written to {output}")
     emit(
         {
             "systems": [summary.as_json() for _, summary in found],

@@ -5,20 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cgml.cli import console, options, unseen
+from cgml.cli import console, guards, options, unseen
+from cgml.texts import counted
 
 if TYPE_CHECKING:
     from cgml.runs.simulation import Outcome
 
 STOPPED = 3  # exit code: guards stopped some replicas
-WORDS = {
-    "finite": "positions not finite",
-    "displacement": "displacement too large",
-    "bond": "bond too long",
-    "overlap": "beads too close",
-    "extrapolation": "molecules beyond the training data",
-}
-"""Names of the guards, for readers."""
 
 
 @options.reads_atoms
@@ -77,7 +70,6 @@ def run(
     workers: options.Workers = None,
     scheduler: options.Scheduler = None,
     allow_unseen: unseen.Allow = False,
-    as_json: options.AsJson = False,
 ) -> None:
     """Run MODEL from a frame of STARTS, all systems and replicas at once.
 
@@ -99,7 +91,6 @@ def run(
     For example:
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
-    del as_json  # its callback has taken it
     from cgml.cli import overview
     from cgml.models.file import find_model, read_spec
     from cgml.molecules.summary import of_frames
@@ -146,7 +137,7 @@ def run(
             n_workers=workers,
             scheduler=scheduler,
         )
-    console.say(f"{len(outcome.trajectories)} trajectories in {output}")
+    console.say(f"trajectories of {counted(n_paths, 'path')} in {output}")
     _tell_guards(outcome, guard)
     console.emit(
         {
@@ -169,10 +160,9 @@ def run(
 def _tell_guards(outcome: "Outcome", policy: str) -> None:
     """Say what the guards did: kinds, draws repeated, replicas stopped."""
     counts = outcome.guard_counts
-    trips = ", ".join(f"{WORDS[key]} {n} times" for key, n in counts.items() if n)
     n_anew = sum(counts.values()) - len(outcome.stopped)
     is_redrawn = n_anew > 0 and policy in {"stop", "redraw"}
-    anew = f"; drawn anew {n_anew} times" if is_redrawn else ""
-    console.say(f"guards tripped: {trips or 'none'}{anew}")
+    anew = f"; drawn anew {counted(n_anew, 'time')}" if is_redrawn else ""
+    console.say(guards.tripped(counts) + anew)
     for line in outcome.stopped:
         console.warn(f"stopped: {line}")

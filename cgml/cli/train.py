@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cgml.cli import console, options
-from cgml.cli.console import say, tell
+from cgml.cli.answers import model_written
+from cgml.cli.console import tell
 
 INTERVAL = 30.0  # s between two lines at first; later a hundredth of the time so far
 
@@ -89,7 +90,7 @@ def train(
             time_limit=limit,
             origin=load_model(origin) if origin is not None else None,
         )
-    say(f"model written to {path}")
+    model_written(path)
 
 
 @contextmanager

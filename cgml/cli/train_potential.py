@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say, tell
+from cgml.cli.answers import model_written
+from cgml.cli.console import tell
 
 
 def train_potential(
@@ -85,4 +86,4 @@ def train_potential(
         provenance={"frames": " ".join(path.name for path in frames[:8])},
     )
     save_model(output, found.spec, found.module)
-    say(f"model with potential written to {output}")
+    model_written(output, " with its potential")

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from cgml.cli import options
-from cgml.cli.console import say
+from cgml.cli.console import emit, say
+from cgml.texts import counted
 
 
 def view(
@@ -44,7 +45,9 @@ def view(
     """
     from cgml.runs import scene
 
-    found = scene.paths_of(run, paths)
+    found = scene.paths_of(run)
     target = output or (run if run.is_dir() else run.parent) / "view.html"
-    scene.write(target, found, frames)
-    say(f"{len(found)} paths in {target}")
+    scene.write(target, found[:paths], frames)
+    rest = f", of {len(found)} (--paths)" if len(found) > paths else ""
+    say(f"{counted(len(found[:paths]), 'path')}{rest} in {target}")
+    emit({"page": str(target), "paths": [item.name for item in found[:paths]]})

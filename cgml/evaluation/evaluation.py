@@ -63,7 +63,8 @@ def evaluate(
             charges, species named by formula.
         predictions: baselines for the same subjects, from `baselines.load`.
         ablate: also run without the score network; None: in boxes.
-        on_step: called with the number of model steps done.
+        on_step: called with the number of model steps done; from 1 again in the runs
+            without the score network.
 
     Raises:
         ValueError: references that cannot be compared with this model, baselines of
@@ -94,7 +95,7 @@ def evaluate(
     ablation: list[Comparison] = []
     if spec.periodic if ablate is None else ablate:
         plain = Refinement(sampler="none")
-        without = simulate(model, references, options, None, refinement=plain)
+        without = simulate(model, references, options, on_step, refinement=plain)
         ablation = _compare(subjects, right, without.runs, comparing)
     return Evaluation(
         spec=spec,

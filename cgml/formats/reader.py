@@ -232,7 +232,7 @@ class Reader:
 def _mean(
     boxes: Iterator[NDArray[np.float64]], first: Box, stride: int
 ) -> tuple[Box, bool]:
-    """Return the mean of every so-manieth box, and whether all are the first one."""
+    """Return the mean of every stride-th box, and whether all are the first one."""
     total, n, place, is_constant = np.zeros((3, 3)), 0, 0, True
     for some in boxes:
         part = some[-place % stride :: stride]

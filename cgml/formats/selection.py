@@ -38,7 +38,7 @@ class FrameOptions:
     Attributes:
         start: first frame, from 0; negative: from the end, -1 is the last.
         stop: frame before which to stop, negative likewise; None: at the end.
-        stride: take every so-manieth frame of these.
+        stride: take every stride-th frame of these.
         select: atoms in mdtraj's language, whole molecules; None: all.
         selection: these atoms, where they are found already.
         box: row vectors, (3, 3), nm, or edges, (3,), to put the frames into; None: the

@@ -19,6 +19,7 @@ from cgml.files import replacing
 from cgml.molecules.graph import neighbours
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.summary import Kind
+from cgml.texts import counted
 
 MOST_PANELS = 6
 MOST_ATOMS = 1500
@@ -78,11 +79,8 @@ def _panel(picture: Picture) -> Image.Image:
     """Draw one molecule, its atoms numbered from 0."""
     graph, kind = picture.mapping.graph, picture.kind
     atoms, bonds = graph.molecules[kind.example], graph.molecule_bonds[kind.example]
-    plural = "s" if kind.n_beads > 1 else ""
-    title = (
-        f"{kind.count} x {kind.formula}: {kind.n_atoms} atoms, {kind.n_beads} "
-        f"bead{plural}"
-    )
+    sizes = f"{counted(kind.n_atoms, 'atom')}, {counted(kind.n_beads, 'bead')}"
+    title = f"{kind.count} x {kind.formula}: {sizes}"
     if len(atoms) > MOST_ATOMS:
         title += f", the first {MOST_ATOMS} atoms"
         near = neighbours(len(atoms), bonds)

@@ -143,7 +143,7 @@ def gathered(
     return np.asarray(positions - shifts[:, molecules])
 
 
-def paths_of(run: Path, n_paths: int) -> list[Path]:
+def paths_of(run: Path) -> list[Path]:
     """Find the trajectories of a run, or a file by itself.
 
     Raises:
@@ -159,7 +159,7 @@ def paths_of(run: Path, n_paths: int) -> list[Path]:
             "the folder of a finished `cgml run`, or a file of bead frames (.h5md), is "
             f"required, {run} has no trajectories"
         )
-    return found[:n_paths]
+    return found
 
 
 def write(path: Path, trajectories: Sequence[Path], n_frames: int) -> None:

@@ -124,7 +124,7 @@ def fit(
         if config.ensemble == 1:
             return train(0)
         for number in range(config.ensemble):
-            note(f"member {number} of 0 to {config.ensemble - 1}")
+            note(f"member {number + 1} of {config.ensemble}")
             make_folder(members[number].output)
             train(number)
         return _join(config, members, note)

@@ -66,9 +66,8 @@ def _kind(annotation: Any, *, plural: bool = False) -> str:
     if origin in {Annotated, Union, UnionType}:
         part = next(part for part in parts if part is not type(None))
         return _kind(part, plural=plural)
-    if annotation is bool:
-        return "true or false"
-    return {int: "whole number", float: "number"}.get(annotation, "text") + s
+    words = {int: f"whole number{s}", float: f"number{s}", bool: "true or false"}
+    return words.get(annotation, f"text{s}")
 
 
 def _default(field: FieldInfo) -> str:

@@ -210,7 +210,7 @@ def test_topology_without_bonds(tiny_model):
     topology = app.Topology()
     residue = topology.addResidue("R", topology.addChain())
     topology.addAtom("A", None, residue)
-    with pytest.raises(ValueError, match="topology of 1 atoms has no bonds"):
+    with pytest.raises(ValueError, match="topology of 1 atom has no bonds"):
         LearnedCGIntegrator(loaded(tiny_model), topology=topology)
 
 

@@ -171,8 +171,8 @@ def test_any_encoding_can_be_printed(monkeypatch, encoding, expected):
         (MemoryError(), 1, "error: MemoryError: no more is known (cgml --debug "),
         (FileNotFoundError(2, "No such file", "a.b"), 1, "error: a.b: no such file"),
         (OSError(28, "No space left"), 1, "error: No space left"),
-        (KeyboardInterrupt(), 130, "error: interrupted"),
-        (Terminated(), 143, "error: terminated"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(), 143, "terminated"),
         (Interrupted("saved in last.ckpt", 15), 143, "saved in last.ckpt"),
     ],
     ids=lambda value: type(value).__name__,
@@ -193,15 +193,15 @@ def test_any_error_is_one_line(cgml, monkeypatch, error, code, message):
 def test_a_signal_anywhere_prints_one_line_at_most(number, place):
     """Also while the command line is read, before the command has begun."""
     send = f"os.kill(os.getpid(), {int(number)})"
-    code = "import os, signal; from cgml.cli import app; from cgml.models import file\n"
+    code = "import os, signal; from cgml.cli import app; from cgml import examples\n"
     if place == "before":
         code += f"app.app = lambda: {send}\n"
     else:
-        code += f"file.bundled_models = lambda: {send} or {{}}\n"
+        code += f"examples.copy = lambda _: {send} or []\n"
     if place == "ignored":
         code += f"signal.signal({int(number)}, signal.SIG_IGN)\n"
     done = subprocess.run(
-        [sys.executable, "-c", code + "app.start()", "models"],
+        [sys.executable, "-c", code + "app.start()", "examples", "there"],
         env=environment(),
         capture_output=True,
         text=True,
@@ -210,7 +210,7 @@ def test_a_signal_anywhere_prints_one_line_at_most(number, place):
     text = "interrupted" if number == signal.SIGINT else "terminated"
     ends = {"before": -number, "in": 128 + number, "ignored": 0}
     assert done.returncode == ends[place], done.stderr
-    assert done.stderr == (f"error: {text}\n" if place == "in" else "")
+    assert done.stderr == (f"{text}\n" if place == "in" else "")
 
 
 @pytest.mark.parametrize("is_asked", [False, True])

@@ -5,16 +5,19 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import typer
 from rich.console import Console
+from test_train import write_config
 from workflow_tools import environment, write_chains
 
 from cgml.cli import console
+from cgml.cli.answers import FIELDS
 from cgml.cli.app import COMMANDS, app
 from cgml.cli.evaluate import _show
-from cgml.cli.run import WORDS
+from cgml.cli.guards import WORDS
 from cgml.dynamics.guards import GUARDS
 from cgml.evaluation.verdict import WORDS as VERDICTS
 from cgml.training.keys import keys
@@ -79,6 +82,15 @@ def test_the_shell_completes(words, place, expected):
     assert expected <= set(done.stdout.split()), done.stdout + done.stderr
 
 
+def answer(cgml, name, *words):
+    """Run a command with --json; the fields are those that its help names."""
+    done = cgml(name, *words, "--json")
+    assert done.exit_code in {0, 3}, done.output
+    found = json.loads(done.stdout)
+    assert set(found) == set(FIELDS[name])
+    return found
+
+
 def test_models_as_json(cgml):
     found = json.loads(cgml("models", "--json").stdout)
     assert found["copolymer-chain"]["time_step"] == 20.0
@@ -88,11 +100,10 @@ def test_models_as_json(cgml):
 
 def test_prepare_and_run_as_json(cgml, chains, tiny_model, tmp_path):
     """Nothing but JSON on standard output, the files are there."""
-    prepared = cgml("prepare", chains, "-o", tmp_path / "beads", "--json")
-    found = json.loads(prepared.stdout)
+    found = answer(cgml, "prepare", chains, "-o", tmp_path / "beads")
     assert [item["n_atoms"] for item in found["systems"]] == [20, 20]
-    run = ("run", tiny_model, *found["files"], "--time", 40, "--json")
-    content = json.loads(cgml(*run, "-o", tmp_path / "run").stdout)
+    words = ("run", tiny_model, *found["files"], "--time", 40)
+    content = answer(cgml, *words, "-o", tmp_path / "run")
     assert len(content["trajectories"]) == 2
     assert set(content["guard_trips"]) <= set(GUARDS)
     assert content["results"].endswith("results.csv")
@@ -100,8 +111,8 @@ def test_prepare_and_run_as_json(cgml, chains, tiny_model, tmp_path):
 
 def test_evaluate_as_json(cgml, tiny_model, tmp_path):
     chains = write_chains(tmp_path / "long.npz", n_chains=1, n_frames=60, seed=0)
-    words = ("evaluate", tiny_model, "--reference", chains, "--time", 400, "--json")
-    found = json.loads(cgml(*words, "-o", tmp_path / "judged").stdout)
+    words = ("evaluate", tiny_model, "--reference", chains, "--time", 400)
+    found = answer(cgml, *words, "-o", tmp_path / "judged")
     assert found["report"].endswith("report.html")
     assert "rg2_relative_error" in found["summary"]
 
@@ -167,3 +178,38 @@ def test_verdicts_are_whole_on_a_narrow_console(monkeypatch, capsys):
     assert "…" not in printed
     for word in VERDICTS:
         assert f" {word} " in printed
+
+
+def test_fields_of_json_stand_in_the_help(cgml):
+    assert set(FIELDS) == set(COMMANDS)
+    for name, fields in FIELDS.items():
+        text = " ".join(cgml(name, "--help").output.split())
+        assert "--json" in text, name
+        for field, meaning in fields.items():
+            assert meaning, (name, field)
+            assert f"{field} (".replace("[]", "") in text, (name, field)
+
+
+def test_a_trained_model_as_json(cgml, tmp_path):
+    """Of train, export, train-potential, join: the file, and what it says of itself."""
+    config = write_config(tmp_path)
+    trained = answer(cgml, "train", config)
+    assert trained["spec"]["name"] == "small"
+    assert Path(trained["model"]).name == "model.pt"
+    exported = answer(cgml, "export", config)
+    assert exported == trained
+    frames = tmp_path / "train.npz"
+    words = (trained["model"], frames, "--steps", 2, "--width", 4, "--batch", 2)
+    fitted = answer(cgml, "train-potential", *words, "-o", tmp_path / "p.pt")
+    assert fitted["spec"]["potential"]["n_node"] == 4
+
+
+def test_files_as_json(cgml, chains, tiny_model, tmp_path):
+    long = tmp_path / "run"
+    done = answer(cgml, "run", tiny_model, chains, "--time", 40, "-o", long)
+    shown = answer(cgml, "view", long)
+    assert Path(shown["page"]).exists()
+    assert len(shown["paths"]) == len(done["trajectories"])
+    assert len(answer(cgml, "view", long, "--paths", 1)["paths"]) == 1
+    assert "1 path, of 2 (--paths)" in cgml("view", long, "--paths", 1).output
+    assert answer(cgml, "examples", tmp_path / "examples")["files"]

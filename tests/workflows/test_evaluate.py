@@ -34,6 +34,8 @@ def test_report(cgml, tiny_model, references, tmp_path):
     assert figures["run"]["n_replicas"] == 2
     output = " ".join(result.output.split())
     assert "contact map, mean" in output
+    assert "the steps are done: computes figures" in output
+    assert "guards tripped: " in output
     assert " ± " in output
 
 

@@ -13,6 +13,7 @@ import ase_cgml
 import cgml
 import openmm_cgml
 from cgml.cli import console
+from cgml.cli.answers import FIELDS
 from cgml.cli.app import app
 from cgml.training.keys import keys
 
@@ -46,6 +47,7 @@ def test_every_command_and_option_is_documented(hooks):
     for name, command in group.commands.items():
         section = page.partition(f"## cgml {name}\n")[2].partition("\n## ")[0]
         assert section
+        assert all(f"| `{field}` | " in section for field in FIELDS[name]), name
         for item in command.params:
             names = (
                 item.opts if item.param_type_name == "option" else [item.name.upper()]

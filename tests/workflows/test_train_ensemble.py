@@ -62,7 +62,7 @@ def test_stopped_in_a_member_it_goes_on_there(folder, tmp_path, monkeypatch):
         fit(config, on_note=notes.append, time_limit=1e-6)
     assert not (tmp_path / "run" / "model.pt").exists()
     path = fit(config, on_note=notes.append)
-    assert notes.count("member 0 of 0 to 1") == 2
+    assert notes.count("member 1 of 2") == 2
     expected = weights(folder / "run" / "model.pt")
     for name, values in weights(path).items():
         assert torch.equal(values, expected[name]), name
