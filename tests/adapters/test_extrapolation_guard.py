@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from ase_systems import NAMES, make_dynamics, read_chain
+from ase.io import read
+from ase_systems import NAMES, make_dynamics, path_of, read_chain
 from openmm_systems import positions_of, simulate
 
 from ase_cgml import CGMLDynamics
@@ -65,3 +66,37 @@ def test_the_seed_chooses_the_member(ensemble):
     first = simulate(ensemble)
     first.step(1)
     assert not np.array_equal(positions_of(averaged), positions_of(first))
+
+
+def test_in_ase_the_seed_chooses_the_member(ensemble, tmp_path):
+    """Bit for bit that member's path and forces, after a restart as well."""
+    for seed in (0, 1):
+        member = ensemble.members[seed]
+        file = tmp_path / f"{seed}.traj"
+        moved = make_dynamics(ensemble, seed=seed, trajectory=file)
+        path = path_of(moved, 4)
+        assert np.array_equal(path, path_of(make_dynamics(member, seed=seed), 4))
+        again = read(file, index=2)
+        again.calc = CGMLDynamics(ensemble, type_names=NAMES, guard="record")
+        again.calc.dynamics(again).run(2)
+        assert np.array_equal(again.positions, path[-1])
+        forces = [
+            make_dynamics(model, beads=True, seed=seed).atoms.get_forces()
+            for model in (ensemble, member)
+        ]
+        assert np.array_equal(*forces)
+
+
+def test_in_ase_all_members_may_move_the_atoms(ensemble):
+    """Another path than that of each, the same when it is run again."""
+    paths = []
+    for _ in range(2):
+        atoms = read_chain()
+        atoms.calc = CGMLDynamics(
+            ensemble, type_names=NAMES, seed=0, guard="record", ensemble="average"
+        )
+        paths.append(path_of(atoms.calc.dynamics(atoms), 2))
+    assert np.array_equal(*paths)
+    for member in ensemble.members:
+        alone = path_of(make_dynamics(member, seed=0), 2)
+        assert not np.array_equal(paths[0], alone)
