@@ -6,19 +6,18 @@ without a word: it is refused, unless the user says that it may be ignored.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
 from openmm import unit
-from scipy.sparse import csr_array, eye_array
 
 from cgml.molecules.constraints import Distances
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.texts import listed
+from openmm_cgml.terms import Terms, nearness
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,20 +33,6 @@ _OF_FORCE_FIELDS = {
     *("HippoNonbondedForce", "CMMotionRemover"),
 }
 _OF_AN_ENSEMBLE = ("Barostat", "Thermostat")
-
-_TERMS: dict[str, tuple[int, Callable[[Any, int], Sequence[int]]]] = {
-    "HarmonicBondForce": (2, lambda force, i: force.getBondParameters(i)),
-    "CustomBondForce": (2, lambda force, i: force.getBondParameters(i)),
-    "HarmonicAngleForce": (3, lambda force, i: force.getAngleParameters(i)),
-    "CustomAngleForce": (3, lambda force, i: force.getAngleParameters(i)),
-    "PeriodicTorsionForce": (4, lambda force, i: force.getTorsionParameters(i)),
-    "RBTorsionForce": (4, lambda force, i: force.getTorsionParameters(i)),
-    "CustomTorsionForce": (4, lambda force, i: force.getTorsionParameters(i)),
-}
-"""Bonded forces: particles of a term, and what returns these first."""
-
-_COUNTS = {2: "getNumBonds", 3: "getNumAngles", 4: "getNumTorsions"}
-_FAR = 3  # bonds between the ends of a torsion: no term of a force field goes farther
 
 
 def check_forces(
@@ -89,8 +74,15 @@ def _check_kinds(
             f"ignore names forces of the System, {unknown[0]!r} is none of them: there "
             f"are {there}"
         )
-    terms = _Terms(system, graph, atoms)
-    for number, force in enumerate(forces):
+    terms = Terms(system, graph, atoms)
+
+    def rank(number: int) -> tuple[bool, bool]:
+        """Those that may be a bias upon others come after these."""
+        is_custom = type(forces[number]).__name__.startswith("Custom")
+        return not titles[number].isdisjoint(ignore), is_custom
+
+    for number in sorted(range(len(forces)), key=rank):
+        force = forces[number]
         reason = _reason(force, terms)
         if reason and titles[number].isdisjoint(ignore):
             name = type(force).__name__
@@ -106,7 +98,7 @@ def _check_kinds(
             )
 
 
-def _reason(force: openmm.Force, terms: "_Terms") -> str:
+def _reason(force: openmm.Force, terms: Terms) -> str:
     """Say why a force would be lost; "" if a model stands for it."""
     kind = type(force).__name__
     is_amoeba = kind == "CustomCompoundBondForce" and force.getName().startswith(
@@ -117,75 +109,9 @@ def _reason(force: openmm.Force, terms: "_Terms") -> str:
         reason = "the model keeps its own ensemble"
     elif kind not in _OF_FORCE_FIELDS and not is_amoeba:
         reason = "it is no term of a force field: it biases, or acts from outside"
-    elif kind in _TERMS:
+    else:
         reason = terms.reason(force)
-    elif kind == "CustomNonbondedForce" and terms.picks(force):
-        reason = "it acts between chosen particles, not all of their types"
     return reason
-
-
-class _Terms:
-    """The bonded terms of a System, beside the bonds of its molecules."""
-
-    def __init__(
-        self, system: openmm.System, graph: MolecularGraph, atoms: Ints
-    ) -> None:
-        self._place = np.full(system.getNumParticles(), -1, dtype=np.int64)
-        self._place[atoms] = np.arange(len(atoms))
-        for i in range(system.getNumParticles()):
-            if system.isVirtualSite(i):  # stands for the atom that carries it
-                self._place[i] = self._place[system.getVirtualSite(i).getParticle(0)]
-        self._graph = graph
-        self._are_near = nearness(graph, _FAR)
-        self._known: set[tuple[int, ...]] = set()  # terms of the forces before
-
-    def reason(self, force: Any) -> str:
-        """Say why a bonded force is none of a force field; "" if it is one."""
-        kind = type(force).__name__
-        size, get = _TERMS[kind]
-        count = getattr(force, _COUNTS[size])()
-        rows = [tuple(map(int, get(force, i)[:size])) for i in range(count)]
-        terms = self._place[np.array(rows, dtype=np.int64).reshape(-1, size)]
-        is_far = (terms < 0).any(axis=1)
-        for k in range(1, size):
-            is_far |= ~self._are_near(terms[:, 0], terms[:, k])
-        if is_far.any():
-            particles = _and(rows[int(np.argmax(is_far))])
-            return f"it holds particles {particles}, which no bonds join"
-        found = {min(row, row[::-1]) for row in rows}
-        twice = sorted(found & self._known) if kind.startswith("Custom") else []
-        self._known |= found
-        if twice:
-            return (
-                f"it holds particles {_and(twice[0])}, which have such a term already"
-            )
-        return ""
-
-    def picks(self, force: openmm.CustomNonbondedForce) -> bool:
-        """Tell whether interaction groups hold some particles of a type, not all."""
-        types = np.array([*self._graph.types, ""])
-        for i in range(force.getNumInteractionGroups()):
-            for group in force.getInteractionGroupParameters(i):
-                chosen = self._place[list(group)]
-                n_own = np.isin(types, types[chosen])[:-1].sum()
-                if len(np.unique(chosen[chosen >= 0])) != n_own:
-                    return True
-        return False
-
-
-def nearness(
-    graph: MolecularGraph, n_bonds: int
-) -> Callable[[Ints, Ints], NDArray[np.bool_]]:
-    """Return what tells which atoms so many bonds or fewer join: two (n,) -> (n,)."""
-    n, bonds = graph.n_atoms, graph.bonds
-    one, other = np.concatenate((bonds, bonds[:, ::-1])).T
-    step = csr_array((np.ones(len(one)), (one, other)), shape=(n, n)) + eye_array(n)
-    ways = eye_array(n).tocsr()
-    for _ in range(n_bonds):
-        ways = csr_array(ways @ step)
-    rows, columns = ways.tocoo().coords
-    known = rows * n + columns
-    return lambda first, last: np.isin(first * n + last, known)
 
 
 def _constraints_of(
@@ -213,8 +139,3 @@ def _constraints(system: openmm.System) -> Iterator[tuple[int, int, float]]:
     for i in range(system.getNumConstraints()):
         one, other, length = system.getConstraintParameters(i)
         yield one, other, length.value_in_unit(unit.nanometer)
-
-
-def _and(numbers: Sequence[int]) -> str:
-    """List numbers, the last after an "and"."""
-    return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"

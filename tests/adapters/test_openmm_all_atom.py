@@ -357,13 +357,111 @@ def second_torsion(system):
     system.addForce(force)
 
 
+def first_torsion(system):
+    """The same, before those of the force field."""
+    forces = [openmm.XmlSerializer.clone(force) for force in system.getForces()]
+    while system.getNumForces():
+        system.removeForce(0)
+    own = next(f for f in forces if "PeriodicTorsion" in f.getName())
+    force = openmm.CustomTorsionForce("(theta-1)^2")
+    force.addTorsion(*own.getTorsionParameters(0)[:4])
+    for item in (force, *forces):
+        system.addForce(item)
+
+
+def stock_torsion(system):
+    own = next(f for f in system.getForces() if "PeriodicTorsion" in f.getName())
+    force = openmm.RBTorsionForce()
+    force.addTorsion(*own.getTorsionParameters(0)[:4], 1, 0, 0, 0, 0, 0)
+    system.addForce(force)
+
+
+def second_bond(system):
+    """Within the force of the bonds."""
+    own = next(f for f in system.getForces() if f.getName() == "HarmonicBondForce")
+    one, other, *_ = own.getBondParameters(0)
+    own.addBond(other, one, 0.5, 10.0)
+
+
+def ends_of_a_torsion(system):
+    own = next(f for f in system.getForces() if "PeriodicTorsion" in f.getName())
+    one, _, _, last, *_ = own.getTorsionParameters(0)
+    force = openmm.HarmonicBondForce()
+    force.addBond(one, last, 0.3, 100.0)
+    system.addForce(force)
+
+
+def bent_angle(system):
+    """Its middle is an end."""
+    own = next(f for f in system.getForces() if f.getName() == "HarmonicAngleForce")
+    one, middle, other, *_ = own.getAngleParameters(0)
+    force = openmm.HarmonicAngleForce()
+    force.addAngle(middle, one, other, 1.0, 10.0)
+    system.addForce(force)
+
+
+def turned_torsion(system):
+    """Four atoms of a torsion, in an order that is no way along bonds."""
+    own = next(f for f in system.getForces() if "PeriodicTorsion" in f.getName())
+    one, two, three, four, *_ = own.getTorsionParameters(0)
+    force = openmm.PeriodicTorsionForce()
+    force.addTorsion(two, one, four, three, 1, 0.0, 5.0)
+    system.addForce(force)
+
+
+def far_map(system):
+    force = openmm.CMAPTorsionForce()
+    force.addMap(2, [0.0] * 4)
+    force.addTorsion(0, 0, 10, 20, 30, 10, 20, 30, 31)
+    system.addForce(force)
+
+
+def nonbonded(system):
+    return next(f for f in system.getForces() if f.getName() == "NonbondedForce")
+
+
+def other_molecule(system):
+    nonbonded(system).addException(0, system.getNumParticles() - 1, 0.0, 1.0, 0.0)
+
+
+def far_pair(system):
+    nonbonded(system).addException(0, 40, 0.0, 0.5, 9.0)
+
+
+def charged_water(system):
+    """One of six."""
+    nonbonded(system).setParticleParameters(system.getNumParticles() - 3, -1, 0.3, 0.6)
+
+
+def held_water(system):
+    """A true angle, of one water of six."""
+    n = system.getNumParticles()
+    force = openmm.HarmonicAngleForce()
+    force.addAngle(n - 2, n - 3, n - 1, 1.8, 100.0)
+    system.addForce(force)
+
+
+def chosen(system):
+    """Between chosen particles, by a parameter of theirs."""
+    force = openmm.CustomNonbondedForce("a1*a2*(r-0.5)^2")
+    force.addPerParticleParameter("a")
+    n = system.getNumParticles()
+    for i in range(n):
+        force.addParticle([float(i in (n - 3, n - 6))])
+    pairs = nonbonded(system)
+    for i in range(pairs.getNumExceptions()):
+        force.addExclusion(*pairs.getExceptionParameters(i)[:2])
+    force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
+    system.addForce(force)
+
+
 def group(system):
     force = openmm.CustomNonbondedForce("1/r")
     for _ in range(system.getNumParticles()):
         force.addParticle([])
-    nonbonded = next(f for f in system.getForces() if f.getName() == "NonbondedForce")
-    for i in range(nonbonded.getNumExceptions()):
-        force.addExclusion(*nonbonded.getExceptionParameters(i)[:2])
+    pairs = nonbonded(system)
+    for i in range(pairs.getNumExceptions()):
+        force.addExclusion(*pairs.getExceptionParameters(i)[:2])
     force.addInteractionGroup([0, 1, 2], [30, 31])
     force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
     system.addForce(force)
@@ -389,6 +487,18 @@ BIASES = {
     far_custom_spring: "CustomBondForce",
     far_torsion: "PeriodicTorsionForce",
     second_torsion: "CustomTorsionForce",
+    first_torsion: "CustomTorsionForce",
+    stock_torsion: "RBTorsionForce",
+    second_bond: "HarmonicBondForce",
+    ends_of_a_torsion: "HarmonicBondForce",
+    bent_angle: "HarmonicAngleForce",
+    turned_torsion: "PeriodicTorsionForce",
+    far_map: "CMAPTorsionForce",
+    other_molecule: "NonbondedForce",
+    far_pair: "NonbondedForce",
+    charged_water: "NonbondedForce",
+    held_water: "HarmonicAngleForce",
+    chosen: "CustomNonbondedForce",
     group: "CustomNonbondedForce",
     barostat: "MonteCarloBarostat",
     python_force: "PythonForce",
@@ -452,8 +562,7 @@ def test_a_particle_without_mass_and_element_stays(caplog):
     marker.addAtom("X", None, residue)
     modeller.add(marker, np.ones((1, 3)) * unit.nanometer)
     system.addParticle(0.0)
-    nonbonded = next(f for f in system.getForces() if f.getName() == "NonbondedForce")
-    nonbonded.addParticle(0.0, 1.0, 0.0)
+    nonbonded(system).addParticle(0.0, 1.0, 0.0)
     with caplog.at_level(logging.WARNING):
         simulation = simulate((modeller.topology, system, modeller.positions))
     assert "1 particles without mass and element stay where they are" in caplog.text
