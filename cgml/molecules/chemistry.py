@@ -241,7 +241,7 @@ def _by_itself(atom: _Atom, chemistry: Chemistry, source: str) -> _Found | None:
         return _of_mass(atom, mass, named, source)
     if mass is not None:
         kind = type_of(atom.element, mass, named)
-        if kind not in named:
+        if kind not in named or kind in elements():  # not that of another one
             check_element(atom.element, mass, str(atom), source)
         return _Found(kind, {**named, **elements()}.get(kind, mass))
     if atom.element:

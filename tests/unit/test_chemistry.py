@@ -44,6 +44,14 @@ def test_the_mass_of_the_force_field_comes_before_the_element() -> None:
     }
 
 
+@pytest.mark.parametrize("known", [{}, {"O": 15.999, "S": 32.06}])
+def test_an_element_has_not_the_mass_of_another(known: dict[str, float]) -> None:
+    """As of masses in another order, though a model knows what has that mass."""
+    table = atoms("S1 O1", elements=["S", "O"], masses=np.array([15.999, 32.06]))
+    with pytest.raises(ValueError, match="S1 of a.pdb is S and has 15.999 Da, the ma"):
+        found(table, **known)
+
+
 def test_united_atoms_of_names_and_masses() -> None:
     """As of a PDB file without elements beside a System."""
     table = atoms("C1 C2 A3", masses=np.array([15.035, 14.027, 14.027]))
