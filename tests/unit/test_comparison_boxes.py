@@ -44,6 +44,15 @@ def test_a_run_equals_itself(same):
     assert same.once(collisions.pieces).shape == (2, 10)
 
 
+def test_a_run_too_short_for_its_lags_has_no_deviation(reference):
+    """Nothing to look at from the shortest lag on: no figure, and no error."""
+    late = ComparisonOptions(shortest=200.0, longest=300.0)
+    found = comparison.compare(electrolyte(), reference, reference, options=late)
+    values = [v for k, v in found.figures.items() if k.startswith("msd_")]
+    assert values
+    assert np.isnan([value.value for value in values]).all()
+
+
 def test_reference_collides_as_the_quantile_says(same, reference):
     """A pair is the nearest of two beads, or of one."""
     share = same.figures["collisions_reference"].value

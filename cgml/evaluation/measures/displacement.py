@@ -121,11 +121,16 @@ def _count(lags: Floats, window: Window) -> int:
 
 
 def deviation(both: Both, shortest: float) -> Estimate:
-    """Largest |log10| of the ratio of the two, at the lags of the coarser one."""
+    """Largest |log10| of the ratio of the two, at the lags of the coarser one.
+
+    NaN where a run is too short to have any.
+    """
     coarse = max(both, key=lambda curve: float(curve.lags[0]))
     low = max(shortest, coarse.lags[0]) * (1.0 - 1e-9)
     high = min(curve.lags[-1] for curve in both) * (1.0 + 1e-9)
     lags = coarse.lags[(coarse.lags >= low) & (coarse.lags <= high)]
+    if not len(lags):
+        return Estimate(np.nan, np.nan)
     one, other = (curve.at(lags) for curve in both)
     worst = int(np.argmax(np.abs(np.log10(other.values / one.values))))
     there = [
