@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cgml import memory
 from cgml.dynamics.guards import EVERY, GuardError
 from cgml.dynamics.propagator import Propagator, State
-from cgml.evaluation import comparison
+from cgml.evaluation import comparison, forecast
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.results import (
     Comparison,
@@ -82,10 +82,11 @@ def evaluate(
     right = [Run.of(item, uses_atoms=uses_atoms) for item in references]
     cut = [run.pieces(2) for run in right]
     firsts, seconds = [one for one, _ in cut], [other for _, other in cut]
-    comparing = ComparisonOptions(longest=options.longest_lag)
+    comparing = ComparisonOptions(longest=options.longest_lag, step=spec.time_step)
     halves = _compare(subjects, firsts, seconds, comparing)  # what fails, fails at once
     paths = simulate(model, references, options, on_step, uses_atoms=uses_atoms)
-    comparisons = _compare(subjects, right, paths.runs, comparing)
+    runs = forecast.added(model, references, paths.runs, options)
+    comparisons = _compare(subjects, right, runs, comparing)
     kept = {item.subject.name for item in comparisons}
     if not comparisons:
         raise ValueError(

@@ -32,6 +32,7 @@ class ComparisonOptions:
         window: of the fits of diffusivities, ps; None: where the reference is
             diffusive.
         quantile: of the nearest distances of the reference; what is closer collides.
+        step: of the model, ps, after which frames are compared; None: they are not.
 
     Raises:
         ValueError: lags that are none.
@@ -41,6 +42,7 @@ class ComparisonOptions:
     longest: float = 500.0
     window: Window | None = None
     quantile: float = 1e-3
+    step: float | None = None
 
     def __post_init__(self) -> None:
         """Check the lags."""

@@ -122,6 +122,19 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
+class Forecast:
+    """Frames, and the same some steps later.
+
+    Attributes:
+        start: (n_starts, n_beads, 3) nm.
+        after: number of steps -> likewise, unwrapped.
+    """
+
+    start: NDArray[np.floating]
+    after: dict[int, NDArray[np.floating]]
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """Frames of one subject from one run, or from several of the same length.
 
@@ -132,6 +145,8 @@ class Run:
             not known, of the beads then.
         grades: mean extrapolation grade of the worst molecule, (n_runs,); None: the
             runs are of no model, or of one that is not calibrated.
+        forecast: what the model made of single frames of the reference; None: not
+            asked, as of frames that are no model's.
 
     Raises:
         ValueError: arrays that do not belong together, or are not finite.
@@ -141,6 +156,7 @@ class Run:
     time_step: float
     rg2: Floats | None = None
     grades: Floats | None = None
+    forecast: Forecast | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no run."""
