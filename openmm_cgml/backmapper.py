@@ -40,7 +40,8 @@ class FrameReport(NamedTuple):
             first, each with its distance in nm: "58:0.110 10:0.092"; empty: none.
         changed_hands: atoms whose handedness is not the one it shall be.
         threaded_rings: bonds that go through rings.
-        bonds_outside: bonds and constraints outside the force field's range.
+        bonds_outside: bonds, constraints and distances across an atom outside the range
+            of the force field or the fragments.
         tries: placings that it took.
         problem: why the frame is not good; empty: it is.
     """
@@ -110,7 +111,7 @@ class Backmapper:
 
     Raises:
         ValueError: there are no conformers of a bead or none of its hands, or the
-            System is not of these atoms.
+            System is not of these atoms or lacks some of their bonds.
 
     Example:
         backmapper = Backmapper("beads/fragments.npz", mapping, system, 423.0)
@@ -251,7 +252,7 @@ class Backmapper:
             "positions or energy are not finite": not relaxed.is_finite,
             f"{hands} atoms changed their handedness": hands > 0,
             f"{rings} bonds go through rings": rings > 0,
-            f"{relaxed.bonds_outside} bonds are outside the force field's range": (
+            f"{relaxed.bonds_outside} bonds or angles are outside their range": (
                 relaxed.bonds_outside > 0
             ),
             f"the largest force is {relaxed.largest_force:.3g} kJ/mol/nm, more than "

@@ -23,10 +23,11 @@ from cgml.molecules.box import Box
 from cgml.molecules.fragments import Floats, Fragments
 from cgml.molecules.mapping import Mapping
 from cgml.ranges import positive
+from openmm_cgml.bond_ranges import Ranges
 from openmm_cgml.convert import positions_of
 from openmm_cgml.relaxation_forces import (
     BONDED,
-    LEFT_OUT,
+    is_left_out,
     loosened,
     selected,
     soft_pairs,
@@ -36,8 +37,6 @@ from openmm_cgml.relaxation_forces import (
 _SOFT_STEPS, _FULL_STEPS = 80, 100  # of minimisation, at most
 _HARDEST, _STAGES = 16.0, 8  # springs at first, of those in the end
 _ENOUGH = 10.0  # kJ/mol/nm, of the forces that are left
-_HIGHEST = 20.0  # kT, of a harmonic bond; farther off is outside its range
-_CONSTRAINED = 1.0e-3  # of a constraint's length
 _GENTLE = 100  # steps of a quarter of the time step, to begin with
 _SHARES = (1.0, 0.5, 0.25)  # of the time step, one after the other where it explodes
 
@@ -93,7 +92,8 @@ class Relaxed(NamedTuple):
         energy: in the System, kJ/mol.
         largest_force: of the System on an atom, kJ/mol/nm.
         gaps: distances of the centres of beads from their places, (n_beads,), nm.
-        bonds_outside: bonds and constraints outside the force field's range.
+        bonds_outside: bonds, constraints and distances across an atom outside the range
+            of the force field or the fragments.
     """
 
     atoms: Floats
@@ -121,7 +121,8 @@ class Relaxer:
         platform: OpenMM platform name.
 
     Raises:
-        ValueError: the System has more particles than atoms, or fewer.
+        ValueError: the System has more particles than atoms, or fewer, lacks bonds, or
+            is of other atoms.
     """
 
     def __init__(
@@ -143,9 +144,9 @@ class Relaxer:
         self._mapping, self._temperature = mapping, temperature
         self._options = relaxation
         self._platform = openmm.Platform.getPlatformByName(platform)
-        self._bonds = _Bonds(system, temperature)
+        self._ranges = Ranges(system, mapping.graph, fragments, temperature)
         self._is_periodic = system.usesPeriodicBoundaryConditions()
-        self._full = selected(system, lambda force: not isinstance(force, LEFT_OUT))
+        self._full = selected(system, lambda force: not is_left_out(force))
         self._soft = selected(system, lambda force: isinstance(force, BONDED))
         self._soft.addForce(
             soft_pairs(mapping, fragments, is_periodic=self._is_periodic)
@@ -246,35 +247,8 @@ class Relaxer:
             float(state.getPotentialEnergy()._value),
             float(np.linalg.norm(forces, axis=1).max()),
             gaps,
-            self._bonds.n_outside(atoms),
+            self._ranges.n_outside(atoms),
         )
-
-
-class _Bonds:
-    """Bonds whose length the force field tells: harmonic ones and constraints."""
-
-    def __init__(self, system: openmm.System, temperature: float) -> None:
-        rows: list[tuple[int, int, float, float]] = []
-        for k in range(system.getNumConstraints()):
-            i, j, length = system.getConstraintParameters(k)
-            rows.append((i, j, length._value, _CONSTRAINED * length._value))
-        most = 2.0 * _HIGHEST * units.BOLTZMANN * temperature
-        for force in system.getForces():
-            if isinstance(force, openmm.HarmonicBondForce):
-                for k in range(force.getNumBonds()):
-                    i, j, length, stiffness = force.getBondParameters(k)
-                    if stiffness._value > 0.0:
-                        limit = float(np.sqrt(most / stiffness._value))
-                        rows.append((i, j, length._value, limit))
-        table = np.array(rows, dtype=np.float64).reshape(-1, 4)
-        self._ends = table[:, :2].astype(np.int64)
-        self._lengths, self._limits = table[:, 2], table[:, 3]
-
-    def n_outside(self, atoms: Floats) -> int:
-        """Count those that are too short or too long."""
-        ways = atoms[self._ends[:, 0]] - atoms[self._ends[:, 1]]
-        gaps = abs(np.linalg.norm(ways, axis=1) - self._lengths)
-        return int((~(gaps <= self._limits)).sum())
 
 
 def _endured(work: Callable[..., None], *arguments: Any) -> bool:

@@ -178,7 +178,7 @@ def test_bonds_outside_their_range_are_counted():
     system.addConstraint(1, 4, 0.153)
     bonds = module.Relaxer(
         system, chain(2)[0], library(), TEMPERATURE, FAST, "Reference"
-    )._bonds
+    )._ranges
     context = openmm.Context(system, openmm.VerletIntegrator(0.001))
     context.setPositions(start)
     openmm.LocalEnergyMinimizer.minimize(context)
@@ -188,6 +188,58 @@ def test_bonds_outside_their_range_are_counted():
     longer = good + [0.0, 0.0, 0.03] * (np.arange(len(good)) == 2)[:, None]
     assert bonds.n_outside(longer) == 1
     assert bonds.n_outside(1.01 * good) >= 1  # of the constraint
+
+
+def without(system, *kinds):
+    """Take forces out of a System."""
+    for number in reversed(range(system.getNumForces())):
+        if isinstance(system.getForce(number), kinds):
+            system.removeForce(number)
+    return system
+
+
+@pytest.mark.parametrize("force", [None, openmm.CustomBondForce("(r-0.2)^2")])
+def test_a_system_without_a_bond_of_the_topology_is_refused(force):
+    mapping, system, start = chain(N_UNITS)
+    without(system, openmm.HarmonicBondForce)
+    if force is not None:
+        for one, other in mapping.graph.bonds[:-2].tolist():
+            force.addBond(one, other)
+        system.addForce(force)
+    n = 2 if force is not None else len(mapping.graph.bonds)
+    match = rf"none for {n} of {len(mapping.graph.bonds)} bonds, the first is that of a"
+    with pytest.raises(ValueError, match=match):
+        Backmapper(library(), mapping, system, TEMPERATURE, reference=start)
+
+
+def test_bonds_and_angles_are_those_of_the_fragments(beads):
+    """Where the force field tells nothing of them: no angles, and bonds of its own."""
+    mapping, system, start = chain(N_UNITS)
+    options = {"reference": start, "relaxation": FAST}
+    without(system, openmm.HarmonicAngleForce)
+    bent = Backmapper(library(), mapping, system, TEMPERATURE, **options)
+    assert "bonds or angles are outside" in bent.map(beads[0])[1].problem
+    mapping, system, _ = chain(N_UNITS)
+    force = openmm.CustomBondForce("100000*(r-r0)^2")
+    force.addPerBondParameter("r0")
+    for k in range(len(mapping.graph.bonds)):
+        one, other, length, _ = system.getForce(0).getBondParameters(k)
+        force.addBond(one, other, [length._value])
+    system.removeForce(0)
+    system.addForce(force)
+    good = Backmapper(library(), mapping, system, TEMPERATURE, **options)
+    atoms, report = good.map(beads[0])
+    assert report.problem == ""
+    atoms[0] += [0.0, 0.2, 0.0]
+    assert good._relaxer._ranges.n_outside(atoms) >= 1
+
+
+def test_parameters_in_another_order_are_refused():
+    mapping, system, start = two_chains(N_UNITS)
+    pairs = next(f for f in system.getForces() if isinstance(f, openmm.NonbondedForce))
+    pairs.setParticleParameters(3, 0.0, 0.31, 0.2)
+    with pytest.raises(ValueError, match="in their order, is required: its Nonbonded"):
+        Backmapper(library(), mapping, system, TEMPERATURE, reference=start)
 
 
 def test_other_systems_are_refused(beads):
@@ -203,23 +255,29 @@ def test_other_systems_are_refused(beads):
         Relaxation(time_step=0.0)
 
 
-def test_barostats_and_thermostats_do_not_act():
+@pytest.mark.parametrize(
+    "kind",
+    [
+        name
+        for name in dir(openmm)
+        if name.endswith(("Barostat", "Thermostat")) and not name.startswith("RPMD")
+    ],
+)
+def test_barostats_and_thermostats_do_not_act(kind):
+    """In the dynamics, whichever there are in XML."""
     mapping, system, start = chain(N_UNITS)
-    system.addForce(openmm.AndersenThermostat(3000.0, 100.0))
+    arguments = {
+        "AndersenThermostat": (3000.0, 100.0),
+        "MonteCarloAnisotropicBarostat": (openmm.Vec3(1, 1, 1), 300.0),
+        "MonteCarloMembraneBarostat": (1.0, 0.0, 300.0, 0, 0),
+    }
+    system.addForce(getattr(openmm, kind)(*arguments.get(kind, (1.0, 300.0))))
     system.addForce(openmm.CMMotionRemover())
-    atoms, report = Backmapper(
-        library(),
-        mapping,
-        system,
-        TEMPERATURE,
-        reference=start,
-        relaxation=FAST,
-        seed=3,
-    ).map(
-        mapping.positions(md(N_UNITS, n_frames=3).positions[0].astype(float)), number=4
-    )
-    assert report.problem == ""
-    assert np.isfinite(atoms).all()
+    options = {"reference": start, "relaxation": FAST, "seed": 3}
+    relaxer = Backmapper(library(), mapping, system, TEMPERATURE, **options)._relaxer
+    names = {type(force).__name__ for force in relaxer._full.getForces()}
+    assert {"HarmonicBondForce", "NonbondedForce"} < names
+    assert names.isdisjoint({kind, "CMMotionRemover"})
 
 
 def test_a_reporter_writes_atoms(tmp_path):
