@@ -37,7 +37,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--md", type=float, default=200.0, help="ps")
     parser.add_argument("--relaxation", type=float, default=6.0, help="ps, of a frame")
     parser.add_argument("--output", type=Path, default=Path("backmapped"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.steps < options.stride:
+        parser.error("no frame is back-mapped: --steps is less than --stride")
+    return options
 
 
 def start() -> tuple[PeoSystem, NDArray[np.float64]]:
@@ -89,6 +92,8 @@ def run(
             f"{report.deviation:.3f} nm, at most {report.farthest:.3f} nm "
             f"{report.problem}"
         )
+    if all(report.problem for report in reporter.reports):
+        raise SystemExit("no frame could be back-mapped")
     with mdtraj.formats.XTCTrajectoryFile(str(path)) as file:
         return file.read()[0].astype(np.float64)
 

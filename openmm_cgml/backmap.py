@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cgml.molecules.box import Box
     from cgml.molecules.frames import BeadTrajectory
     from cgml.molecules.mapping import Mapping
     from cgml.training.coarsening import Coarsening
     from openmm_cgml.backmapper import FrameReport
 
 FAILED = 3  # exit code: frames are left out
+_SAME_BOX = 1e-3  # nm: PDB files have as many digits
 
 
 @options.reads_atoms
@@ -212,10 +214,13 @@ def _read(
         )
     read_masses(reader.system)  # it is such a file
     beads = _frames(path, mapping, _of_run(coarsening) if plan else coarsening)
+    system = reader.system.read_text(encoding="utf-8")
+    boxes = {reader.topology: _box_of_file(reader.topology)}
+    _compare_boxes(beads.box, boxes | {reader.system: _box_of_system(system)})
     made_of = {
         "fragments": library,
         "mapping": mapping,
-        "system": reader.system.read_text(encoding="utf-8"),
+        "system": system,
         "reference": _reference(reader.topology, mapping, beads),
         "temperature": spec.temperature,
     }
@@ -252,6 +257,44 @@ def _frames(
             "others"
         )
     return coarsening.frames.of_beads(system, path)
+
+
+def _box_of_file(topology: Path) -> "Box | None":
+    """Read the box of a file with atoms; None: it has none."""
+    from cgml.formats import table
+    from cgml.formats.format import LammpsOptions
+
+    row = table.of_frames(topology) if table.has_frames(topology) else None
+    if row is None or row.pieces is None:
+        return None
+    boxes = next(iter(row.pieces(topology, 1, LammpsOptions()))).boxes
+    return None if boxes is None else boxes[0]
+
+
+def _box_of_system(system: str) -> "Box | None":
+    """Read the box of a System's XML; None: it has none."""
+    import openmm
+
+    from openmm_cgml.convert import default_box
+
+    found = openmm.XmlSerializer.deserialize(system)
+    return default_box(found) if found.usesPeriodicBoundaryConditions() else None
+
+
+def _compare_boxes(box: "Box | None", others: "dict[Path, Box | None]") -> None:
+    """Say which file has another box than the frames, whose box it is done in."""
+    import numpy as np
+
+    for path, other in others.items():
+        if box is None or other is None or np.allclose(box, other, atol=_SAME_BOX):
+            continue
+        own, frames = (
+            " x ".join(f"{x:.3f}" for x in np.diagonal(item)) for item in (other, box)
+        )
+        console.warn(
+            f"the box in {path} is {own} nm, that of the frames {frames} nm: atoms are "
+            "relaxed in that of the frames"
+        )
 
 
 def _reference(

@@ -34,6 +34,9 @@ from cgml.runs import campaign
 from openmm_cgml.backmapper import Backmapper, FrameReport, Ingredients
 
 PLAN, REPORT, PARTS = "plan.json", "report.csv", "parts"
+WRITTEN = "written"
+"""Beside the plan: digest of the trajectory, once it is whole."""
+
 FORMATS = (".xtc", ".h5md")
 """Of the trajectory. They tell the time of each frame: those that fail are left out."""
 
@@ -42,6 +45,16 @@ _UNITS = {
     "largest_force": "kJ/mol/nm",
     **dict.fromkeys(("deviation", "farthest", "moved"), "nm"),
 }
+
+
+_OTHER = {
+    "frames": "other frames (--start, --stop, --stride, or of another run)",
+    "atoms": "other atoms (--topology)",
+    "fragments": "other fragments (--fragments, --model)",
+    "reference": "other positions that show the hands (--topology)",
+    "system": "another System (--system)",
+}
+"""What differs where a digest in the plan does."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,8 @@ def run(
 
     Raises:
         ValueError: the folder is of other frames or another way; each value that
-            differs is named. Or the format is none of these.
+            differs is named. Or the file is there and was not written by it, or the
+            format is none of these.
         RuntimeError: another process works there, or a worker was lost.
     """
     output = output.resolve()
@@ -109,7 +123,7 @@ def run(
     folder = output.with_suffix(".backmap")
     with exclusive(folder, "backmap"):
         plan = _plan(ingredients, beads)
-        if _claim(folder, plan) and output.exists() and (folder / REPORT).exists():
+        if _claim(folder, plan, output) and (folder / REPORT).exists():
             return Outcome(output, folder / REPORT, _read_report(folder / REPORT))
         parts = folder / PARTS
         parts.mkdir(exist_ok=True)
@@ -125,7 +139,7 @@ def run(
         for job in done(ingredients, todo, n_workers, scheduler):
             n_done += len(job.beads)
             on_frame(n_done)
-        return _assemble(ingredients.mapping, jobs, beads, output, folder)
+        return _assemble(ingredients.mapping, jobs, beads, output, folder, plan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,19 +255,33 @@ def _plan(ingredients: Ingredients, beads: BeadTrajectory) -> dict[str, Any]:
     }
 
 
-def _claim(folder: Path, plan: dict[str, Any]) -> bool:
-    """Take a folder for a plan; True: it is that plan's already."""
+def _claim(folder: Path, plan: dict[str, Any], output: Path) -> bool:
+    """Take a folder and a file for a plan; True: the file is written already.
+
+    Raises:
+        ValueError: the folder is that of another plan, or the file is another one.
+    """
     path = folder / PLAN
-    if not path.exists():
-        plans.write_plan(path, {"plan": plan})
-        return False
-    changed = plans.changes(plans.read_plan(path)["plan"], plan)
+    found = plans.read_plan(path) if path.exists() else {"plan": plan}
+    changed = plans.changes(found["plan"], plan)
     if changed:
+        others = [text for key, text in _OTHER.items() if key in changed]
+        rest = {key: pair for key, pair in changed.items() if key not in _OTHER}
+        texts = [*others, plans.describe(rest)] if rest else others
         raise ValueError(
-            f"{folder} is of a back-mapping with {plans.describe(changed)}: choose "
-            "another output, or delete that folder"
+            f"{folder} is of a back-mapping with {'; '.join(texts)}: choose another "
+            "output, or delete that folder"
         )
-    return True
+    is_there = output.exists()
+    is_of_old = WRITTEN not in found and (folder / REPORT).exists()  # version 0.2
+    if is_there and not is_of_old and plans.digest(output) != found.get(WRITTEN):
+        raise ValueError(
+            f"{output} is there, and this back-mapping has not written it: choose "
+            "another output, or delete that file"
+        )
+    if not path.exists():
+        plans.write_plan(path, found)
+    return is_there
 
 
 def _assemble(
@@ -262,6 +290,7 @@ def _assemble(
     beads: BeadTrajectory,
     output: Path,
     folder: Path,
+    plan: dict[str, Any],
 ) -> Outcome:
     """Write trajectory and report from the parts; then these go."""
     rows: list[FrameReport] = []
@@ -283,6 +312,8 @@ def _assemble(
                 rows += own
         finally:
             sink.close()
+        digest = plans.digest(temporary)
+        plans.write_plan(folder / PLAN, {"plan": plan, WRITTEN: digest})
     _write_report(folder / REPORT, rows, beads.times)
     shutil.rmtree(folder / PARTS)
     return Outcome(output, folder / REPORT, rows)

@@ -1,6 +1,7 @@
 """cgml backmap: from atoms to beads and back, through files."""
 
 import csv
+import importlib.util
 import json
 import re
 import signal
@@ -175,6 +176,55 @@ def test_a_kill_costs_a_part(cgml, folder, prepared, tmp_path):
     assert killed.read_bytes() == whole.read_bytes()
 
 
+def test_a_file_of_others_is_not_overwritten(cgml, folder, prepared, tmp_path):
+    """Neither before nor after; one of its own that is lost is written again."""
+    output = tmp_path / "mine.xtc"
+    line = [*words(folder, prepared, output), "--stop", 1]
+    output.write_bytes(b"years of work")
+    result = cgml(*line)
+    assert result.exit_code == 1
+    assert "this back-mapping has not written it" in " ".join(result.output.split())
+    assert output.read_bytes() == b"years of work"
+    output.unlink()
+    assert cgml(*line).exit_code == 0
+    own = output.read_bytes()
+    assert cgml(*line).exit_code == 0
+    output.write_bytes(own[:-4])
+    assert cgml(*line).exit_code == 1
+    output.unlink()
+    assert cgml(*line).exit_code == 0
+    assert output.read_bytes() == own
+    result = cgml(*line[:-1], 2)
+    text = " ".join(result.output.split())
+    assert "is of a back-mapping with other frames (--start, --stop" in text
+    assert not re.search("[0-9a-f]{20}", text)
+
+
+def test_boxes_that_differ_are_shown(capsys):
+    box, path = 3.0 * np.eye(3), Path("system.xml")
+    backmap._compare_boxes(box, {path: box + 1e-5, Path("a.pdb"): None})
+    backmap._compare_boxes(None, {path: box})
+    assert capsys.readouterr().err == ""
+    backmap._compare_boxes(box, {path: 1.1 * box})
+    text = " ".join(capsys.readouterr().err.split())
+    assert "the box in system.xml is 3.300 x 3.300 x 3.300 nm, that of the fr" in text
+
+
+def test_boxes_of_files(tmp_path, folder):
+    system = openmm.XmlSerializer.deserialize((folder / "system.xml").read_text())
+    assert backmap._box_of_system(openmm.XmlSerializer.serialize(system)) is None
+    pairs = next(f for f in system.getForces() if isinstance(f, openmm.NonbondedForce))
+    pairs.setNonbondedMethod(pairs.CutoffPeriodic)
+    system.setDefaultPeriodicBoxVectors(*(2.5 * np.eye(3)))
+    xml = openmm.XmlSerializer.serialize(system)
+    np.testing.assert_allclose(backmap._box_of_system(xml), 2.5 * np.eye(3))
+    assert backmap._box_of_file(folder / "a.pdb") is None
+    sizes = "CRYST1   25.000   25.000   25.000  90.00  90.00  90.00 P 1           1\n"
+    (tmp_path / "b.pdb").write_text(sizes + (folder / "a.pdb").read_text())
+    found = backmap._box_of_file(tmp_path / "b.pdb")
+    np.testing.assert_allclose(found, 2.5 * np.eye(3), atol=1e-6)
+
+
 def test_processes_share_the_frames(cgml, folder, prepared, tmp_path):
     line = words(folder, prepared, tmp_path / "shared.xtc")
     assert cgml(*line, "--stop", 2, "--part", 1, "--workers", 2).exit_code == 0
@@ -237,6 +287,18 @@ def test_what_is_missing_is_named(cgml, folder, prepared, tmp_path, change, text
     assert result.exit_code == 1
     assert result.output.strip().count("\n") == 0
     assert re.search(text, result.output), result.output
+
+
+def test_the_example_needs_a_frame(monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location(
+        "example", ROOT / "examples" / "13_backmap.py"
+    )
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setattr(sys, "argv", ["13_backmap.py", "--steps", "3"])
+    with pytest.raises(SystemExit):
+        example.parse_options()
+    assert "--steps is less than --stride" in capsys.readouterr().err
 
 
 def test_the_example_draws_what_surrounds_lithium(tmp_path):
