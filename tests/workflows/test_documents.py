@@ -12,14 +12,19 @@ import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pytest
 import typer
+from core_systems import chain, coil, energetic
 from workflow_tools import ROOT, environment
 
 from cgml.cli.app import app
-from cgml.models.file import bundled_models
+from cgml.formats.trajectory import write_beads
+from cgml.models.file import bundled_models, save_model
+from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import Labels, MolecularGraph
 from cgml.molecules.hand import read_mapping
 from cgml.training.config import TrainingConfig
@@ -422,3 +427,22 @@ def test_old_python_is_refused_with_a_reason(tmp_path):
     )
     assert done.returncode != 0
     assert "needs Python 3.11, 3.12 or 3.13, found: Python 3.9.2" in done.stderr
+
+
+@pytest.mark.parametrize("is_periodic", [False, True])
+def test_code_of_the_potential(tmp_path, monkeypatch, is_periodic):
+    """One block after the other, from a file of frames; few steps."""
+    monkeypatch.chdir(tmp_path)
+    model, mapping = energetic(is_periodic=is_periodic), chain()
+    save_model(tmp_path / "with-potential.pt", model.spec, model.module)
+    (tmp_path / "beads").mkdir()
+    frames = np.stack([coil(mapping, k) for k in range(8)]).astype(np.float32)
+    box = 12.0 * np.eye(3) if is_periodic else None
+    beads = BeadTrajectory(mapping, frames, np.arange(8.0), box, "chain")
+    write_beads(tmp_path / "beads" / "chain.h5md", beads)
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks("python", "docs/potential.md"):
+        short = block.replace("steps=500", "steps=2").replace("step(100)", "step(2)")
+        exec(compile(short, "potential.py", "exec"), space)
+    assert space["found"].energy.shape == (8,)
+    assert space["found"].virial.shape == (8, 3, 3)
