@@ -36,7 +36,7 @@ def backmap(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Model file or name; default: the bundled model of the run.",
+            help="Model file or name; default: that of the run.",
             parser=options.model_name,
         ),
     ] = None,
@@ -139,7 +139,8 @@ def _found(frames: Path) -> tuple[Path, dict[str, Any]]:
     folder = frames if frames.is_dir() else frames.parent
     plan: dict[str, Any] = {}
     if (folder / PLAN).exists():
-        plan = read_plan(folder / PLAN)["plan"]
+        content = read_plan(folder / PLAN)
+        plan = {"file": content.get("model"), **content["plan"]}
     if not frames.is_dir():
         return frames, plan
     if not plan:
@@ -169,11 +170,15 @@ def _model(given: str | None, plan: dict[str, Any]) -> Path:
             "with --model"
         )
     candidates = bundled_models() if given is None else {given: find_model(given)}
+    own = Path(plan.get("file") or "") if given is None else Path()
+    if own.is_file():
+        candidates = {"": own} | candidates
     for path in candidates.values():
         if not plan or load_model(path).digest == plan["model"]:
             return path
     raise ValueError(
-        "the run was made with none of the bundled models: name its file with --model"
+        f"the model of the run is not where it was ({own}) and not a bundled one: name "
+        "its file with --model"
         if given is None
         else f"the run was made with another model than {given}: name that file "
         "with --model"

@@ -231,7 +231,7 @@ def claim(
     make_folder(output)
     path = output / PLAN
     if not path.exists():
-        record(output, plan, groups, None)
+        record(output, plan, groups, None, model)
         return groups, None
     found = plans.read_plan(path)
     earlier = dict(found["plan"])
@@ -305,6 +305,7 @@ def record(
     plan: dict[str, Any],
     groups: Sequence[range],
     tally: Tally | None,
+    model: Path,
 ) -> None:
     """Write down what a run is.
 
@@ -313,8 +314,10 @@ def record(
         plan: from `describe`.
         groups: division of the paths.
         tally: what the guards did; None: the run is not finished.
+        model: file, where it lay; not a part of the plan, which knows its content.
     """
     content = {
+        "model": str(model.resolve()),
         "plan": plan,
         "groups": [[numbers.start, numbers.stop] for numbers in groups],
         "guards": tally and tally.guards,

@@ -287,7 +287,7 @@ def conduct(
             raise
         job.check_whole()
         tally = job.assemble()
-        record(output, job.plan, job.groups, tally)
+        record(output, job.plan, job.groups, tally, job.model)
     shutil.rmtree(output / PARTS, ignore_errors=True)
     files = [replica.trajectory for replica in job.replicas]
     if tally.stopped:

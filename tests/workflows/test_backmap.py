@@ -235,7 +235,7 @@ def test_processes_share_the_frames(cgml, folder, prepared, tmp_path):
 
 
 def test_the_folder_of_a_run_is_enough(cgml, folder, prepared, tmp_path):
-    """The run's own trajectory, and a model with its fragments beside it."""
+    """The run's own trajectory; it knows its model, with the fragments beside it."""
     model = folder / "model.pt"
     Fragments.load(prepared / "fragments.npz").save(folder / "model.fragments.npz")
     start = ("run", model, prepared / "md.h5md", "--output", tmp_path / "run")
@@ -243,11 +243,16 @@ def test_the_folder_of_a_run_is_enough(cgml, folder, prepared, tmp_path):
     assert ran.exit_code == 0, ran.output
     line = words(folder, prepared, tmp_path / "atoms.h5md")
     line[1] = tmp_path / "run"
-    found = line.index("--fragments")
-    result = cgml(*line[:found], *line[found + 2 :], "--json")
+    for name in ("--model", "--fragments"):
+        place = line.index(name)
+        line[place : place + 2] = []
+    result = cgml(*line, "--json")
     content = json.loads(result.stdout)
     assert [row["frame"] for row in content["frames"]] == [0, 1]
     (folder / "model.fragments.npz").unlink()
+    gone = {"model": "of other bytes", "file": str(model)}
+    with pytest.raises(ValueError, match=r"not where it was \(.*model.pt\) and not a"):
+        backmap._model(None, gone)
 
 
 def test_frames_of_a_run_do_not_jump(tmp_path):
