@@ -12,6 +12,7 @@ from collections import defaultdict
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,6 +28,8 @@ ELSEWHERE = {  # page of the site -> file outside docs/ that it is
 COMMANDS = "reference/commands.md"
 KEYS = "<!-- every key -->"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)]*)?\)")
+REFERENCE = re.compile(r'\b(?:href|src)="(?!/|\w+:)([^"]+)"')  # of this site
+PLACE = re.compile(r'\bid="([^"]+)"')
 MATH = re.compile(r"^```math\n(.*?)\n```$|\$`(.+?)`\$", re.MULTILINE | re.DOTALL)
 
 
@@ -45,6 +48,29 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
     own = page.file.src_uri
     text = markdown.replace(KEYS, keys_table())
     return equations(links(text, own, {item.src_uri for item in files}))
+
+
+def on_post_build(config: Any) -> None:
+    """Refuse a site with a link that leads nowhere."""
+    from mkdocs.exceptions import PluginError
+
+    if dead := dead_links(Path(config.site_dir)):
+        raise PluginError("links lead nowhere: " + "; ".join(dead))
+
+
+def dead_links(site: Path) -> list[str]:
+    """Name the links of pages to files or places that are not there."""
+    pages = {page: page.read_text() for page in site.rglob("*.html")}
+    places = {page: set(PLACE.findall(text)) for page, text in pages.items()}
+    dead = []
+    for page, text in pages.items():
+        for link in sorted(set(REFERENCE.findall(text)) - {"."}):
+            path, _, place = html.unescape(link).partition("#")
+            target = (page.parent / unquote(path)).resolve() if path else page
+            known = places.get(target, {place})
+            if not target.exists() or (place and unquote(place) not in known):
+                dead.append(f"{page.relative_to(site)}: {link}")
+    return dead
 
 
 def links(text: str, page: str, there: set[str]) -> str:

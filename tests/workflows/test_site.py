@@ -80,6 +80,15 @@ def test_every_public_name_is_in_the_reference():
         assert {name for name in names if name[0] != "_"} <= there, package.__name__
 
 
+def test_dead_links_of_the_site_are_found(hooks, tmp_path):
+    page = '<h2 id="a%20b">x</h2><a href="c.html#d">y</a> <img src="e.png">'
+    page += '<a href="#a"> <a href="https://x.y/z"> <a href="/r">'
+    (tmp_path / "b.html").write_text(page)
+    (tmp_path / "c.html").write_text('<p id="d"></p><a href="b.html#no">z</a>')
+    expected = ["b.html: #a", "b.html: e.png", "c.html: b.html#no"]
+    assert sorted(hooks.dead_links(tmp_path)) == expected
+
+
 def test_links_become_those_of_the_site(hooks):
     there = {"types.md", "project/changes.md", "figures/chain.png", "README.md"}
     text = "[a](../types.md#x) [b](../../CHANGELOG.md) [c](../../examples) "
