@@ -183,6 +183,7 @@ def _options(command: Any) -> str:
             name = f"`{item.name.upper()}`"
         known = item.default is not None and not callable(item.default)
         default = f"`{item.default}`" if known and item.default != "" else ""
+        default = {"`True`": "yes", "`False`": "no"}.get(default, default)
         default = "required" if item.required else default
         rows.append(f"| {name} | {default} | {_cell(item.help or '')} |")
     return "\n".join(rows)

@@ -52,7 +52,8 @@ def explained(section: type[Section]) -> dict[str, str]:
     """Read name -> meaning off the "Attributes:" of a class."""
     _, _, block = inspect.cleandoc(section.__doc__ or "").partition("Attributes:\n")
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {6,}.*)*)", block, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    texts = {name: " ".join(text.split()) for name, text in entries}
+    return {name: text.replace("None:", "none:") for name, text in texts.items()}
 
 
 def _kind(annotation: Any, *, plural: bool = False) -> str:
