@@ -123,9 +123,11 @@ def evaluate(
     )
     page = report.write(found, output, made)
     _show(report.table(found))
+    counts = found.guard_counts
     for name in found.failed:
         console.warn(f"left out: {name}: positions did not stay finite")
-    console.say(guards.tripped(found.guard_counts) + " (recorded, none was stopped)")
+    is_stopped = " (recorded; none was stopped)" if any(counts.values()) else ""
+    console.say(guards.tripped(counts) + is_stopped)
     console.say(f"report written to {page}")
     console.emit({"report": str(page)} | report.content(found, made))
 

@@ -83,7 +83,8 @@ class Entry:
             the part, whose errors decide the verdict; "": the halves of the reference.
         is_judged: whether there is a verdict.
         is_score: whether more is better; else the figure is a distance.
-        largest_error: with a larger one the figure says nothing and is not shown.
+        largest_error: with a larger one, or none, the figure says nothing and is not
+            shown.
     """
 
     name: str
@@ -106,7 +107,8 @@ class Entry:
 
     def is_too_uncertain(self, estimate: Estimate) -> bool:
         """Whether the error leaves nothing of the figure."""
-        return bool(estimate.error > self.largest_error)
+        is_bounded = np.isfinite(self.largest_error)
+        return bool(is_bounded and not estimate.error <= self.largest_error)
 
     def show(self, estimate: Estimate) -> str:
         """Return value and standard error in words."""
@@ -114,7 +116,8 @@ class Entry:
         if not np.isfinite(number):
             return "–"
         if self.is_too_uncertain(estimate):
-            return f"not shown, error {error:.2g}"
+            known = np.isfinite(error)
+            return f"not shown, error {error:.2g}" if known else "not shown, no error"
         text = format(number, self.form)
         if not float(text):
             text = format(0.0, self.form)  # of no sign

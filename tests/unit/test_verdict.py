@@ -105,8 +105,9 @@ def test_what_says_nothing_is_not_shown_and_not_judged():
     loose = evaluation((0.9, 3.1), (0.5, 0.1), [])
     assert judge(loose, entry).word == NOT_JUDGED
     assert entry.entry.show(Estimate(0.9, 3.1)) == "not shown, error 3.1"
+    assert entry.entry.show(Estimate(0.9, NAN)) == "not shown, no error"
     assert entry.entry.show(Estimate(0.9, 0.1)) == "0.900 ± 0.100"
-    assert entry.entry.show(Estimate(-1e-9, NAN)) == "0.000"
+    assert line().entry.show(Estimate(-1e-9, NAN)) == "0.000"
     assert judge(loose, line(is_judged=False)) == ("", "")
     few = judge(evaluation((0.9, NAN), (0.5, NAN), []), entry)
     assert few == (NOT_JUDGED, "too few subjects for an error")

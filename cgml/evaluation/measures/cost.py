@@ -7,17 +7,17 @@ from cgml.evaluation.measure import WHOLE, Measure, Picture
 from cgml.evaluation.results import Cost
 
 
-def bars(cost: Cost) -> Figure:
-    """Draw the rate of the model, and of reference dynamics where it was measured."""
-    names, rates = ["learned"], [cost.n_paths / cost.seconds_per_ps]
-    if cost.md_seconds_per_ps is not None:
-        names.append("reference MD")
-        rates.append(cost.n_paths / cost.md_seconds_per_ps)
+def bars(cost: Cost) -> Figure | None:
+    """Draw the rate of the model beside that of reference dynamics, if it is known."""
+    if cost.md_seconds_per_ps is None:
+        return None
+    names = ["learned", "reference MD"]
+    rates = [cost.n_paths / cost.seconds_per_ps, cost.n_paths / cost.md_seconds_per_ps]
     figure, ((axis,),) = drawing.panels(1, 1, 0.5 + 0.4 * len(names), least=1)
     drawn = axis.barh(
         names,
         rates,
-        color=[drawing.LEARNED, drawing.REFERENCE][: len(names)],
+        color=[drawing.LEARNED, drawing.REFERENCE],
         height=0.6,
     )
     axis.bar_label(drawn, [f"{rate:,.0f}" for rate in rates], padding=4)
@@ -38,6 +38,7 @@ MEASURE = Measure(
             "Simulated time of all runs together per second of wall time, on this "
             "machine.",
             lambda evaluation: bars(evaluation.cost),
+            "simulated time per second",
         ),
     ),
 )

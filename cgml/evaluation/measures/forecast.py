@@ -88,14 +88,13 @@ MEASURE = Measure(
     rows=(
         Entry(
             MOVES,
-            "displacements in {} model step(s) from frames of the reference, earth "
-            "mover's distance",
+            "{}-step displacements from frames of the reference, earth mover's "
+            "distance",
             "standard deviation",
         ),
         Entry(
             SIZES,
-            "change of <i>R</i><sub>g</sub>² in {} model step(s), earth mover's "
-            "distance",
+            "{}-step change of <i>R</i><sub>g</sub>², earth mover's distance",
             "standard deviation",
         ),
     ),

@@ -88,7 +88,7 @@ def distributions(comparisons: Sequence[Comparison]) -> Figure:
         for side in (axis.xaxis, axis.yaxis):
             drawing.set_ticks(side, (0.0, top), is_log=False)
     figure.supxlabel(r"$R_g^2$ / nm$^2$", fontsize=8.5)
-    figure.supylabel(r"probability density / nm$^{-2}$", fontsize=8.5)
+    figure.supylabel(r"density / nm$^{-2}$", fontsize=8.5)
     handles = [Patch(color=drawing.SHADE), drawing.line(drawing.LEARNED)]
     figure.legend(handles, drawing.SIDES, loc="outside upper right", ncols=2)
     return figure
