@@ -168,29 +168,48 @@ def slow_weights(
     validation: Sequence[BeadTrajectory],
     spec: ModelSpec,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What makes drifts relative errors of stationary means, (n, n_functions) each.
+    """What makes drifts relative errors of stationary means, (n, 2, n_functions) each.
 
-    1 / ((1 - rho) phi), with phi the root mean square of the function over the frames
-    of a system, and the one-step autocorrelation rho over those of all training
-    systems; 0 where the function is 0.
+    1 / ((1 - rho) phi); 0 where the function is 0. phi is the root mean square of the
+    function over the half of the frames of a system that the windows are not of: where
+    a short trajectory has small values by chance, the drift is upwards, and divided by
+    these same values it would count for more than one downwards. The one-step
+    autocorrelation rho is that of the system and of all training systems, half and
+    half.
     """
-    sizes, changes, variances = [], [], []
-    for item in train:
-        now, later = _values(item, spec)
-        both = torch.cat((now, later))
-        sizes.append(both.square().mean(dim=0).sqrt())
-        safe = sizes[-1].clamp(min=1e-12)
-        changes.append(((later - now) / safe).square().mean(dim=0))
-        variances.append((both / safe).var(dim=0, correction=0))
-    forgotten = torch.stack(changes).sum(0) / (2.0 * torch.stack(variances).sum(0))
-    others = [
-        torch.cat(_values(item, spec)).square().mean(dim=0) for item in validation
-    ]
-    pair = torch.stack(sizes), torch.stack(others).sqrt()
+    rows = [_values(item, spec) for item in train]
+    changes, variances = zip(*(_spread(*row) for row in rows), strict=True)
+    known = torch.stack(changes).mean(dim=0), torch.stack(variances).mean(dim=0)
+    others = [_values(item, spec) for item in validation]
     first, second = (
-        (1.0 / (forgotten * each)).nan_to_num(0.0, 0.0, 0.0) for each in pair
+        torch.stack([_weights(*row, *known) for row in some]) for some in (rows, others)
     )
     return first, second
+
+
+def _spread(now: torch.Tensor, later: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Mean square change in a step and variance, over the mean square, of functions."""
+    both = torch.cat((now, later))
+    square = both.square().mean(dim=0).clamp(min=1e-24)
+    change = (later - now).square().mean(dim=0) / square
+    return change, both.var(dim=0, correction=0) / square
+
+
+def _weights(
+    now: torch.Tensor, later: torch.Tensor, *known: torch.Tensor
+) -> torch.Tensor:
+    """Weights of one system, (2, n_functions)."""
+    change, variance = (
+        own + every for own, every in zip(_spread(now, later), known, strict=True)
+    )
+    middle, last = max(len(now) // 2, 1), len(now) - 1
+    other = slice(min(middle, last), None), slice(middle)
+    sizes = [
+        torch.cat((now[half], later[half])).square().mean(dim=0).sqrt()
+        for half in other
+    ]
+    forgotten = change / (2.0 * variance)
+    return (1.0 / (forgotten * torch.stack(sizes))).nan_to_num(0.0, 0.0, 0.0)
 
 
 def _values(item: BeadTrajectory, spec: ModelSpec) -> tuple[torch.Tensor, torch.Tensor]:

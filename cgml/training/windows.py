@@ -95,6 +95,7 @@ class _Window:
     Attributes:
         slot: of the molecule in the batch.
         place: of the molecule in the dataset.
+        half: of its frames, 0 or 1; 0 where that says nothing.
         source: its frames.
         atoms: its atoms, or those that it is exchanged for.
         present: (n_beads, 3) nm.
@@ -106,6 +107,7 @@ class _Window:
 
     slot: int
     place: int
+    half: int
     source: _Source
     atoms: Atoms
     present: torch.Tensor
@@ -131,7 +133,10 @@ class WindowDataset(Dataset[Batch]):
         seed: of the stream of batches.
 
     Attributes:
-        slow: (n_trajectories, n_functions) of each molecule, see Batch; none at first.
+        slow: (n_trajectories, 2, n_functions) of each molecule, for windows that begin
+            in the first half of its frames and in the second; see Batch. Where there
+            are any, all windows of a molecule in a batch are of one half. None at
+            first.
     """
 
     def __init__(
@@ -154,7 +159,7 @@ class WindowDataset(Dataset[Batch]):
         self.first = 0
         self.rank, self.n_ranks = 0, 1
         self._sources = [_source(item, spec, augmentation) for item in trajectories]
-        self.slow = torch.zeros(len(trajectories), 0)
+        self.slow = torch.zeros(len(trajectories), 2, 0)
 
     def __len__(self) -> int:
         return self.n_batches
@@ -202,7 +207,7 @@ class WindowDataset(Dataset[Batch]):
                 n_beads=sum(len(window.present) for window in drawn),
                 n_radii=sum(len(window.radius) for window in drawn),
             ),
-            slow=self.slow[[window.place for window in windows]],
+            slow=self.slow[[w.place for w in windows], [w.half for w in windows]],
         )
 
     @property
@@ -218,18 +223,21 @@ class WindowDataset(Dataset[Batch]):
         for slot, place in enumerate(chosen.tolist()):
             source = self._sources[place]
             atoms = source.atoms[stream.integers(len(source.atoms))]
-            windows += [
-                _Window(slot, place, source, atoms, *self._window(source, stream))
-                for _ in range(self._n_windows)
-            ]
+            n = len(source.positions) - (self._spec.n_history + 1) * source.stride
+            half, starts = 0, range(n)
+            if self.slow.size(2) > 0:
+                half = int(stream.integers(2))
+                starts = (starts[: max(n // 2, 1)], starts[n // 2 :])[half]
+            for _ in range(self._n_windows):
+                parts = self._window(source, starts, stream)
+                windows.append(_Window(slot, place, half, source, atoms, *parts))
         return windows
 
     def _window(
-        self, source: _Source, stream: np.random.Generator
+        self, source: _Source, starts: range, stream: np.random.Generator
     ) -> tuple[torch.Tensor, ...]:
         n_history, stride = self._spec.n_history, source.stride
-        length = (n_history + 1) * stride
-        start = int(stream.integers(len(source.positions) - length))
+        start = starts[int(stream.integers(len(starts)))]
         numbers = start + stride * np.arange(n_history + 2)
         hidden = 0
         if self._augmentation is not None:

@@ -215,10 +215,45 @@ def test_networks_learn_what_is_stationary():
     assert losses[-1] < 0.3 * losses[0]
 
 
+def test_windows_are_weighed_by_the_other_half_of_their_frames():
+    """Where chance has made chains small drifts are upwards, and must not count more.
+
+    By their own half, 16 frames of a model that is right would tell it to shrink.
+    """
+    path = equilibrium(17)
+    weights = slow_weights([path], [path], SPEC)[0][0, :, : N_MODES + 1]
+    square = modes_of(path.positions)
+    sizes = [
+        np.sqrt(np.square(np.concatenate((square[k : k + 8], square[k + 1 : k + 9]))))
+        for k in (0, 8)
+    ]
+    rms = [np.sqrt(np.square(some).mean(axis=0)) for some in sizes]
+    assert np.abs(rms[1] / rms[0] - 1.0).max() > 0.2
+    np.testing.assert_allclose(weights[1] / weights[0], rms[1] / rms[0], rtol=1e-5)
+
+
+def test_windows_of_a_molecule_are_of_one_half():
+    paths = [equilibrium(17, seed) for seed in range(6)]
+    batch = batch_of(SPEC, paths, 5)
+    told = slow_weights(paths, paths, SPEC)[0]
+    known = np.array([modes_of(path.positions) for path in paths])  # (6, 17, n)
+    halves = set()
+    for k, places in enumerate(batch.history.positions.view(6, 5, 5, 3).numpy()):
+        gaps = np.abs(known[:, :, None] - modes_of(places)).max(axis=-1)
+        path, frame, _ = (own.tolist() for own in np.nonzero(gaps < 1e-4))
+        half = int(frame[0] >= 8)
+        assert len(frame) == 5
+        assert {number >= 8 for number in frame} == {half == 1}
+        rows = batch.slow.view(6, 5, -1)[k]
+        assert torch.equal(rows, told[path, half])
+        halves.add(half)
+    assert halves == {0, 1}
+
+
 def test_functions_that_are_zero_weigh_nothing():
     far = frames_of(CHAIN, 100.0 * equilibrium(10).positions, spacing=SPEC.time_step)
     weights = slow_weights([far], [far], SPEC)[0]
     assert bool(torch.isfinite(weights).all())
-    assert bool((weights[0, : N_MODES + 1] > 0.0).all())
-    assert weights.shape == (1, N_MODES + 1 + len(SHELLS))
+    assert bool((weights[0, :, : N_MODES + 1] > 0.0).all())
+    assert weights.shape == (1, 2, N_MODES + 1 + len(SHELLS))
     assert reach_of(SPEC) == pytest.approx(3.6)
