@@ -7,10 +7,16 @@ import mdtraj
 import numpy as np
 import openmm
 import pytest
-from backmap_systems import TEMPERATURE, chain, library, md, two_chains
+from backmap_systems import MASSES, TEMPERATURE, chain, library, md, two_chains
+from core_systems import rouse_only, small_spec
 from openmm import app
 
-from openmm_cgml import BackmappedReporter, Backmapper, relaxation
+from openmm_cgml import (
+    BackmappedReporter,
+    Backmapper,
+    LearnedCGIntegrator,
+    relaxation,
+)
 from openmm_cgml import backmapper as module
 from openmm_cgml.relaxation import Relaxation
 
@@ -310,3 +316,54 @@ def test_a_reporter_writes_atoms(tmp_path):
     assert len(mdtraj.formats.XTCTrajectoryFile(str(tmp_path / "a.xtc"))) == 2
     with pytest.raises(ValueError, match=r"written as \.xtc"):
         BackmappedReporter(tmp_path / "a.dcd", 1, backmapper())
+
+
+def test_a_reporter_goes_on_after_a_restart(tmp_path):
+    """Of a model, its atoms carried: frames are those of a run without a break."""
+    mapping, system, _ = chain(N_UNITS)
+    model = rouse_only(
+        small_spec(
+            particle_types=MASSES,
+            bond_types=["bond"],
+            atoms_per_bead=6.0,
+            keep_hydrogens=True,
+            prior={"rate": 0.01, "variance": 1e-4},
+            statistics={"length_scale": 0.3, "displacement_scale": 0.01},
+            has_property=False,
+            friction=None,
+        )
+    )
+
+    def simulation(name: str) -> app.Simulation:
+        integrator = LearnedCGIntegrator(
+            model, topology=mapping, guard="record", unseen="allow"
+        )
+        topology = app.Topology()
+        residue = topology.addResidue("A", topology.addChain())
+        for kind in mapping.graph.types:
+            topology.addAtom(kind, app.Element.getBySymbol(kind), residue)
+        platform = openmm.Platform.getPlatformByName("Reference")
+        made = app.Simulation(topology, system, integrator, platform)
+        made.context.setPositions(md(N_UNITS, n_frames=3).positions[0])
+        reporter = BackmappedReporter(tmp_path / name, 2, backmapper())
+        made.reporters.append(reporter)
+        return made
+
+    whole = simulation("whole.xtc")
+    whole.step(5)
+    first = simulation("first.xtc")
+    first.step(3)
+    first.saveCheckpoint(str(tmp_path / "run.chk"))
+    second = simulation("second.xtc")
+    second.loadCheckpoint(str(tmp_path / "run.chk"))
+    second.step(2)
+    one, *others = (
+        mdtraj.formats.XTCTrajectoryFile(str(tmp_path / f"{name}.xtc")).read()
+        for name in ("whole", "first", "second")
+    )
+    assert one[2].tolist() == [2, 4]
+    for place in range(3):
+        joined = np.concatenate([found[place] for found in others])
+        np.testing.assert_array_equal(one[place], joined)
+    both = [*first.reporters[0].reports, *second.reporters[0].reports]
+    assert whole.reporters[0].reports == both
