@@ -177,12 +177,17 @@ def render(
 
 
 def _judged(evaluation: Evaluation) -> list[tuple[Line, Verdict]]:
-    """Return figures and verdicts, but for those that have neither."""
+    """Return figures and verdicts: a number, or why the halves alone have one."""
     lines = comparison.lines(evaluation.comparisons)
+    known, halves = (
+        [np.isfinite(side[line.name].value) for line in lines]
+        for side in (evaluation.summary, evaluation.floor)
+    )
+    found = zip(lines, verdicts(evaluation, lines), known, halves, strict=True)
     return [
         (line, verdict)
-        for line, verdict in zip(lines, verdicts(evaluation, lines), strict=True)
-        if verdict.word or np.isfinite(evaluation.summary[line.name].value)
+        for line, verdict, is_known, has_halves in found
+        if is_known or (verdict.word and has_halves)
     ]
 
 

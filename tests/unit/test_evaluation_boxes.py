@@ -18,6 +18,7 @@ from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.model import LearnedModel
+from cgml.observables.statistics import Estimate
 
 CHARGES = {"C": 1.0, "D": -1.0}
 EDGE = 6.0
@@ -129,6 +130,11 @@ def test_the_shortest_run_has_figures(model):
     assert np.isnan(figures["conductivity_collective_learned"].value)
     assert np.isfinite(figures["conductivity_self_learned"].value)
     assert np.isfinite(figures["conductivity_collective_reference"].value)
+    nothing = Estimate(np.nan, np.nan)
+    for side in (found.summary, found.floor):
+        side["collisions_ratio"] = nothing
+    rows = [row for row in report.table(found) if row[1] == row[2] == "–"]
+    assert rows == []  # what is known of neither side is no row
 
 
 def pure_melt() -> BeadTrajectory:

@@ -179,13 +179,13 @@ MEASURE = Measure(
         Entry(
             "departures_{}_error",
             "{}: departures from a molecule, mean error",
-            "ns<sup>-1</sup>",
+            "1/ns",
             pair="departures_{}",
         ),
         Entry(
             "departures_{}_learned",
             "— departures of the model",
-            "ns<sup>-1</sup>",
+            "1/ns",
             is_judged=False,
         ),
     ),
