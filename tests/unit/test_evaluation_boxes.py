@@ -9,6 +9,7 @@ from core_systems import idle_model, small_spec
 
 from cgml.evaluation import baselines, report
 from cgml.evaluation.evaluation import describe_references, evaluate
+from cgml.evaluation.measures import collisions
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.regression import NetworkOptions
 from cgml.evaluation.report import ABLATED
@@ -112,16 +113,11 @@ def test_a_page_of_boxes(model, tmp_path):
     assert "collisions_ratio" in figures["summary"]
 
 
-def test_the_ablation_can_be_left_out(model, tmp_path):
-    found = judge(model, [box(0)], ablate=False)
-    assert found.ablation == []
-    assert report.columns(found) == {}
-    report.write(found, tmp_path)
-    assert not (tmp_path / "collisions_ablation.png").exists()
-
-
 def test_the_shortest_run_has_figures(model):
-    """Twenty steps are too few for one of them, the collective conductivity."""
+    """Twenty steps are too few for one of them, the collective conductivity.
+
+    The ablation can be left out: it has no column and no picture.
+    """
     boxes = [box(0)]
     options = EvaluationOptions(length=400.0)
     found = evaluate(model, boxes, options, subjects(model, boxes), ablate=False)
@@ -130,6 +126,14 @@ def test_the_shortest_run_has_figures(model):
     assert np.isnan(figures["conductivity_collective_learned"].value)
     assert np.isfinite(figures["conductivity_self_learned"].value)
     assert np.isfinite(figures["conductivity_collective_reference"].value)
+    assert found.ablation == []
+    assert report.columns(found) == {}
+    (ablated,) = (
+        picture
+        for picture in collisions.MEASURE.pictures
+        if picture.name == "collisions_ablation"
+    )
+    assert ablated.draw(found) is None
     nothing = Estimate(np.nan, np.nan)
     for side in (found.summary, found.floor):
         side["collisions_ratio"] = nothing
