@@ -7,8 +7,9 @@ For example:
     from cgml import Propagator, load_model
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cgml.lazy import attach
 
 if TYPE_CHECKING:
     from cgml.contract.state import State
@@ -30,22 +31,14 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a type checker must see that other names do not exist
-    _HOMES = {
-        "Execution": "cgml.spec",
-        "Mapping": "cgml.molecules.mapping",
-        "MolecularGraph": "cgml.molecules.graph",
-        "Propagator": "cgml.dynamics.propagator",
-        "State": "cgml.contract.state",
-        "load_model": "cgml.models.file",
-    }
-
-    def __getattr__(name: str) -> object:
-        """Import a public name when it is first asked for (PEP 562)."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
-
-    def __dir__() -> list[str]:
-        """List the public names, imported or not, beside the rest."""
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "Execution": "cgml.spec",
+            "Mapping": "cgml.molecules.mapping",
+            "MolecularGraph": "cgml.molecules.graph",
+            "Propagator": "cgml.dynamics.propagator",
+            "State": "cgml.contract.state",
+            "load_model": "cgml.models.file",
+        },
+    )

@@ -10,8 +10,9 @@ frames as step size times interval, which MDAnalysis, VMD and cgml read; mdtraj 
 no times from any DCD file and counts frames, so prefer XTC for it.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cgml.lazy import attach
 
 if TYPE_CHECKING:
     from openmm_cgml.backmapped_reporter import BackmappedReporter
@@ -33,23 +34,15 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a type checker must see that other names do not exist
-    _HOMES = {
-        "BackmappedReporter": "openmm_cgml.backmapped_reporter",
-        "Backmapper": "openmm_cgml.backmapper",
-        "GuardReporter": "openmm_cgml.reporter",
-        "LearnedCGIntegrator": "openmm_cgml.integrator",
-        "bead_simulation": "openmm_cgml.beads",
-        "cgml_force": "openmm_cgml.potential",
-        "graph_from_topology": "openmm_cgml.convert",
-    }
-
-    def __getattr__(name: str) -> object:
-        """Import a public name when it is first asked for (PEP 562)."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
-
-    def __dir__() -> list[str]:
-        """List the public names, imported or not, beside the rest."""
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "BackmappedReporter": "openmm_cgml.backmapped_reporter",
+            "Backmapper": "openmm_cgml.backmapper",
+            "GuardReporter": "openmm_cgml.reporter",
+            "LearnedCGIntegrator": "openmm_cgml.integrator",
+            "bead_simulation": "openmm_cgml.beads",
+            "cgml_force": "openmm_cgml.potential",
+            "graph_from_topology": "openmm_cgml.convert",
+        },
+    )

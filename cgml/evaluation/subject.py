@@ -251,7 +251,8 @@ def describe(
 
     A species is a kind of molecule, named by its formula unless the user names it.
     Where charges are given, the only kind of molecule of a system with a positive net
-    charge is "cation", the only one with a negative net charge "anion".
+    charge is "cation", the only one with a negative net charge "anion", unless the user
+    names it.
 
     Args:
         trajectories: bead frames; nothing is read off the positions.
@@ -281,7 +282,13 @@ def describe(
             )
     called = {kind: _call(kind, given) for kind in known}
     return [
-        _subject(item, [called[kind] for kind in kinds], charges or {}, temperature)
+        _subject(
+            item,
+            [called[kind] for kind in kinds],
+            charges or {},
+            temperature,
+            set(given.values()),
+        )
         for item, kinds in zip(trajectories, formulas, strict=True)
     ]
 
@@ -297,8 +304,9 @@ def _subject(
     kinds: list[str],
     charges: Table[str, float],
     temperature: float | None,
+    fixed: set[str],
 ) -> Subject:
-    """Gather the beads of each kind; ions come first."""
+    """Gather the beads of each kind; ions come first, `fixed` names stay."""
     mapping = trajectory.mapping
     groups = list(dict.fromkeys(kinds))
     if len(groups) > MAX_SPECIES:
@@ -320,16 +328,16 @@ def _subject(
         charge if charge.any() else None,
         temperature,
     )
-    return replace(plain, species=_name_ions(plain))
+    return replace(plain, species=_name_ions(plain, fixed))
 
 
-def _name_ions(subject: Subject) -> dict[str, Index]:
-    """Call the only cation and the only anion so, and put them first."""
+def _name_ions(subject: Subject, fixed: set[str]) -> dict[str, Index]:
+    """Call the only cation and the only anion so but for `fixed`; put them first."""
     charges = {name: subject.molecule_charges(name) for name in subject.species}
     ions = {}
     for word, sign in (("cation", 1.0), ("anion", -1.0)):
         found = [name for name, q in charges.items() if (sign * q > 0.0).all()]
         if len(found) == 1 and (found[0] == word or word not in subject.species):
-            ions[found[0]] = word
+            ions[found[0]] = found[0] if found[0] in fixed else word
     order = {**ions, **{name: name for name in subject.species if name not in ions}}
     return {new: subject.species[old] for old, new in order.items()}

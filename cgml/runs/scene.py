@@ -31,6 +31,7 @@ MOST_NUMBERS = 3_000_000
 """Coordinates in a page, all paths together: 8 MB."""
 
 ATOMS = "_atoms"  # at the end of the names of files of atoms
+MARK = b'content="cgml view"'
 LARGEST = 65_535  # of an unsigned number of two bytes
 
 
@@ -147,10 +148,11 @@ def paths_of(run: Path) -> list[Path]:
     """Find the trajectories of a run, or a file by itself.
 
     Raises:
+        FileNotFoundError: there is no such folder or file.
         ValueError: there are none.
     """
-    if run.is_file():
-        return [run]
+    if not run.is_dir():
+        return [existing(run)]
     suffixes = {".dcd", ".xtc", ".h5md"}
     found = [p for p in sorted(run.glob("*_r*")) if p.suffix in suffixes]
     found = [p for p in found if not p.stem.endswith(ATOMS)]
@@ -170,8 +172,12 @@ def write(path: Path, trajectories: Sequence[Path], n_frames: int) -> None:
         trajectories: to be shown.
         n_frames: of each, evenly over the file; fewer where the page would grow beyond
             `MOST_NUMBERS`.
+
+    Raises:
+        ValueError: the file is no page, or one of others.
     """
     at_least(n_frames, 1, "the number of frames")
+    _check_page(path)
     scenes = list(_scenes(trajectories, n_frames))
     source = resources.files("cgml.runs").joinpath("view.html.jinja")
     template = jinja2.Environment(autoescape=True).from_string(
@@ -181,6 +187,20 @@ def write(path: Path, trajectories: Sequence[Path], n_frames: int) -> None:
     text = template.render(data=data.replace("<", "\\u003c"))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _check_page(path: Path) -> None:
+    """Refuse to write over what this command has not written."""
+    if path.suffix not in (".html", ".htm"):
+        raise ValueError(f"the page is an .html file, got {path}: give --output another")
+    if not path.exists():
+        return
+    with existing(path).open("rb") as stream:
+        if MARK not in stream.read(200):
+            raise ValueError(
+                f"{path} is there, and not written by cgml view: move it, or give "
+                "--output another name"
+            )
 
 
 def _scenes(trajectories: Sequence[Path], n_frames: int) -> Iterator[Scene]:

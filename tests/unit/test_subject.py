@@ -107,6 +107,11 @@ def test_the_user_names_species():
     assert [list(item.species) for item in found] == [["polymer", "lithium"]] * 2
 
 
+def test_ions_that_the_user_names_stay_so():
+    found = one("C E D", {"C": 1.0, "D": -1.0}, names={"C": "lithium"})
+    assert list(found.species) == ["lithium", "anion", "E"]
+
+
 def test_kinds_of_one_name_are_one_species():
     found = one("AAAA AAAAAA AA", names={"A*": "A"})
     assert sizes(found) == {"A": 6}

@@ -107,6 +107,24 @@ def test_what_cannot_be_shown(cgml, run, tmp_path):
     result = cgml("view", lonely)
     assert result.exit_code == 1
     assert "a.psf beside a_r0.dcd is required" in result.output
+    missing = cgml("view", tmp_path / "nosuch")
+    assert missing.exit_code == 1
+    assert "there is no file" in missing.output
+
+
+def test_nothing_but_a_page_of_its_own_is_written_over(cgml, run, tmp_path):
+    """Neither a trajectory of the run nor a page of others."""
+    trajectory = shutil.copy(next(run[0].glob("*.dcd")), tmp_path / "a.dcd")
+    page = tmp_path / "mine.html"
+    page.write_text("<html></html>")
+    for path, words in ((trajectory, "an .html file, got"), (page, "not written by")):
+        before = path.read_bytes()
+        result = cgml("view", run[0], "-o", path)
+        assert result.exit_code == 1
+        assert words in " ".join(result.output.split())
+        assert path.read_bytes() == before
+    assert cgml("view", run[0]).exit_code == 0
+    assert cgml("view", run[0]).exit_code == 0
 
 
 def test_damaged_files_of_a_run(cgml, run, tmp_path):
