@@ -14,6 +14,8 @@ from cgml.molecules.masses import differing
 def bead_atoms(atoms: Atoms, mapping: Mapping) -> Atoms:
     """Make the Atoms of the beads alone: symbols "X", the masses of the beads.
 
+    Positions are in Å, masses in Da, as in ASE.
+
     Args:
         atoms: all atoms of the mapping.
         mapping: atoms -> beads; pass it to CGMLDynamics as topology, too.

@@ -65,6 +65,8 @@ class CGMLDynamics(Calculator):
     A model with a potential (`cgml train-potential`) gives these beads its energy,
     free_energy and conservative forces instead, and in boxes the stress.
 
+    Units are those of ASE: positions Å, energies eV, forces eV/Å, stress eV/Å^3.
+
     Args:
         model: path of a model file, name of a bundled model, or a loaded model.
         topology: types and bonds of all atoms, where the Atoms do not have them,

@@ -38,6 +38,7 @@ class LearnedCGMD(MolecularDynamics):
     new positions (unwrapped) and the velocities are displacement / time step: the
     drift of the beads over one long step, not thermal velocities, so kinetic energy
     and temperature from them mean nothing (todict() has the model's temperature).
+    Units are those of ASE: positions Å, times and velocities in its own (ase.units.fs).
 
     Args:
         atoms: the beads of the propagator's mapping, or its atoms, which are then

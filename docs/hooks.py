@@ -168,7 +168,7 @@ def commands() -> str:
 
 def _help(command: Any) -> str:
     """Return the help text of a command; its examples as a block of code."""
-    text, _, example = cleandoc(command.help or "").partition("For example:")
+    text, _, example = cleandoc(command.help or "").partition("\b\nFor example:")
     block = f"\n```\n{cleandoc(example)}\n```" if example else ""
     return html.escape(text.strip(), quote=False).replace("*", r"\*") + "\n" + block
 

@@ -5,6 +5,7 @@ from typing import IO, Any
 
 from openmm import app, unit
 
+from cgml.ranges import at_least
 from openmm_cgml.integrator import LearnedCGIntegrator
 
 NAMES = {
@@ -29,6 +30,9 @@ class GuardReporter:
         reportInterval: steps between reports.
         separator: between columns.
         append: go on with the file, without a new header.
+
+    Raises:
+        ValueError: an interval that is no whole number or below 1; nothing is written.
     """
 
     def __init__(
@@ -39,12 +43,14 @@ class GuardReporter:
         separator: str = ",",
         append: bool = False,
     ) -> None:
+        self._file: Any = None  # until the interval is known to be good
+        self._interval = at_least(reportInterval, 1, "reportInterval")
         self._owns = isinstance(file, (str, Path))
-        self._file: Any = file
+        self._file = file
         if isinstance(file, (str, Path)):
             mode = "a" if append else "w"
             self._file = Path(file).open(mode, encoding="utf-8")  # noqa: SIM115
-        self._interval, self._separator = reportInterval, separator
+        self._separator = separator
         self._has_header = append
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:  # noqa: N802
@@ -76,5 +82,5 @@ class GuardReporter:
         self._file.flush()
 
     def __del__(self) -> None:
-        if self._owns and self._file is not None:
+        if self._file is not None and self._owns:
             self._file.close()

@@ -6,6 +6,7 @@ Heavy libraries are imported by the command that needs them, so help is quick.
 import logging
 import os
 from collections.abc import Callable
+from inspect import cleandoc
 from pkgutil import resolve_name
 from typing import Annotated
 
@@ -55,7 +56,7 @@ app = typer.Typer(
     epilog="Exit codes: "
     + "; ".join(f"{code} {text}" for code, text in console.EXIT_CODES.items())
     + ".",
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # panels cut long names of options
     pretty_exceptions_enable=False,
 )
 
@@ -116,10 +117,14 @@ def main(
 
 
 for _name, _command in COMMANDS.items():
-    _needs_input = _name not in ("models", "examples")
-    app.command(_name, no_args_is_help=_needs_input, epilog=answers.explained(_name))(
-        console.with_plain_errors(answers.answering(_command))
-    )
+    _help = cleandoc(_command.__doc__ or "")
+    app.command(
+        _name,
+        help=_help.replace("For example:", "\b\nFor example:"),  # lines stay lines
+        short_help=_help.partition("\n")[0],
+        no_args_is_help=_name not in ("models", "examples"),
+        epilog=answers.explained(_name),
+    )(console.with_plain_errors(answers.answering(_command)))
 
 
 def start() -> None:

@@ -31,6 +31,13 @@ def test_counts_beside_step_and_time(tiny_model, tmp_path):
     assert len(list(csv.DictReader(path.read_text().splitlines()))) == 4
 
 
+@pytest.mark.parametrize("interval", [0, -1, 1.5])
+def test_intervals_that_are_none_are_refused(tmp_path, interval):
+    with pytest.raises(ValueError, match=r"reportInterval must be .*, got"):
+        GuardReporter(tmp_path / "a.csv", interval)
+    assert not (tmp_path / "a.csv").exists()
+
+
 def test_another_integrator_is_refused(tmp_path):
     built = chain()
     langevin = openmm.VerletIntegrator(0.001)
