@@ -192,7 +192,9 @@ def write(path: Path, trajectories: Sequence[Path], n_frames: int) -> None:
 def _check_page(path: Path) -> None:
     """Refuse to write over what this command has not written."""
     if path.suffix not in (".html", ".htm"):
-        raise ValueError(f"the page is an .html file, got {path}: give --output another")
+        raise ValueError(
+            f"the page is an .html file, got {path}: give --output another"
+        )
     if not path.exists():
         return
     with existing(path).open("rb") as stream:
