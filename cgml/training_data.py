@@ -1,6 +1,8 @@
 """What a model file says of the molecules that a model was trained on."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from cgml.fields import Positive, Section, Time, Whole
 
@@ -15,6 +17,7 @@ class Seen(Section):
         molecule_beads: fewest and most beads of such a molecule.
         small_molecules: atoms of each type in the molecules that are one bead.
         density: least and largest number of beads per nm^3; None: open boundaries.
+        hands: of stereocentres, for chiral models: "R in a bead of 3 C and 1 N".
     """
 
     bead_atoms: dict[str, tuple[Whole, Whole]] = Field(default={})
@@ -22,6 +25,13 @@ class Seen(Section):
     molecule_beads: tuple[Whole, Whole] | None = None
     small_molecules: list[dict[str, Whole]] = Field(default=[])
     density: tuple[Positive, Positive] | None = None
+    hands: list[str] = Field(default=[])
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write nothing that older versions do not know and need not."""
+        said: dict[str, Any] = write(self)
+        return {key: value for key, value in said.items() if key != "hands" or value}
 
 
 class Rotation(Section):

@@ -7,6 +7,7 @@
 | a molecule that is one bead, of other atoms | refused |
 | frames of beads that were cut by another recipe | refused |
 | a bead bonded to more or fewer beads | refused |
+| another hand of a stereocentre in such a bead, by a chiral model | refused |
 | a little more or fewer atoms of a type in a bead | said |
 | molecules of more or fewer beads, another density of beads | said |
 
@@ -16,7 +17,7 @@ bead that is like none, the atoms and what is known are named.
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ from cgml.molecules.box import Box
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.masses import united_hint
 from cgml.molecules.recipe import GIVEN, Recipe
+from cgml.molecules.stereocentres import LETTERS
 from cgml.spec import BaseSpec, Seen
 
 Unseen = Literal["refuse", "warn", "allow"]
@@ -52,6 +54,7 @@ class _Beads(NamedTuple):
         degrees: number of beads that a bead is bonded to, (n_beads,).
         molecules: molecule of each bead, (n_beads,).
         density: beads per nm^3; None: open boundaries.
+        hands: bead and hand of each stereocentre whose hand is known.
     """
 
     types: list[str]
@@ -59,6 +62,7 @@ class _Beads(NamedTuple):
     degrees: NDArray[np.int64]
     molecules: NDArray[np.int64]
     density: float | None
+    hands: list[tuple[int, str]]
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -67,16 +71,21 @@ class _Beads(NamedTuple):
 
 
 def survey(
-    systems: Iterable[tuple[Mapping, Box | None]], before: Seen | None = None
+    systems: Iterable[tuple[Mapping, Box | None]],
+    before: Seen | None = None,
+    *,
+    is_chiral: bool = False,
 ) -> Seen:
     """Describe systems, and their boxes, (3, 3) nm or None, as a model file does.
 
     Args:
         systems: with their boxes.
         before: what was seen of others.
+        is_chiral: whether hands matter to the model.
     """
     looks = (_seen(_look(*system)) for system in systems)
-    return reduce(_joined, looks, before or Seen())
+    found = reduce(_joined, looks, before or Seen())
+    return found if is_chiral else found.model_copy(update={"hands": []})
 
 
 def check_seen(
@@ -142,17 +151,31 @@ def _look(mapping: Mapping, box: Box | None) -> _Beads:
     density = None
     if box is not None:
         density = mapping.n_beads / float(abs(np.linalg.det(np.asarray(box))))
-    return _Beads(types.tolist(), counts, degrees, mapping.molecule_index, density)
+    found = np.zeros(0) if mapping.hands is None else mapping.hands
+    atoms = np.flatnonzero(found)
+    letters = [LETTERS[hand] for hand in found[atoms].tolist()]
+    hands = list(zip(mapping.bead_index[atoms].tolist(), letters, strict=True))
+    return _Beads(
+        *(types.tolist(), counts, degrees, mapping.molecule_index, density, hands)
+    )
+
+
+def _handed(beads: _Beads, bead: int, hand: str) -> str:
+    """Name a hand in a bead of some atoms, as `Seen.hands` does."""
+    return (
+        f"{hand} in a bead of {_text(_named(beads.types, beads.counts[bead].tolist()))}"
+    )
 
 
 def _seen(beads: _Beads) -> Seen:
     """Describe one system."""
+    hands = sorted({_handed(beads, *item) for item in beads.hands})
     is_cut = beads.sizes > 1
     small = np.unique(beads.counts[~is_cut], axis=0).tolist()
     alone = [_named(beads.types, row) for row in small]
     density = None if beads.density is None else (beads.density, beads.density)
     if not is_cut.any():
-        return Seen(small_molecules=alone, density=density)
+        return Seen(small_molecules=alone, density=density, hands=hands)
     cut = beads.counts[is_cut]
     lowest, highest = cut.min(axis=0).tolist(), cut.max(axis=0).tolist()
     return Seen(
@@ -165,6 +188,7 @@ def _seen(beads: _Beads) -> Seen:
         molecule_beads=_range(beads.sizes[is_cut]),
         small_molecules=alone,
         density=density,
+        hands=hands,
     )
 
 
@@ -194,6 +218,7 @@ def _joined(one: Seen, other: Seen) -> Seen:
         molecule_beads=_wider(one.molecule_beads, other.molecule_beads),
         small_molecules=[dict(item) for item in sorted(alone)],
         density=_wider(one.density, other.density),
+        hands=sorted({*one.hands, *other.hands}),
     )
 
 
@@ -224,6 +249,7 @@ def _new_kinds(
             f"{named(index)} that is bonded to {beads.degrees[index]} beads; it knows "
             + (f"{low} to {high}" if seen.bead_bonds else "molecules of one bead alone")
         )
+    yield from _other_hands(beads, seen, spec, named)
     own = Recipe.from_spec(spec)
     if mapping.recipe not in {None, own} and own.method != GIVEN:
         n_beads = Mapping.from_recipe(mapping.graph, own).n_beads
@@ -232,6 +258,20 @@ def _new_kinds(
                 f"{mapping.n_beads} beads cut with {mapping.recipe}; its own recipe, "
                 f"{own}, makes {n_beads} of them: prepare the frames with that"
             )
+
+
+def _other_hands(
+    beads: _Beads, seen: Seen, spec: BaseSpec, named: Callable[[int], str]
+) -> Iterator[str]:
+    """Describe the first bead with a hand that beads of its atoms had not."""
+    known = {text.partition(" in ")[2] for text in seen.hands}
+    for index, hand in beads.hands if spec.is_chiral else ():
+        text = _handed(beads, index, hand)
+        if text not in seen.hands and text.partition(" in ")[2] in known:
+            yield f"{named(index)}, whose hand is {hand}; it knows " + ", ".join(
+                seen.hands
+            )
+            return
 
 
 def _fits(beads: _Beads, seen: Seen, slack: int) -> NDArray[np.bool_]:
@@ -276,7 +316,7 @@ def _outside(beads: _Beads, seen: Seen) -> list[str]:
     return said
 
 
-def _named(types: list[str], row: list[int]) -> dict[str, int]:
+def _named(types: list[str], row: Sequence[int]) -> dict[str, int]:
     """Composition without the types that are absent."""
     return {name: n for name, n in zip(types, row, strict=True) if n}
 

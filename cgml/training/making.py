@@ -91,7 +91,10 @@ def make_spec(
         radial_centres=centres,
         has_property=has_property,
         provenance=made,
-        seen=survey((item.mapping, item.box) for item in train),
+        seen=survey(
+            ((item.mapping, item.box) for item in train),
+            is_chiral=config.network.chiral,
+        ),
         rotation=joined(item.rotation for item in train),
     )
 

@@ -60,7 +60,11 @@ def spec_from(
         update={
             "name": config.name,
             "temperature": config.temperature,
-            "seen": survey(((one.mapping, one.box) for one in train), spec.seen),
+            "seen": survey(
+                ((one.mapping, one.box) for one in train),
+                spec.seen,
+                is_chiral=spec.is_chiral,
+            ),
             "rotation": joined((one.rotation for one in train), spec.rotation),
             "provenance": {"goes on from": history},
         }

@@ -178,3 +178,33 @@ def test_bundled_models_say_what_they_have_seen(name):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 check_seen(spec, [Mapping.from_spec(graph, spec)], None, "refuse")
+
+
+def test_a_chiral_model_refuses_the_other_hand(tiny_model):
+    """Of beads that it knows with one hand alone; what has no hand is no matter."""
+    plain = mixture(*PEO, ions=3)
+
+    def of(hand: int) -> Mapping:
+        hands = np.zeros(plain.graph.n_atoms, dtype=np.int8)
+        hands[[0, 9]] = hand
+        return replace(plain, hands=hands)
+
+    assert survey([(of(1), BOX)]).hands == []
+    seen = survey([(of(1), BOX)], is_chiral=True)
+    assert all(text.startswith("R in a bead of ") for text in seen.hands)
+    assert "hands" not in SEEN.model_dump()
+    assert Seen.model_validate(seen.model_dump()) == seen
+    flat = spec(tiny_model, seen=seen)
+    network = flat.network.model_copy(update={"chiral": True, "n_vectors": 2})
+    chiral = flat.model_copy(update={"network": network})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for model, mapping in ((chiral, of(1)), (chiral, of(0)), (flat, of(-1))):
+            check_seen(model, [mapping], BOX, "refuse")
+    match = "has never seen bead 0 .* whose hand is S; it knows R in a bead of .*"
+    with pytest.raises(ValueError, match=match):
+        check_seen(chiral, [of(-1)], BOX, "refuse")
+    with pytest.warns(UserWarning, match="whose hand is S"):
+        check_seen(chiral, [of(-1)], BOX, "warn")
+    both = survey([(of(-1), BOX)], seen, is_chiral=True)
+    check_seen(chiral.model_copy(update={"seen": both}), [of(-1)], BOX, "refuse")
