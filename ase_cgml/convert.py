@@ -90,7 +90,16 @@ def graph_from_mdtraj(
         topology: with bonds.
         atoms: whose masses, if they were set, tell the united atoms of the model.
         spec: what the model knows.
+
+    Raises:
+        TypeError: the topology is something else.
     """
+    if not isinstance(topology, mdtraj.Topology):
+        raise TypeError(
+            "topology must be an mdtraj.Topology (of OpenMM: "
+            "mdtraj.Topology.from_openmm(topology)), a cgml MolecularGraph or a cgml "
+            f"Mapping, got {type(topology).__module__}.{type(topology).__name__}"
+        )
     known = spec.particle_types
     is_united = any(united_hint(symbol, known) for symbol in set(atoms.symbols))
     if is_united and atoms.has("masses") and len(atoms) == topology.n_atoms:

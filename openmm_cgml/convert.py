@@ -168,8 +168,9 @@ def resolve_mapping(
         topology = graph_from_topology(topology, spec.particle_types, system)
     if not isinstance(topology, MolecularGraph | Mapping):
         raise TypeError(
-            "topology must be an openmm.app.Topology, a cgml MolecularGraph or a cgml "
-            f"Mapping, got {type(topology).__name__}"
+            "topology must be an openmm.app.Topology (of mdtraj: "
+            "topology.to_openmm()), a cgml MolecularGraph or a cgml Mapping, got "
+            f"{type(topology).__module__}.{type(topology).__name__}"
         )
     return passengers.resolve_mapping(topology, spec)
 
@@ -215,6 +216,22 @@ def in_picoseconds(time: Any) -> float:
     if unit.is_quantity(time):
         time = time.value_in_unit(unit.picosecond)
     return float(time)
+
+
+def check_temperature(spec: BaseSpec, temperature: Any) -> None:
+    """Refuse a temperature, Quantity or K, that is not the model's.
+
+    Raises:
+        ValueError: the two differ.
+    """
+    if unit.is_quantity(temperature):
+        temperature = temperature.value_in_unit(unit.kelvin)
+    if not abs(float(temperature) - spec.temperature) <= 1e-6 * spec.temperature:
+        raise ValueError(
+            f"the temperature of model {spec.name!r} is {spec.temperature:g} K and "
+            f"cannot be changed, got {float(temperature):g} K: leave it out, or use a "
+            "model of that temperature"
+        )
 
 
 def positions_of(context: openmm.Context) -> NDArray[np.float64]:

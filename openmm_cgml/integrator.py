@@ -24,7 +24,7 @@ from openmm_cgml import checks, convert
 from openmm_cgml.boarding import Boarding
 from openmm_cgml.contexts import watch_contexts
 from openmm_cgml.history import History, Run
-from openmm_cgml.systems import degrees_of_freedom
+from openmm_cgml.systems import degrees_of_freedom, outline
 
 
 class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -203,6 +203,14 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """Return the model's temperature; a model step has no measurable one."""
         return self._model.spec.temperature * unit.kelvin
 
+    def getTemperature(self) -> unit.Quantity:  # noqa: N802
+        """Return the model's temperature."""
+        return self.computeSystemTemperature()
+
+    def setTemperature(self, temperature: Any) -> None:  # noqa: N802
+        """Refuse any temperature, Quantity or K, but the model's."""
+        convert.check_temperature(self._model.spec, temperature)
+
     def getMapping(self) -> Mapping:  # noqa: N802
         """Return which bead each atom belongs to.
 
@@ -311,7 +319,7 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         if self._moved_in is not None and box is not None:
             checks.check_box(self._moved_in, box)
         places = convert.positions_of(context) if boarding.lacks_hands else np.zeros(0)
-        is_other = places.any() or self._made_for != _outline(system, box)
+        is_other = places.any() or self._made_for != outline(system, box)
         if passengers is None or is_other:
             passengers = self._build(system, vectors, places)
         passengers.propagator.seed = self._history.seed
@@ -328,15 +336,5 @@ class LearnedCGIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         self._history.n_rows = system.getNumParticles()
         self._history.forget()
         self._passengers, self._box = passengers, passengers.box
-        self._made_for = _outline(system, passengers.box)
+        self._made_for = outline(system, passengers.box)
         return passengers
-
-
-def _outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
-    """Tell Systems apart whose particles are others, at the cost of a microsecond."""
-    counts = (
-        system.getNumParticles(),
-        system.getNumForces(),
-        system.getNumConstraints(),
-    )
-    return f"{counts} {None if box is None else box.tolist()}"

@@ -42,6 +42,16 @@ def degrees_of_freedom(system: openmm.System) -> int:
     return 3 * len(atoms_of(system)) - n_lost
 
 
+def outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
+    """Tell Systems apart whose particles are others, at the cost of a microsecond."""
+    counts = (
+        system.getNumParticles(),
+        system.getNumForces(),
+        system.getNumConstraints(),
+    )
+    return f"{counts} {None if box is None else box.tolist()}"
+
+
 def graph_from_system(
     system: openmm.System, masses: Table[str, float]
 ) -> MolecularGraph:

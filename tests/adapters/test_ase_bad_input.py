@@ -45,6 +45,14 @@ def test_mean_forces_act_on_beads(tiny_model):
         atoms.get_forces()
 
 
+@pytest.mark.parametrize("topology", ["chain.pdb", [[0, 1]]])
+def test_topology_of_another_kind(tiny_model, topology):
+    """That of OpenMM, too, which has the same name."""
+    match = "topology must be an mdtraj.Topology .of OpenMM: .*, got builtins"
+    with pytest.raises(TypeError, match=match):
+        start(read_chain(), tiny_model, topology=topology)
+
+
 def test_unknown_particle_type(tiny_model):
     names = {**NAMES, 3: "Q"}
     with pytest.raises(

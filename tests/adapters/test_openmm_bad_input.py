@@ -225,7 +225,7 @@ def test_topology_with_an_unknown_type(tiny_model):
 
 
 def test_topology_of_another_kind(tiny_model):
-    with pytest.raises(TypeError, match=r"topology must be an .*, got str"):
+    with pytest.raises(TypeError, match=r"topology must be an .*, got builtins.str"):
         LearnedCGIntegrator(loaded(tiny_model), topology="chain.pdb")
 
 

@@ -207,6 +207,10 @@ def test_reinitialize_without_state_is_a_new_start(tiny_model):
 def test_temperature_is_the_model_s(tiny_model):
     integrator = LearnedCGIntegrator(tiny_model, topology=chain().topology)
     assert integrator.computeSystemTemperature() == 120.272 * unit.kelvin
+    assert integrator.getTemperature() == 120.272 * unit.kelvin
+    integrator.setTemperature(120.272 * unit.kelvin)
+    with pytest.raises(ValueError, match=r"is 120.272 K and cannot be changed, got 300"):
+        integrator.setTemperature(300.0)
 
 
 def guarded(model, frames):
