@@ -1,10 +1,13 @@
-"""Does stock Langevin dynamics on a potential give what reference MD has?
+"""Does Langevin dynamics on a potential give what reference MD has?
 
-python benchmarks/potential.py with-potential.pt chain_devtest.npz --time 600
-python benchmarks/potential.py with-potential.pt boxes/*.npz --time 50
+python benchmarks/potential.py with-potential.pt chain_devtest.npz --steps 2000
+python benchmarks/potential.py with-potential.pt boxes/*.npz --replicas 2 --steps 300
 
-BAOAB on all systems at once. Chains: mean squared radius of gyration (of beads) and
-bond lengths; boxes: g(r) of beads of different molecules. And the drift of NVE.
+BAOAB on all systems at once, with the masses that make all modes of the ideal chain
+equally fast: a whole chain relaxes in some 20 steps, where it takes thousands with
+those of the beads, and the averages are the same. Chains: mean squared radius of
+gyration (of beads) and bond lengths; boxes: g(r) of beads of different molecules. And
+the drift of NVE, with the masses of the beads.
 """
 
 import argparse
@@ -16,35 +19,58 @@ from cgml import load_model, units
 from cgml.dynamics.potential import Potential
 from cgml.molecules.centres import squared_radius_of_gyration
 from cgml.molecules.frames import near_origin
+from cgml.molecules.ideal_chain import laplacian
 from cgml.molecules.recipe import Recipe
 from cgml.training.preparation import read_prepared
 
 BINS = 60
+STEP, FRICTION = 0.15, 0.7  # in the metric of the ideal chain, whose springs are 1
 
 
-def langevin(potential, places, masses, moves, seed=0):
+def langevin(potential, places, roots, moves, seed=0):
     """Yield positions and energy; BAOAB (Leimkuhler and Matthews 2013), units of cgml.
 
-    Moves are the time step, friction, thermal energy, number of steps, and how many
-    are between two that are yielded.
+    Roots are matrices L of the systems with L L^T the inverse of their masses. Moves
+    are the time step, friction, thermal energy, number of steps, and how many are
+    between two that are yielded.
     """
     step, friction, thermal, n_steps, every = moves
     stream = np.random.default_rng(seed)
-    masses = masses[:, None]
-    speeds = np.sqrt(thermal / masses) * stream.normal(size=places.shape)
+    ends = np.cumsum([len(root) for root in roots])[:-1]
+
+    def along(values, *, inverse=False):
+        parts = zip(roots, np.split(values, ends), strict=True)
+        return np.concatenate([(r.T if inverse else r) @ part for r, part in parts])
+
+    speeds = np.sqrt(thermal) * stream.normal(size=places.shape)  # of y, x = L y
     kept = np.exp(-friction * step)
-    thrown = np.sqrt((1.0 - kept**2) * thermal / masses)
+    thrown = np.sqrt((1.0 - kept**2) * thermal)
     found = potential(places)
     for number in range(1, n_steps + 1):
-        speeds += 0.5 * step * found.forces / masses
-        places = places + 0.5 * step * speeds
+        speeds = speeds + 0.5 * step * along(found.forces, inverse=True)
+        places = places + along(0.5 * step * speeds)
         speeds = kept * speeds + thrown * stream.normal(size=places.shape)
-        places = places + 0.5 * step * speeds
+        places = places + along(0.5 * step * speeds)
         found = potential(places)
-        speeds += 0.5 * step * found.forces / masses
+        speeds = speeds + 0.5 * step * along(found.forces, inverse=True)
         if number % every == 0:
-            total = found.energy.sum() + 0.5 * (masses * speeds**2).sum()
+            total = found.energy.sum() + 0.5 * (speeds**2).sum()
             yield places, total
+
+
+def rouse_root(item, spec, thermal):
+    """Root of the inverse masses that make the modes of the ideal chain as fast.
+
+    In boxes, where beads are held by their neighbours, all of them move alike.
+    """
+    mapping = item.mapping
+    matrix = laplacian(mapping.n_beads, mapping.bead_bonds).toarray()
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.maximum(values, 1e-9 if item.box is None else 10.0)
+    spread = spec.statistics.length_scale / np.sqrt(3.0 * thermal * values)
+    if item.box is None:
+        spread[0] = 0.0  # the centre stays
+    return vectors * spread
 
 
 def distances(system, frames):
@@ -112,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("reference", type=Path, nargs="+")
-    parser.add_argument("--time", type=float, default=600.0, help="ps of each path")
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--replicas", type=int, default=4, help="2 or more")
     parser.add_argument("--systems", type=int, default=10)
     given = parser.parse_args()
@@ -127,20 +153,21 @@ def main() -> None:
     masses = np.concatenate([item.bead_masses for item in mappings])
     frames = [near_origin(item) for item in systems]
     places = starts(frames, n)
-    step = 0.3 * np.sqrt(masses.min() / spec.potential.bond_stiffness)
-    n_steps = int(given.time / step)
-    print(f"{len(mappings)} systems, {n_steps} steps of {step:.4f} ps")
-    moves = (0.25 * step, 0.0, thermal, 400, 10)
-    energies = [energy for _, energy in langevin(potential, places, masses, moves)]
-    slope = np.polyfit(2.5 * step * np.arange(len(energies)), energies, 1)[0]
+    step = 0.075 * np.sqrt(masses.min() / spec.potential.bond_stiffness)
+    print(f"{len(mappings)} systems, {given.steps} steps")
+    roots = [np.diag(item.bead_masses**-0.5) for item in mappings]
+    moves = (step, 0.0, thermal, 400, 10)
+    energies = [e for _, e in langevin(potential, places, roots, moves)]
+    slope = np.polyfit(10.0 * step * np.arange(len(energies)), energies, 1)[0]
     freedom = 3 * len(masses) * thermal
     print(
-        f"NVE for {100 * step:.1f} ps: drift {slope / freedom:+.1e} kT per degree of "
+        f"NVE for {400 * step:.1f} ps: drift {slope / freedom:+.1e} kT per degree of "
         f"freedom and ps, rms {np.std(energies) / freedom:.1e} kT",
         flush=True,
     )
-    moves = (step, 0.1 / step, thermal, n_steps, max(1, n_steps // 200))
-    kept = np.array([x for x, _ in langevin(potential, places, masses, moves)])
+    roots = [rouse_root(item, spec, thermal) for item in every_item]
+    moves = (STEP, FRICTION, thermal, given.steps, max(1, given.steps // 200))
+    kept = np.array([x for x, _ in langevin(potential, places, roots, moves)])
     kept, begin, errors = kept[len(kept) // 4 :], 0, []
     for item, own in zip(systems, frames, strict=True):
         end = begin + n * item.mapping.n_beads
