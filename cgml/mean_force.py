@@ -18,7 +18,7 @@ class PotentialSpec(Section):
             own, these are taken.
         n_vectors: vectors of a bead, with which messages know angles ("messages").
         cutoff: nm, at which the network's part ends; None: all pairs of a molecule.
-        noise: standard deviation of the noise on the training frames, nm.
+        noise: of the training frames, of a mode as stiff as a bond, nm; the largest.
         bond_stiffness: of the prior, kJ/mol/nm^2.
         bond_length: of the prior, nm; may be below zero, as fits of soft bonds are.
         wall_distance: of beads without a bond, below which the prior repels, nm.

@@ -24,8 +24,9 @@ def train_potential(
     ] = "messages",
     width: Annotated[int, typer.Option(min=1, help="Features of a bead.")] = 48,
     noise: Annotated[
-        float, typer.Option(help="On the frames, in rms distances of bonded beads.")
-    ] = 0.03,
+        float,
+        typer.Option(help="On the frames, over fluctuations of the ideal chain."),
+    ] = 0.3,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Frames in a batch.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 2e-3,

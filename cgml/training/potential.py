@@ -1,40 +1,38 @@
 """Fit a potential of mean force to the equilibrium frames that a model was trained on.
 
-Denoising score matching (Vincent 2011): frames x are moved by Gaussian noise, sigma z,
-and the mean over frames of |F(x + sigma z) / kT + z / sigma|^2 is least where F / kT is
-the gradient of the logarithm of their density, convolved with that noise. Noise comes
-in pairs of opposite sign, so that the large terms +-z / sigma cancel but for what the
-force differs between the two: small noise costs no more steps than large.
+Denoising score matching (Vincent 2011): frames x are moved by Gaussian noise, s L z,
+with L of the ideal chain (potential_batches.py), and the mean over frames of
+|s L^T F(x + s L z) / kT + z|^2 is least where F / kT is the gradient of the logarithm
+of their density, convolved with that noise. Noise comes in pairs of opposite sign, so
+that z cancels but for what the force differs between the two.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
 
-from cgml.contract.atoms import build_all
-from cgml.contract.stepper import Pairs
 from cgml.fields import Count, Positive, Section, Width
-from cgml.molecules.frames import BeadTrajectory, near_origin
+from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.recipe import Recipe
-from cgml.molecules.systems import Systems, sum_by
+from cgml.molecules.systems import sum_by
 from cgml.network.energies import build_energy, stored
-from cgml.network.inputs import build_system
+from cgml.network.inputs import Beads
+from cgml.network.kinds import apply_kernels
 from cgml.network.model import LearnedModel, Model
-from cgml.network.pairs import PairSearch
-from cgml.network.potential import Edges, edges_of, prior_energy
+from cgml.network.potential import prior_energy
 from cgml.spec import ModelSpec, PotentialSpec
 from cgml.training.agreement import shared_recipe
+from cgml.training.potential_batches import Batch, Batches
 from cgml.training.potential_prior import fit_prior
 
 AVERAGE = 0.998  # decay of the moving average of the weights
-MARGIN = 10.0  # standard deviations of the noise by which pairs may come nearer
 REACH = 6.0  # length scales: cutoff of networks that need one, without boxes
 N_VALIDATION = 12  # batches
 CLIP = 5.0
@@ -46,8 +44,8 @@ class PotentialConfig(Section):
     Attributes:
         network: see spec.PotentialSpec.
         n_node: likewise.
-        noise: standard deviation of the noise, in units of the model's length scale
-            (rms distance of bonded beads).
+        noise: largest noise on the frames, over the fluctuations of the ideal chain;
+            the smallest is a third.
         n_steps: optimiser steps.
         n_systems: frames per batch, of different systems where there are so many.
         learning_rate: at the start; it falls to zero (cosine).
@@ -58,88 +56,12 @@ class PotentialConfig(Section):
 
     network: Literal["messages", "tensornet"] = "messages"
     n_node: Width = 48
-    noise: Annotated[Positive, Field(le=1.0)] = 0.03
+    noise: Annotated[Positive, Field(lt=1.0)] = 0.3
     n_steps: Count = 4000
     n_systems: Count = 32
     learning_rate: Positive = 2e-3
     seed: Annotated[int, Field(ge=0)] = 0
     time_limit: Positive | None = None
-
-
-class Batch(NamedTuple):
-    """Frames with noise of both signs: the first half of the beads, and the other."""
-
-    embedding: torch.Tensor  # (2 n, n_embedding)
-    edges: Edges  # of both halves
-    noise: torch.Tensor  # (n, 3) standard normals
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Frames of one system."""
-
-    positions: torch.Tensor  # (n_frames, n_beads, 3) float64 nm, near the origin
-    embedding: torch.Tensor
-    search: PairSearch
-
-
-class _Batches:
-    """Batch i is a pure function of (seed, i)."""
-
-    def __init__(
-        self,
-        systems: Sequence[BeadTrajectory],
-        model: LearnedModel,
-        cutoff: float | None,
-        noise: float,
-        config: PotentialConfig,
-    ) -> None:
-        self._noise, self._config = noise, config
-        self._sources = [_source(item, model, cutoff, noise) for item in systems]
-
-    def __call__(self, number: int) -> Batch:
-        stream = np.random.default_rng((self._config.seed, number))
-        n_all, n = len(self._sources), self._config.n_systems
-        chosen = stream.choice(n_all, n, replace=n > n_all)
-        parts, embeddings, begin = list[Edges](), list[torch.Tensor](), 0
-        for place in chosen:
-            source = self._sources[place]
-            frame = source.positions[int(stream.integers(len(source.positions)))]
-            pairs: Pairs = source.search(frame)
-            vectors = frame[pairs.receiver] - frame[pairs.sender] + pairs.shift
-            edges = edges_of(pairs, vectors.float())
-            parts.append(_moved(edges, begin))
-            embeddings.append(source.embedding)
-            begin += len(frame)
-        edges = Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        noise = torch.from_numpy(stream.standard_normal((begin, 3), dtype=np.float32))
-        shifts = self._noise * (noise[edges.receiver] - noise[edges.sender])
-        other = _moved(edges._replace(vectors=edges.vectors - shifts), begin)
-        edges = edges._replace(vectors=edges.vectors + shifts)
-        both = Edges(*(torch.cat(part) for part in zip(edges, other, strict=True)))
-        return Batch(torch.cat(embeddings).repeat(2, 1), both, noise)
-
-
-def _moved(edges: Edges, offset: int) -> Edges:
-    """The same edges among beads that are counted from another number on."""
-    return edges._replace(
-        receiver=edges.receiver + offset, sender=edges.sender + offset
-    )
-
-
-def _source(
-    item: BeadTrajectory, model: LearnedModel, cutoff: float | None, noise: float
-) -> _Source:
-    spec: Any = model.spec
-    graph = build_system(item.mapping, spec)
-    cpu = torch.device("cpu")
-    systems = Systems([item.mapping], cpu, item.box)
-    boxes = None if systems.boxes is None else list(systems.boxes)
-    _, embedding = build_all(systems, lambda _: graph, model.module.embedding)
-    reach = None if cutoff is None else cutoff + MARGIN * noise
-    search = PairSearch(graph.beads, [item.mapping.n_beads], reach, boxes)
-    positions = torch.from_numpy(near_origin(item))
-    return _Source(positions, embedding.clone(), search)
 
 
 def loss(
@@ -150,18 +72,18 @@ def loss(
     *,
     is_training: bool = True,
 ) -> torch.Tensor:
-    """Score matching loss, but for a constant; per coordinate, in length scales^-2.
+    """Score matching loss, but for a constant; per coordinate.
 
-    With the forces f+ and f- (in kT) of the two signs of the noise, their mean
+    With the forces f+ and f- (in kT/nm) of the two signs of the noise s L z, their mean
 
-        (|f+|^2 + |f-|^2) / 2 + (f+ - f-) z / sigma
+        s^2 (|L^T f+|^2 + |L^T f-|^2) / 2 + s z L^T (f+ - f-)
 
-    is what the denoising loss is without 1 / sigma^2.
+    is what the denoising loss |s L^T f + z|^2 is without |z|^2.
 
     Args:
         energy: an EnergyNetwork, or None: the prior alone.
         spec: of the model.
-        potential: prior, and the noise.
+        potential: the prior.
         batch: frames.
         is_training: whether the loss shall be differentiated.
     """
@@ -173,10 +95,15 @@ def loss(
     (slope,) = torch.autograd.grad(total, vectors, create_graph=is_training)
     n = len(batch.embedding)
     force = sum_by(edges.sender, slope, n) - sum_by(edges.receiver, slope, n)
-    plus, minus = force[: n // 2], force[n // 2 :]
+    plus, minus = (batch.sizes * _white(half, batch.beads) for half in force.chunk(2))
     square = 0.5 * (plus.square() + minus.square())
-    trace = (plus - minus) * batch.noise / potential.noise
-    return (square + trace).mean() * spec.statistics.length_scale**2
+    return (square + (plus - minus) * batch.noise).mean()
+
+
+def _white(force: torch.Tensor, beads: Beads) -> torch.Tensor:
+    """L^T f, which is w L f / w, w being the roots of the masses; (n_beads, 3)."""
+    weights = beads.masses.sqrt()
+    return weights * apply_kernels(beads.kinds.root, beads.kinds, force / weights)
 
 
 def fit_potential(
@@ -228,7 +155,14 @@ def fit_potential(
     energy = build_energy(spec, potential)
     _randomise(energy, generator)
     batches, tests = (
-        _Batches(items, model, potential.cutoff, potential.noise, config)
+        Batches(
+            items,
+            model,
+            potential.cutoff,
+            config.noise,
+            config.n_systems,
+            config.seed,
+        )
         for items in (train, validation or train)
     )
     tested = [tests(10**9 + i) for i in range(N_VALIDATION if validation else 0)]

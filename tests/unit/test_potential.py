@@ -22,8 +22,9 @@ from core_systems import (
 from cgml.dynamics.potential import Potential
 from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model, save_model
-from cgml.network.potential import envelope
-from cgml.training.potential import PotentialConfig, fit_potential
+from cgml.network.potential import envelope, prior_energy
+from cgml.training.potential import PotentialConfig, fit_potential, loss
+from cgml.training.potential_batches import Batches
 from cgml.training.potential_prior import spring
 from cgml.units import thermal_energy
 
@@ -124,6 +125,59 @@ def test_the_prior_of_ideal_chains_is_their_spring():
     stiffness, rest = spring(lengths)  # of kT / 1 nm^2, at no length
     assert abs(stiffness - 1.0) < 0.1
     assert abs(rest) < 0.15
+
+
+def test_noise_moves_all_modes_of_an_ideal_chain_alike():
+    """So do frames: an ideal chain with noise is one without."""
+    spec, mapping = small_spec(prior={"variance": 0.7}), chain("ABCDABCDAB")
+    frames = rouse_frames(mapping, spec, 900, 0)
+    batches = Batches(
+        [frames_of(mapping, frames, spacing=20.0)], learned(spec), None, 0.6, 300, 0
+    )
+    batch, n = batches(0), mapping.n_beads
+    moved = torch.zeros(300 * n, 3)
+    is_bond = (batch.edges.static[:, 0] > 0.5) & (batch.edges.sender < 300 * n)
+    for one, other, vector in zip(
+        batch.edges.receiver[is_bond],
+        batch.edges.sender[is_bond],
+        batch.edges.vectors[is_bond],
+        strict=True,
+    ):
+        moved[other] = moved[one] - vector  # chains, bond by bond
+    modes = np.linalg.eigh(np.diff(np.eye(n), axis=0).T @ np.diff(np.eye(n), axis=0))
+    found = np.einsum("ka,bad->bkd", modes[1].T[1:], moved.reshape(300, n, 3).numpy())
+    widths = np.square(found).mean(axis=(0, 2)) * modes[0][1:]
+    np.testing.assert_allclose(widths, 0.7, rtol=0.2)
+    sizes = batch.sizes.reshape(300, n)
+    assert torch.equal(sizes, sizes[:, :1].expand(-1, n))
+    assert 0.2 <= float(sizes.min()) < 0.21
+    assert 0.58 < float(sizes.max()) <= 0.6
+
+
+def test_the_loss_is_in_the_metric_of_the_ideal_chain():
+    """Forces of one spring potential, by hand, of beads with unequal masses."""
+    model, mapping = energetic(), chain("ABCDABCDA")
+    spec = model.spec
+    frames = [frames_of(mapping, rouse_frames(mapping, spec, 9, 0), spacing=20.0)]
+    batch = Batches(frames, model, None, 0.3, 1, 0)(0)
+    prior = spec.potential
+    found = loss(None, spec, prior, batch, is_training=False)
+    n, root = mapping.n_beads, batch.beads.kinds.root[0][0].numpy()
+    halves = []
+    for half in (0, 1):
+        force = np.zeros((n, 3))
+        edges = batch.edges
+        vectors = edges.vectors.requires_grad_()
+        energy = prior_energy(spec, prior, edges._replace(vectors=vectors)).sum()
+        (slope,) = torch.autograd.grad(energy, vectors)
+        for one, other, value in zip(edges.receiver, edges.sender, slope, strict=True):
+            if int(one) // n == half:
+                force[int(one) - half * n] -= value.numpy()
+                force[int(other) - half * n] += value.numpy()
+        halves.append(float(batch.sizes[0]) * root.T @ force)
+    plus, minus = halves
+    expected = 0.5 * (plus**2 + minus**2) + (plus - minus) * batch.noise.numpy()
+    assert float(found) == pytest.approx(expected.mean(), rel=1e-4)
 
 
 def test_a_fit_finds_the_springs_of_ideal_chains():
