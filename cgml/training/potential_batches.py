@@ -102,7 +102,7 @@ class Batches:
         moves = sizes * apply_kernels(beads.kinds.root, beads.kinds, noise)
         parts, begin = list[Edges](), 0
         for moved in (x + moves, x - moves):
-            for source, frame in zip(chosen, moved.split(counts), strict=True):
+            for source, frame in zip(chosen, torch.split(moved, counts), strict=True):
                 parts.append(_moved(source.edges(frame), begin))
                 begin += len(frame)
         return Batch(
