@@ -23,7 +23,7 @@ from cgml.molecules.ideal_chain import laplacian
 from cgml.molecules.recipe import Recipe
 from cgml.training.preparation import read_prepared
 
-BINS = 60
+BINS = 25
 STEP, FRICTION = 0.15, 0.7  # in the metric of the ideal chain, whose springs are 1
 
 
@@ -121,7 +121,9 @@ def compare(item, own, runs):
         )
         errors.append(a.mean() / b.mean() - 1.0)
     else:
-        found, reference = (g(item, x)[1][3:] for x in (mine, own[:: len(own) // 60]))
+        found, reference = (
+            g(item, x)[1][2:] for x in (mine, own[:: max(1, len(own) // 250)])
+        )
         worst, peak = np.abs(found - reference).max(), reference.max()
         text += f"  g(r): peak {peak:.2f}, largest difference {worst:.3f}"
         errors.append(worst / peak)
