@@ -248,6 +248,21 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_page_is_to_be_found():
+    """From the first page of the documentation, or from one that it names."""
+    first = ROOT / "docs" / "README.md"
+    found, new = {first}, {first}
+    while new:
+        text = "".join(page.read_text(encoding="utf-8") for page in new)
+        names = re.findall(r"\]\(([^)#\s]+\.md)", text)
+        folders = {page.parent for page in new}
+        linked = {(folder / name).resolve() for folder in folders for name in names}
+        new = {page for page in linked if page.exists()} - found
+        found |= new
+    made = ROOT / "docs" / "reference" / "api.md"  # read on the site alone
+    assert {page for page in PAGES if "docs" in page.parts} - found <= {made}
+
+
 def test_the_tree_is_the_one_described():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(cgml/\w+)/`", page, flags=re.MULTILINE)
