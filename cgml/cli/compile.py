@@ -12,6 +12,7 @@ def compile_networks(model: options.Model) -> None:
     processor need their own.
 
     For example:
+
         cgml compile polymer-electrolyte
     """
     from cgml.models.file import load_model

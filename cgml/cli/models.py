@@ -19,6 +19,7 @@ def models(
     cgml import.
 
     For example:
+
         cgml models copolymer-chain
     """
     from rich.markdown import Markdown

@@ -1,5 +1,6 @@
 """What holds for the options and the words of all commands."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -47,6 +48,20 @@ def test_an_option_means_the_same_in_every_command():
         meanings[option].add(text)
     differ = {option for option, texts in meanings.items() if len(texts) > 1}
     assert differ <= set(OWN)
+
+
+def test_examples_in_the_help_are_lines_to_copy(cgml):
+    """Each command begins a line, none is run into a paragraph."""
+    for name, command in COMMANDS.items():
+        _, _, examples = inspect.cleandoc(command.__doc__).partition("For example:")
+        lines = [line.strip() for line in cgml(name, "--help").output.splitlines()]
+        starts = [line.split()[:2] for line in examples.splitlines() if "cgml" in line]
+        assert starts, name
+        for first, second in starts:
+            assert any(line.startswith(f"{first} {second} ") for line in lines) or (
+                f"{first} {second}" in lines
+            ), name
+        assert not any(line.startswith("For example: ") for line in lines), name
 
 
 def test_every_output_has_the_short_form():
