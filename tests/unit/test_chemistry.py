@@ -48,7 +48,7 @@ def test_the_mass_of_the_force_field_comes_before_the_element() -> None:
 def test_an_element_has_not_the_mass_of_another(known: dict[str, float]) -> None:
     """As of masses in another order, though a model knows what has that mass."""
     table = atoms("S1 O1", elements=["S", "O"], masses=np.array([15.999, 32.06]))
-    with pytest.raises(ValueError, match=r"S1 of a.pdb is S and has 15.999 Da, the ma"):
+    with pytest.raises(ValueError, match=r"S1 of a\.pdb is S and has 15.999 Da, the"):
         found(table, **known)
 
 
