@@ -41,7 +41,7 @@ FEWER = {  # of the document -> here
     "step(40_000)": "step(4_000)",
     "step(100)": "step(3)",
     "run(100)": "run(3)",
-    "seed=1)": 'seed=1, guard="record")',
+    'guard="redraw"\n': 'guard="record"\n',
     "--stop 500": "--stop 36",
     "--start 600": "--start 38",
     "time_step = 1.0 ": "time_step = 0.5 ",
