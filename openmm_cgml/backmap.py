@@ -76,7 +76,6 @@ def backmap(
     3. After a kill, repeat the command.
 
     For example:
-
         cgml backmap long --system system.xml --topology box.pdb -o atoms.xtc
     """
     from cgml.progress import progress

@@ -30,7 +30,6 @@ def baseline(
     are bead frames (.h5md) or reference arrays (.npz).
 
     For example:
-
         cgml baseline --train chain_train.npz --validation chain_val.npz
         --reference chain_devtest.npz --charge C=1 --charge D=-1 --output baselines.json
     """

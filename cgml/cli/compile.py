@@ -12,7 +12,6 @@ def compile_networks(model: options.Model) -> None:
     processor need their own.
 
     For example:
-
         cgml compile polymer-electrolyte
     """
     from cgml.models.file import load_model

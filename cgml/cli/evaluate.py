@@ -61,7 +61,6 @@ def evaluate(
     kind of positive molecules is called cation, the only negative one anion.
 
     For example:
-
         cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged
     """
     from cgml.cli import overview

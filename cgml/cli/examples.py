@@ -19,7 +19,6 @@ def examples(
     ASE, bring trajectories of your own. Nothing is overwritten.
 
     For example:
-
         cgml examples
         cgml run copolymer-chain examples/data/chains.npz --time 400 --output first
     """

@@ -22,7 +22,6 @@ def export(
     user of the model needs to know: time step (ps), types, masses (Da), limits (nm).
 
     For example:
-
         cgml export chain.toml --checkpoint runs/chain/checkpoints/last.ckpt
     """
     from cgml.training import fit as training

@@ -45,7 +45,6 @@ def import_model(
     of the authors' polymer electrolytes.
 
     For example:
-
         cgml import graphwm electrolyte.ckpt -o electrolyte.pt
     """
     from cgml.models.conversion import Origin, import_checkpoint

@@ -28,7 +28,6 @@ def inspect(
     Da. Look before you prepare: the molecules must be yours.
 
     For example:
-
         cgml inspect run1.xtc --topology chain.pdb --drawing chain.png
     """
     from cgml.cli import overview

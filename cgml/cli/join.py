@@ -40,7 +40,6 @@ def join(
     are from these, as its networks see them.
 
     For example:
-
         cgml join a.pt b.pt c.pt --validation chain_val.npz -o three.pt
         cgml join a.pt --train chain_train.npz --validation chain_val.npz -o a2.pt
     """

@@ -19,7 +19,6 @@ def models(
     cgml import.
 
     For example:
-
         cgml models copolymer-chain
     """
     from rich.markdown import Markdown

@@ -47,7 +47,6 @@ def prepare(
     and atoms, wildcards allowed.
 
     For example:
-
         cgml prepare run1.xtc run2.xtc --topology chain.pdb --output beads
         cgml prepare run.lammpstrj.gz --topology run.data --md-step 2 --output beads
         cgml prepare run.xtc --topology run.pdb --system system.xml --output beads

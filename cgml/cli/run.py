@@ -89,7 +89,6 @@ def run(
     of the start; open it with your own topology.
 
     For example:
-
         cgml run copolymer-chain beads/*.h5md --time 20000 --replicas 4 --output long
     """
     from cgml.cli import overview

@@ -71,7 +71,6 @@ def train(
     types; optimiser.frozen names networks that stay as they are.
 
     For example:
-
         cgml train chain.toml
     """
     del keys  # its callback has answered

@@ -45,7 +45,6 @@ def train_potential(
     figures are kept in the file. See docs/potential.md.
 
     For example:
-
         cgml train-potential model.pt beads/*.h5md -o with-potential.pt
     """
     from pydantic import ValidationError

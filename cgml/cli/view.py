@@ -41,7 +41,6 @@ def view(
     NAME.pdb or NAME.data with the trajectories.
 
     For example:
-
         cgml view long
     """
     from cgml.runs import scene

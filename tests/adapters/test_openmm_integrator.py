@@ -209,7 +209,9 @@ def test_temperature_is_the_model_s(tiny_model):
     assert integrator.computeSystemTemperature() == 120.272 * unit.kelvin
     assert integrator.getTemperature() == 120.272 * unit.kelvin
     integrator.setTemperature(120.272 * unit.kelvin)
-    with pytest.raises(ValueError, match=r"is 120.272 K and cannot be changed, got 300"):
+    with pytest.raises(
+        ValueError, match=r"is 120.272 K and cannot be changed, got 300"
+    ):
         integrator.setTemperature(300.0)
 
 
