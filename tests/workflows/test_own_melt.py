@@ -47,7 +47,8 @@ FEWER = {  # of the document -> here
     "time_step = 1.0 ": "time_step = 0.5 ",
     "gap = 25.0": "gap = 1.0",
     "n_steps = 500": "average_decay = 0.9\nrollout_steps = 2\nn_steps = 20",
-    "--time 50": "--time 12 --guard record",
+    "--time 50": "--time 12",
+    "--guard redraw": "--guard record",
 }
 BEADS = "## Bead-spring melts"
 STOPPED = 3  # exit code when a guard stopped a replica: so small a network may
