@@ -264,7 +264,8 @@ def _claim(folder: Path, plan: dict[str, Any], output: Path) -> bool:
     path = folder / PLAN
     found = plans.read_plan(path) if path.exists() else {"plan": plan}
     changed = plans.changes(found["plan"], plan)
-    if changed:
+    has_come = (folder / REPORT).exists() or any((folder / PARTS).glob("*.npz"))
+    if changed and has_come:
         others = [text for key, text in _OTHER.items() if key in changed]
         rest = {key: pair for key, pair in changed.items() if key not in _OTHER}
         texts = [*others, plans.describe(rest)] if rest else others
@@ -279,8 +280,8 @@ def _claim(folder: Path, plan: dict[str, Any], output: Path) -> bool:
             f"{output} is there, and this back-mapping has not written it: choose "
             "another output, or delete that file"
         )
-    if not path.exists():
-        plans.write_plan(path, found)
+    if changed or not path.exists():
+        plans.write_plan(path, {"plan": plan})
     return is_there
 
 

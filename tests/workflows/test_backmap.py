@@ -24,7 +24,7 @@ from cgml.models.file import read_spec, save_model
 from cgml.molecules.fragments import Fragments
 from cgml.molecules.mapping import Mapping
 from cgml.training.coarsening import Coarsening
-from openmm_cgml import backmap, backmapper
+from openmm_cgml import backmap, backmap_run, backmapper
 
 N_UNITS = 8
 QUICK = ("--relaxation-time", 0.1, "--relaxation-step", 0.001)
@@ -198,6 +198,17 @@ def test_a_file_of_others_is_not_overwritten(cgml, folder, prepared, tmp_path):
     text = " ".join(result.output.split())
     assert "is of a back-mapping with other frames (--start, --stop" in text
     assert not re.search("[0-9a-f]{20}", text)
+
+
+def test_what_came_to_nothing_is_no_plan(tmp_path):
+    """As of a command that failed before its first frame, and was corrected."""
+    folder, output = tmp_path / "a.backmap", tmp_path / "a.xtc"
+    (folder / "parts").mkdir(parents=True)
+    assert not backmap_run._claim(folder, {"seed": 1}, output)
+    assert not backmap_run._claim(folder, {"seed": 2}, output)
+    (folder / "parts" / "000000000.npz").write_bytes(b"frames")
+    with pytest.raises(ValueError, match="with seed 2, asked for is 1"):
+        backmap_run._claim(folder, {"seed": 1}, output)
 
 
 def test_boxes_that_differ_are_shown(capsys):
