@@ -23,12 +23,12 @@ from openmm_cgml.testsystems.peo_protocol import density
 from openmm_cgml.testsystems.peo_runs import PeoBox, PeoRun, PeoTimes
 
 BOXES = (  # in this order: training can begin with the first few
-    PeoBox("train", 16, 8, 20, 2.0, 1),  # these two span both lengths and both salts
-    PeoBox("train", 8, 16, 10, 2.0, 2),
-    PeoBox("train", 32, 4, 16, 2.0, 3),
-    PeoBox("train", 10, 13, 13, 2.0, 4),
-    PeoBox("train", 16, 8, 10, 2.0, 5),
-    PeoBox("train", 8, 16, 20, 2.0, 6),
+    PeoBox("train", 16, 8, 20, 4.0, 1),  # these two span both lengths and both salts
+    PeoBox("train", 8, 16, 10, 4.0, 2),
+    PeoBox("train", 32, 4, 16, 4.0, 3),
+    PeoBox("train", 10, 13, 13, 4.0, 4),
+    PeoBox("train", 16, 8, 10, 4.0, 5),
+    PeoBox("train", 8, 16, 20, 4.0, 6),
     # chains of a length that is trained on, an amount of salt that is not; and no box
     # of the test, so that nothing is chosen by the test
     PeoBox("validation", 16, 8, 14, 3.0, 7),
