@@ -82,6 +82,7 @@ def evaluate(
     systems = list(read_systems(reference, reader.topology, coarsening))
     overview.show([of_frames(system) for system in systems])
     unseen.check(learned.spec, systems, is_allowed=allow_unseen)
+    evaluation.check_references(learned.spec, systems)
     subjects = evaluation.describe_references(
         learned.spec,
         systems,

@@ -141,6 +141,25 @@ def test_the_shortest_run_has_figures(model):
     assert rows == []  # what is known of neither side is no row
 
 
+@pytest.mark.parametrize("n_frames", [20, 21, 29, 39, 40])
+def test_the_shortest_references_have_figures(model, n_frames):
+    """A tenth of a half of the reference may be a single frame."""
+    boxes = [box(0, n_frames=n_frames)]
+    found = evaluate(
+        model, boxes, EvaluationOptions(), subjects(model, boxes), ablate=False
+    )
+    for side in (found.summary, found.floor):
+        assert np.isfinite(side["collisions_ratio"].value)
+        assert np.isfinite(side["collisions_end_ratio"].value)
+    assert "verdict" in report.render(found, [])
+
+
+@pytest.mark.parametrize("n_frames", [2, 19])
+def test_shorter_references_are_refused(model, n_frames):
+    with pytest.raises(ValueError, match=r"20 frames or more.*'box_0' has.*longer one"):
+        judge(model, [box(0, n_frames=n_frames)])
+
+
 def pure_melt() -> BeadTrajectory:
     """Chains of one kind, and nothing else."""
     item = box(4)

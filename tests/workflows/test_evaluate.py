@@ -39,6 +39,20 @@ def test_report(cgml, tiny_model, references, tmp_path):
     assert " ± " in output
 
 
+def test_a_reference_too_short_for_any_run(cgml, tiny_model, tmp_path):
+    """Not the length of the run is what is missing."""
+    path = write_chains(tmp_path / "two.npz", n_chains=1, n_frames=2, seed=4)
+    result = cgml(
+        *("evaluate", tiny_model, "--reference", path),
+        *("--output", tmp_path / "judged"),
+    )
+    assert result.exit_code == 1
+    output = " ".join(result.output.split())
+    assert "20 frames or more" in output
+    assert "give a longer one" in output
+    assert "--time" not in output
+
+
 def test_a_reference_of_other_beads(cgml, tiny_model, references, tmp_path):
     beads = tmp_path / "beads"
     cgml("prepare", references, "--output", beads, "--atoms-per-bead", 10)

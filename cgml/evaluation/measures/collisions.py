@@ -56,11 +56,12 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
 
     Returns:
         collision_distance (nm), collisions_reference, _learned (pairs per bead),
-        collisions_ratio, and collisions_end_ratio of the last piece of the run.
+        collisions_ratio, and collisions_end_ratio of the last tenth of the run (two
+        frames at least).
     """
     distance, *both = comparison.once(close_pairs)
     one, other = (statistics.mean_estimate(series) for series in both)
-    last = np.array_split(both[1], N_SEGMENTS, axis=1)[-1]
+    last = both[1][:, -max(both[1].shape[1] // N_SEGMENTS, 2) :]
     return {
         "collision_distance": exact(distance),
         "collisions_reference": one,
@@ -93,7 +94,8 @@ def picture(comparisons: Sequence[Comparison]) -> Figure | None:
             axis.plot(time, values, "o-", color=colour, markersize=3)
             top = max(top, 1.15 * float(values.max()))
         axis.axhline(1.0, color="black", linewidth=0.4)
-        axis.set(title=drawing.plain(item.subject.name), xlabel="time / ns")
+        drawing.entitle(axis, item.subject.name)
+        axis.set_xlabel("time / ns")
         axis.set_xlim(0.0, 1e-3 * max(run.duration for run in item.runs))
     for axis in axes:
         axis.set_ylim(0.0, top)
