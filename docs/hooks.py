@@ -31,6 +31,11 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)]*)?\)")
 REFERENCE = re.compile(r'\b(?:href|src)="(?!/|\w+:)([^"]+)"')  # of this site
 PLACE = re.compile(r'\bid="([^"]+)"')
 MATH = re.compile(r"^```math\n(.*?)\n```$|\$`(.+?)`\$", re.MULTILINE | re.DOTALL)
+IN_DOCSTRINGS = re.compile(
+    r"<p>\.\. math:: (.*?)</p>|:math:<code>(.*?)</code>", re.DOTALL
+)
+RAW = re.compile(r"\$\$|:math:|\.\. math::|\$[^$\n<>`]*\\[a-z]+[^$\n<>`]*\$")
+FOREIGN = re.compile(r'<(?:script|img|iframe)\b[^>]*\bsrc="(?:https?:)?//[^"]*"')
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -50,12 +55,31 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
     return equations(links(text, own, {item.src_uri for item in files}))
 
 
+def on_page_content(content: str, **_: Any) -> str:
+    """Set the equations of docstrings, which are there by now."""
+    return docstring_equations(content)
+
+
 def on_post_build(config: Any) -> None:
-    """Refuse a site with a link that leads nowhere."""
+    """Refuse dead links, equations left as text, and parts that others serve."""
     from mkdocs.exceptions import PluginError
 
-    if dead := dead_links(Path(config.site_dir)):
+    site = Path(config.site_dir)
+    if dead := dead_links(site):
         raise PluginError("links lead nowhere: " + "; ".join(dead))
+    if left := left_over(site):
+        raise PluginError("not for a reader without a network: " + "; ".join(left))
+
+
+def left_over(site: Path) -> list[str]:
+    """Name what pages show as raw TeX, and what they fetch from other places."""
+    found = []
+    for page in sorted(site.rglob("*.html")):
+        text = page.read_text()
+        shown = re.sub(r"<(script|style|math)\b.*?</\1>", "", text, flags=re.DOTALL)
+        left = [*RAW.findall(shown), *FOREIGN.findall(text)]
+        found += [f"{page.relative_to(site)}: {one}" for one in left]
+    return found
 
 
 def dead_links(site: Path) -> list[str]:
@@ -111,6 +135,18 @@ def equations(text: str) -> str:
         return convert(match[2])
 
     return MATH.sub(typeset, text)
+
+
+def docstring_equations(page: str) -> str:
+    """Set the equations of docstrings, :math: and .. math::, in HTML as MathML."""
+    from latex2mathml.converter import convert
+
+    def typeset(match: re.Match[str]) -> str:
+        if match[1] is not None:
+            return convert(html.unescape(match[1]), display="block")
+        return convert(html.unescape(match[2]))
+
+    return IN_DOCSTRINGS.sub(typeset, page)
 
 
 def keys_table() -> str:

@@ -89,6 +89,41 @@ def test_dead_links_of_the_site_are_found(hooks, tmp_path):
     assert sorted(hooks.dead_links(tmp_path)) == expected
 
 
+def test_equations_are_set_wherever_they_stand(hooks, tmp_path):
+    pytest.importorskip("latex2mathml")
+    text = hooks.equations("```math\n\\tau^2\n```\nand $`k_B`$")
+    page = "<p>.. math:: g = \\frac{a}{b}</p> is :math:<code>a &lt; b</code>"
+    page = hooks.docstring_equations(text + page)
+    assert page.count("<math") == 4
+    (tmp_path / "set.html").write_text(page)
+    assert hooks.left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>$$ x $$</p>",
+        r"<p>$\tfrac12 k$</p>",
+        ":math:<em>x</em>",
+        "<p>a .. math:: x</p>",
+        '<script src="https://unpkg.com/iframe-worker/shim"></script>',
+    ],
+)
+def test_raw_equations_and_what_others_serve_are_refused(hooks, text, tmp_path):
+    (tmp_path / "a.html").write_text(text)
+    assert len(hooks.left_over(tmp_path)) > 0
+
+
+def test_pages_have_equations_in_the_form_that_is_set(hooks):
+    for path in [
+        *DOCS.rglob("*.md"),
+        *(ROOT / name for name in hooks.ELSEWHERE.values()),
+    ]:
+        text = hooks.MATH.sub("", path.read_text(encoding="utf-8"))
+        text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+        assert not hooks.RAW.search(text), path
+
+
 def test_links_become_those_of_the_site(hooks):
     there = {"types.md", "project/changes.md", "figures/chain.png", "README.md"}
     text = "[a](../types.md#x) [b](../../CHANGELOG.md) [c](../../examples) "
