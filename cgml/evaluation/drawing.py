@@ -1,8 +1,8 @@
 """How plots look, and the parts that several of them share."""
 
 from collections.abc import Callable, Sequence
-from textwrap import fill
-from typing import Any, NamedTuple
+from textwrap import wrap
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from cgml.evaluation.measure import Target
+from cgml.evaluation.measure import Parts
 from cgml.evaluation.predictions import Prediction
-from cgml.evaluation.results import Comparison, column
+from cgml.evaluation.results import Comparison
 
 REFERENCE = "#4d4d4d"
 LEARNED = "#0072b2"  # Okabe and Ito: told apart by everyone
@@ -25,6 +25,8 @@ COLOURS = (REFERENCE, LEARNED)
 SIDES = ("reference", "learned")
 WIDTH = 7.0  # inches, of every figure: the text of a page
 MAX_COLUMNS = 4
+LETTERS = 70  # of a title, in a line over the whole width
+LEGEND = 96  # letters of a row of the legend
 
 STYLE: Any = {  # the stubs of matplotlib know no plain dict
     "font.family": "sans-serif",
@@ -45,77 +47,6 @@ STYLE: Any = {  # the stubs of matplotlib know no plain dict
 Floats = NDArray[np.float64]
 
 
-class Parity(NamedTuple):
-    """A plot of what each method says over the reference, a panel for each.
-
-    Attributes:
-        name: figures NAME_reference and NAME_learned, perhaps with {} for the part.
-        axis: what is plotted, and its unit.
-        limits: of all finite values -> of both axes.
-        note: (reference, predicted) -> text in the corner.
-        is_log: whether the axes are logarithmic.
-        is_positive: whether no error bar may reach zero.
-        target: what baselines predict of it.
-    """
-
-    name: str
-    axis: tuple[str, str]
-    limits: Callable[[Floats], tuple[float, float]]
-    note: Callable[[Floats, Floats], str]
-    is_log: bool = False
-    is_positive: bool = True
-    target: Target | None = None
-
-
-class _Method(NamedTuple):
-    """Title, values and errors (n_subjects, 2), colour."""
-
-    title: str
-    values: Floats
-    colour: str
-
-
-def parity(
-    plot: Parity,
-    parts: Sequence[str],
-    comparisons: Sequence[Comparison],
-    predictions: Sequence[Prediction] = (),
-) -> Figure:
-    """Draw a row of panels for each part and a column for each method."""
-    rows = [_methods(plot, part, comparisons, predictions) for part in parts]
-    n_methods = len(rows[0][1])
-    n_columns = max(balanced(n_methods if n_methods > 1 else len(parts)), 3)
-    height = WIDTH / n_columns + 0.1
-    if n_methods == 1:
-        figure, axes = grid(len(parts), height, n_columns)
-        table = [[axis] for axis in axes]
-    else:
-        figure, table = blocks(len(parts), n_methods, height, n_columns)
-    for part, (right, methods), row in zip(parts, rows, table, strict=True):
-        values = np.concatenate([right[:, 0], *(m.values[:, 0] for m in methods)])
-        finite = values[np.isfinite(values)]
-        limits = plot.limits(finite if len(finite) else np.ones(1))
-        for axis, method in zip(row, methods, strict=True):
-            _parity_panel(axis, right, method, plot)
-            axis.set(xlim=limits, ylim=limits, aspect="equal")
-            for side in (axis.xaxis, axis.yaxis):
-                set_ticks(side, limits, is_log=plot.is_log)
-            is_named = n_methods == 1 and part
-            axis.set_title(plain(part) if is_named else fill(method.title, 22), pad=3)
-        if n_methods > 1 and part:
-            row[0].set_ylabel(plain(part))
-    symbol, unit = plot.axis
-    unit = f" / {unit}" if unit else ""
-    words = f"{symbol} of the reference{unit}", f"{symbol} predicted{unit}"
-    first, *others = figure.axes
-    if not others:  # the figure is wider
-        first.set(xlabel=words[0], ylabel=words[1])
-        return figure
-    figure.supxlabel(words[0], fontsize=8.5)
-    figure.supylabel(words[1], fontsize=8.5)
-    return figure
-
-
 def balanced(n: int) -> int:
     """Return columns for n panels: at most `MAX_COLUMNS`, rows of much one length."""
     return -(-n // -(-n // MAX_COLUMNS))
@@ -125,31 +56,32 @@ def grid(
     n: int, height: float, n_columns: int | None = None
 ) -> tuple[Figure, list[Axes]]:
     """Return axes for n panels, row by row; what is left over stays empty."""
-    figure, (axes,) = blocks(1, n, height, n_columns or max(balanced(n), 2))
+    figure, (axes,) = blocks([n], height, n_columns or max(balanced(n), 2))
     return figure, axes
 
 
 def blocks(
-    n_blocks: int, n: int, height: float, n_columns: int
+    counts: Sequence[int], height: float, n_columns: int
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure without global state, and the n axes of each block.
+    """Return a figure without global state, and the axes of each block.
 
     Args:
-        n_blocks: each begins a row of its own.
-        n: panels of a block, row by row.
+        counts: panels of each block, row by row; a block begins a row of its own.
         height: of a row, inches.
         n_columns: of the figure, which is `WIDTH` wide whatever is in it.
     """
-    n_rows = -(-n // n_columns)
-    size = (WIDTH, height * n_rows * n_blocks + 0.4)
+    ends = np.cumsum([-(-n // n_columns) for n in counts]).tolist()
+    size = (WIDTH, height * ends[-1] + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    cells = figure.add_gridspec(n_rows * n_blocks, n_columns)
-    places = [divmod(k, n_columns) for k in range(n)]
+    cells = figure.add_gridspec(ends[-1], n_columns)
     with mpl.rc_context(STYLE):
         found = [
-            [figure.add_subplot(cells[first + row, column]) for row, column in places]
-            for first in range(0, n_rows * n_blocks, n_rows)
+            [
+                figure.add_subplot(cells[first + k // n_columns, k % n_columns])
+                for k in range(n)
+            ]
+            for first, n in zip([0, *ends], counts, strict=False)
         ]
     return figure, found
 
@@ -165,22 +97,29 @@ def panels(
         height: of a row, inches.
         least: panels are not wider than this many would be.
     """
-    return blocks(n_rows, n_columns, height, max(n_columns, least))
+    return blocks([n_columns] * n_rows, height, max(n_columns, least))
 
 
 def subject_panels(
-    comparisons: Sequence[Comparison], parts: Sequence[str], words: tuple[str, str]
+    comparisons: Sequence[Comparison], parts: Parts, words: tuple[str, str]
 ) -> tuple[Figure, list[tuple[Axes, Comparison, str]]]:
-    """Return a panel for each subject and part, titles and labels (x, y) drawn."""
-    n_columns = max(balanced(len(parts)), 2)
-    figure, table = blocks(len(comparisons), len(parts), 1.7, n_columns)
+    """Return a panel for each part that a subject has, titles and labels (x, y) drawn.
+
+    Args:
+        comparisons: those that have a part at least.
+        parts: of a subject.
+        words: labels of x and y.
+    """
+    names = [list(parts(item.subject)) for item in comparisons]
+    n_columns = max(balanced(max(map(len, names))), 2)
+    height = 1.7 if len(comparisons) == 1 else 1.9
+    figure, table = blocks([len(own) for own in names], height, n_columns)
     cells = []
-    for row, item in zip(table, comparisons, strict=True):
-        for k, (axis, part) in enumerate(zip(row, parts, strict=True)):
+    for row, own, item in zip(table, names, comparisons, strict=True):
+        for k, (axis, part) in enumerate(zip(row, own, strict=True)):
             cells.append((axis, item, part))
-            name = "" if len(comparisons) == 1 else f"{plain(item.subject.name)}: "
-            axis.set_title(name + plain(part), pad=3)
-            if k + n_columns >= len(parts):
+            entitle(axis, part, "" if len(comparisons) == 1 else item.subject.name)
+            if k + n_columns >= len(own):
                 axis.set_xlabel(words[0])
             if k % n_columns == 0:
                 axis.set_ylabel(words[1])
@@ -241,8 +180,12 @@ def band(axis: Axes, x: Floats, y: Floats, errors: Floats, colour: str) -> None:
 def legend(figure: Figure, others: Sequence[tuple[Any, str]] = ()) -> None:
     """Name the two sides above the plot, and other handles."""
     handles = [line(colour) for colour in COLOURS] + [handle for handle, _ in others]
-    names = [*SIDES, *(name for _, name in others)]
-    figure.legend(handles, names, loc="outside upper right", ncols=len(names))
+    names = [*SIDES, *(plain(shortened(name, LEGEND // 3)) for _, name in others)]
+    widest = max(map(len, names)) + 8  # with the handle
+    n_columns = len(names)
+    if sum(map(len, names)) + 8 * n_columns > LEGEND:
+        n_columns = max(LEGEND // widest, 1)
+    figure.legend(handles, names, loc="outside upper right", ncols=n_columns)
 
 
 def beside(predictions: Sequence[Prediction]) -> str:
@@ -267,6 +210,36 @@ def line(colour: str, **style: Any) -> mpl.lines.Line2D:
 def plain(name: str) -> str:
     """Keep a name out of the hands of the typesetter of formulas."""
     return name.replace("$", r"\$")
+
+
+def shortened(name: str, length: int) -> str:
+    """Leave out the middle of a long name: ends tell names apart.
+
+    Example:
+        >>> shortened("validation_16x8_14_7", 12)
+        'valida…_14_7'
+    """
+    if len(name) <= length:
+        return name
+    return f"{name[: length // 2]}…{name[len(name) - (length - 1) // 2 :]}"
+
+
+def entitle(axis: Axes, name: str, of: str = "", word: str = "") -> None:
+    """Write a name over a panel, in as many lines as it needs, three at most.
+
+    Args:
+        axis: of a grid.
+        name: of any length.
+        of: what it is a part of, in a line of its own.
+        word: before the name.
+    """
+    place = axis.get_subplotspec()
+    width = LETTERS // (place.get_gridspec().ncols if place else 1)
+    lines = [shortened(of, width)] if of else []
+    lead = f"{word}: " if word else ""
+    left = (3 - len(lines)) * width
+    lines += wrap(lead + shortened(name, left - len(lead)), width)[: 3 - len(lines)]
+    axis.set_title(plain("\n".join(lines)), pad=3)
 
 
 def note(axis: Axes, text: str, height: float = 0.04, colour: str = "black") -> None:
@@ -294,54 +267,3 @@ def log_room(values: Floats) -> tuple[float, float]:
     """Return limits with room around positive values on a logarithmic axis."""
     low, high = room(np.log10(values))
     return float(10.0**low), float(10.0**high)
-
-
-def _methods(
-    plot: Parity,
-    part: str,
-    comparisons: Sequence[Comparison],
-    predictions: Sequence[Prediction],
-) -> tuple[Floats, list[_Method]]:
-    """Reference (n_subjects, 2), and what each method says of it."""
-    right, learned = (
-        column(comparisons, f"{plot.name.format(part)}_{side}") for side in SIDES
-    )
-    methods = [_Method("learned model", learned, LEARNED)]
-    target = plot.target
-    if target is None:
-        return right, methods
-    for item in predictions:
-        values = np.full(len(right), np.nan)
-        name = target.name.format(part)
-        if name in item.values:
-            values = target.natural(item.values[name][0])
-        pair = np.column_stack((values, np.zeros(len(values))))
-        methods.append(_Method(item.name, pair, BASELINE))
-    return right, methods
-
-
-def _parity_panel(axis: Axes, right: Floats, method: _Method, plot: Parity) -> None:
-    """Draw one method over the reference (n_subjects, 2): values, errors."""
-    axis.axline((1.0, 1.0), (2.0, 2.0), color=REFERENCE, linewidth=0.7)
-    bars = [np.nan_to_num(side[:, 1]) for side in (right, method.values)]
-    if plot.is_positive:
-        bars = [
-            np.minimum(bar, 0.9 * np.nan_to_num(np.abs(side[:, 0])))
-            for bar, side in zip(bars, (right, method.values), strict=True)
-        ]
-    axis.errorbar(
-        right[:, 0],
-        method.values[:, 0],
-        xerr=bars[0],
-        yerr=bars[1],
-        fmt="o",
-        color=method.colour,
-        elinewidth=0.7,
-        markersize=3.5,
-        alpha=0.85,
-    )
-    if plot.is_log:
-        axis.set(xscale="log", yscale="log")
-    kept = np.isfinite(right[:, 0]) & np.isfinite(method.values[:, 0])
-    if kept.any():
-        note(axis, plot.note(right[kept, 0], method.values[kept, 0]))

@@ -1,20 +1,23 @@
 """Figures of boxes draw what the comparison holds."""
 
 import io
+from itertools import pairwise
+from types import SimpleNamespace
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from electrolyte_systems import electrolyte, walk
 from matplotlib.figure import Figure
 
-from cgml.evaluation import comparison
-from cgml.evaluation.drawing import parity
+from cgml.evaluation import comparison, drawing
 from cgml.evaluation.measures import (
     collisions,
     displacement,
     pairs,
     residence,
 )
+from cgml.evaluation.parity import parity
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.results import Comparison, ComparisonOptions
 
@@ -84,3 +87,45 @@ def test_boxes_that_are_drawn_span_the_speeds(boxes):
     assert len(chosen) == 4
     assert speeds == sorted(speeds)
     assert speeds[0] < speeds[-1]
+
+
+IONS = ("Li", "C2F6NO4S2")
+PARTS = {
+    "validation_16x8_14_7": (*IONS, "C2F6NO4S2-CH2(24)CH3(2)O13", "CH2(24)CH3(2)O13"),
+    30 * "N" + 30 * "M": (*IONS, 60 * "Q"),
+}
+
+
+@mpl.rc_context(drawing.STYLE)
+def test_titles_stay_over_their_panels_and_only_what_there_is_has_one():
+    """Names of any length; a box has panels of its own parts."""
+    boxes = [SimpleNamespace(subject=SimpleNamespace(name=name)) for name in PARTS]
+    figure, cells = drawing.subject_panels(
+        boxes, lambda subject: PARTS[subject.name], ("time / ps", "y")
+    )
+    drawing.legend(figure, [(drawing.line("black"), name) for name in PARTS])
+    drawn = [(item.subject.name, part) for _, item, part in cells]
+    assert drawn == [(name, part) for name, own in PARTS.items() for part in own]
+    figure.savefig(io.BytesIO(), format="png", dpi=80)
+    renderer = figure.canvas.get_renderer()
+    spans = [axis.title.get_window_extent(renderer) for axis, _, _ in cells]
+    for one, other in pairwise(spans):
+        assert one.x1 < other.x0 or one.y0 != other.y0
+    assert min(one.x0 for one in spans) >= 0.0
+    assert max(one.x1 for one in spans) <= figure.bbox.x1
+    (legend,) = figure.legends
+    frame = legend.get_window_extent(renderer)
+    assert 0.0 <= frame.x0 < frame.x1 <= figure.bbox.x1
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[:3] == ["reference", "learned", "validation_16x8_14_7"]
+
+
+def test_a_title_keeps_both_ends_of_a_name():
+    figure, (axis, _) = drawing.grid(2, 1.5)
+    drawing.entitle(axis, "a$b" + 200 * "x" + "end", word="slowest")
+    title = axis.get_title()
+    assert title.startswith(r"slowest: a\$bx")
+    assert title.endswith("xend")
+    assert "…" in title
+    assert len(title.splitlines()) <= 3
+    del figure

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
-from cgml.evaluation.measure import Entry, Measure, Picture, pairs, union, value
+from cgml.evaluation.measure import Entry, Measure, Picture, pairs, value
 from cgml.evaluation.measures.displacement import slowest_first
 from cgml.evaluation.measures.residence import NOTHING, followed
 from cgml.evaluation.results import Comparison
@@ -143,7 +143,7 @@ def stays(comparisons: Sequence[Comparison]) -> Figure | None:
     if not chosen:
         return None
     words = ("time / ps", "on the same molecule")
-    figure, cells = drawing.subject_panels(chosen, union(parts, chosen), words)
+    figure, cells = drawing.subject_panels(chosen, parts, words)
     for axis, item, name in cells:
         for side, colour in zip(
             item.once(attachments).get(name, ()), drawing.COLOURS, strict=False

@@ -22,6 +22,7 @@ from cgml.evaluation.measure import (
     union,
     value,
 )
+from cgml.evaluation.parity import Parity, parity
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
 from cgml.molecules.centres import centres_of_mass
@@ -172,15 +173,14 @@ def displacements(comparisons: Sequence[Comparison]) -> Figure:
             ):
                 drawing.band(axis, curve.lags, curve.values, curve.errors, colour)
                 axis.plot(curve.lags, curve.values, color=colour, linestyle=style)
-        axis.set(
-            title=drawing.plain(name), xscale="log", yscale="log", xlabel="time / ps"
-        )
+        drawing.entitle(axis, name)
+        axis.set(xscale="log", yscale="log", xlabel="time / ps")
         _guide(axis)
-    figure.supylabel("mean squared displacement of centres / nm$^2$", fontsize=8.5)
+    figure.supylabel("mean squared displacement / nm$^2$", fontsize=8.5)
     drawing.legend(
         figure,
         [
-            (drawing.line("black", linestyle=style), drawing.plain(item.subject.name))
+            (drawing.line("black", linestyle=style), item.subject.name)
             for style, item in zip(styles, chosen, strict=False)
             if len(chosen) > 1
         ],
@@ -215,7 +215,7 @@ def _mean_absolute(reference: Floats, predicted: Floats) -> float:
 
 STEM = "log10_d_{}"
 TARGET = Target(STEM, f"{STEM}_reference", _read)
-PARITY = drawing.Parity(
+PARITY = Parity(
     STEM,
     (r"$\log_{10} D$", "nm$^2$ ps$^{-1}$"),
     drawing.room,
@@ -272,7 +272,7 @@ MEASURE = Measure(
                 "right: "
                 "mean absolute error of log10 D. Line: equality."
             ),
-            lambda e: drawing.parity(
+            lambda e: parity(
                 PARITY,
                 union(species, e.comparisons),
                 e.comparisons,

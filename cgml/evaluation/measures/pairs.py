@@ -16,7 +16,6 @@ from cgml.evaluation.measure import (
     Picture,
     exact,
     pairs,
-    union,
     value,
 )
 from cgml.evaluation.measures.displacement import shown, slowest_first
@@ -121,8 +120,8 @@ def _deviation(reference: RadialDistribution, learned: RadialDistribution) -> Es
 def radial_distributions(comparisons: Sequence[Comparison]) -> Figure:
     """Draw both sides, a row for each box, a column for each pair."""
     chosen = slowest_first(comparisons)
-    names = union(pairs, chosen)
-    figure, cells = drawing.subject_panels(chosen, names, ("distance / nm", "$g(r)$"))
+    words = ("distance / nm", "$g(r)$")
+    figure, cells = drawing.subject_panels(chosen, pairs, words)
     for axis, item, name in cells:
         for rdf, colour in zip(
             item.once(distributions).get(name, ()), drawing.COLOURS, strict=False

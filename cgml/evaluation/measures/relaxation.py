@@ -21,6 +21,7 @@ from cgml.evaluation.measure import (
     value,
 )
 from cgml.evaluation.measures.size import squared_radius
+from cgml.evaluation.parity import Parity, parity
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
 from cgml.observables import statistics
@@ -126,9 +127,8 @@ def correlations(comparisons: Sequence[Comparison]) -> Figure:
             drawing.band(axis, lags[shown], values[k][shown], errors[k][shown], colour)
             axis.plot(lags[shown], values[k][shown], color=colour)
         axis.axhline(0.0, color="black", linewidth=0.5)
-        name = drawing.plain(item.subject.name)
-        title = f"{word}: {name}" if len(chosen) > 1 else name
-        axis.set(title=title, xlabel="time / ps")
+        drawing.entitle(axis, item.subject.name, word=word if len(chosen) > 1 else "")
+        axis.set_xlabel("time / ps")
         axis.set_xlim(0.0, lags[shown][-1])
         axis.set_ylim(-0.3, 1.02)
     axes[0].set_ylabel(r"autocorrelation of $R_g^2$")
@@ -142,7 +142,7 @@ def _read(subject: Subject, run: Run, duration: float, part: str) -> float:
 
 
 TARGET = Target("log10_tau", "tau_reference_own_spacing", _read, is_log10=True)
-PARITY = drawing.Parity(
+PARITY = Parity(
     "tau",
     (r"$\tau(R_g^2)$", "ps"),
     lambda values: (float(0.6 * values.min()), float(1.7 * values.max())),
@@ -205,7 +205,7 @@ MEASURE = Measure(
                     else ""
                 )
             ),
-            lambda e: drawing.parity(PARITY, WHOLE, e.comparisons, e.predictions),
+            lambda e: parity(PARITY, WHOLE, e.comparisons, e.predictions),
             "relaxation time: learned over reference",
         ),
         Picture(

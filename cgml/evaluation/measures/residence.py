@@ -22,6 +22,7 @@ from cgml.evaluation.measure import (
 )
 from cgml.evaluation.measures.displacement import shown, slowest_first
 from cgml.evaluation.measures.pairs import distributions
+from cgml.evaluation.parity import Parity, parity
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
 from cgml.observables import residence, statistics, structure
@@ -113,7 +114,7 @@ def residences(comparisons: Sequence[Comparison]) -> Figure:
     """Draw the correlation of contacts above chance: a row for each box."""
     chosen = slowest_first(comparisons)
     words = ("time / ps", "contacts, correlation")
-    figure, cells = drawing.subject_panels(chosen, union(pairs, chosen), words)
+    figure, cells = drawing.subject_panels(chosen, pairs, words)
     for axis, item, name in cells:
         met = [stay for stay, _ in item.once(stays).get(name, ()) if stay is not None]
         reach = 4.0 * max((stay.lifetime.value for stay in met), default=1.0)
@@ -139,7 +140,7 @@ def _words(lifetime: Estimate) -> str:
     return f"{value:{form}}{noise} ps"
 
 
-PARITY = drawing.Parity(
+PARITY = Parity(
     "lifetime_{}",
     ("contact lifetime", "ps"),
     drawing.log_room,
@@ -176,9 +177,7 @@ MEASURE = Measure(
             "lifetimes",
             "Lifetime of contacts of every box, learned over reference, for every pair "
             "of species. Bars: standard errors. Line: equality.",
-            lambda e: drawing.parity(
-                PARITY, union(pairs, e.comparisons), e.comparisons
-            ),
+            lambda e: parity(PARITY, union(pairs, e.comparisons), e.comparisons),
             "contact lifetimes: learned over reference",
         ),
     ),

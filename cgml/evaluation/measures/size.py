@@ -21,6 +21,7 @@ from cgml.evaluation.measure import (
     single_molecule,
     value,
 )
+from cgml.evaluation.parity import Parity, parity
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
 from cgml.molecules.centres import squared_radius_of_gyration
@@ -83,7 +84,7 @@ def distributions(comparisons: Sequence[Comparison]) -> Figure:
         right, learned = (np.histogram(one, bins, density=True)[0] for one in series)
         axis.stairs(right, bins, fill=True, color=drawing.SHADE)
         axis.stairs(learned, bins, color=drawing.LEARNED, linewidth=1.3)
-        axis.set_title(drawing.plain(item.subject.name), pad=3)
+        drawing.entitle(axis, item.subject.name)
         axis.set(xlim=(0.0, top), ylim=(0.0, None))
         for side in (axis.xaxis, axis.yaxis):
             drawing.set_ticks(side, (0.0, top), is_log=False)
@@ -100,7 +101,7 @@ def _read(subject: Subject, run: Run, duration: float, part: str) -> float:
 
 
 TARGET = Target("rg2", "rg2_reference", _read, is_positive=True)
-PARITY = drawing.Parity(
+PARITY = Parity(
     "rg2",
     (r"$\langle R_g^2 \rangle$", "nm$^2$"),
     lambda values: (0.0, float(1.12 * values.max())),
@@ -180,7 +181,7 @@ MEASURE = Measure(
                 f"the reference{drawing.beside(e.predictions)}. Bars: standard errors, "
                 "corrected for correlation. Line: equality."
             ),
-            lambda e: drawing.parity(PARITY, WHOLE, e.comparisons, e.predictions),
+            lambda e: parity(PARITY, WHOLE, e.comparisons, e.predictions),
             "size: learned over reference",
         ),
         Picture(

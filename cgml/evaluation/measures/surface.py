@@ -43,7 +43,7 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
 def surfaces(comparisons: Sequence[Comparison]) -> Figure:
     """Draw molecules from fast to slow: both sides, and their difference."""
     chosen = by_speed(comparisons)
-    figure, rows = drawing.blocks(3, len(chosen), 1.9, max(len(chosen), 2))
+    figure, rows = drawing.blocks([len(chosen)] * 3, 1.9, max(len(chosen), 2))
     scales = [np.arange(0.0, MAX_ENERGY + 0.1, 0.5)] * 2
     scales.append(np.linspace(-MAX_DIFFERENCE, MAX_DIFFERENCE, 13))
     names = [*drawing.SIDES, "learned - reference"]
@@ -65,8 +65,8 @@ def surfaces(comparisons: Sequence[Comparison]) -> Figure:
             )
             for side in (row[column].xaxis, row[column].yaxis):
                 drawing.set_ticks(side, (0.0, 1.0), is_log=False)
-        name = drawing.plain(item.subject.name)
-        rows[0][column].set_title(f"{word}: {name}" if len(chosen) > 1 else name)
+        is_one = len(chosen) == 1
+        drawing.entitle(rows[0][column], item.subject.name, word="" if is_one else word)
         rows[-1][column].set_xlabel("component 1 / nm")
     for row, name in zip(rows, names, strict=True):
         row[0].set_ylabel(f"{name}\ncomponent 2 / nm")
