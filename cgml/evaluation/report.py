@@ -21,7 +21,14 @@ from cgml.evaluation.drawing import STYLE
 from cgml.evaluation.measure import Measure, Picture, union
 from cgml.evaluation.provenance import Provenance
 from cgml.evaluation.results import Comparison, Evaluation
-from cgml.evaluation.verdict import LIMITS, Verdict, apart, verdicts
+from cgml.evaluation.verdict import (
+    ENOUGH,
+    LIMITS,
+    Verdict,
+    apart,
+    spans,
+    verdicts,
+)
 from cgml.files import make_folder, replacing
 from cgml.observables.statistics import Estimate, as_json
 
@@ -207,7 +214,7 @@ def _print(line: Line, sides: Sequence[dict[str, Estimate]]) -> list[str]:
 def _cell(item: Comparison, line: Line) -> tuple[str, float]:
     """Print a figure of one subject, and how many errors it is off, 0 if few."""
     (text,) = _print(line, [item.figures])
-    if not line.name.endswith(LEARNED):
+    if not line.name.endswith(LEARNED) or not spans([item], line.entry) >= ENOUGH:
         return text, 0.0
     (deviation,) = np.abs(apart([item], line.name.removesuffix(LEARNED)))
     return text, float(deviation) if deviation > LIMITS[1] else 0.0

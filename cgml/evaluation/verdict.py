@@ -5,6 +5,9 @@ with z = (learned - reference) / sqrt(sum of both squared errors) of each subjec
 sum of z^2 over subjects is chi-squared. Other figures are distances from the reference;
 they are compared with the distance of one half of the reference from the other, which
 is what sampling alone makes at half the length.
+
+Errors of a run that is hardly longer than what it relaxes in are too small, so that
+figures with a known memory are judged in runs of `ENOUGH` relaxation times alone.
 """
 
 from collections.abc import Sequence
@@ -24,6 +27,9 @@ NOT_JUDGED = "not judged"
 WORDS = (WITHIN, EDGE, OUTSIDE, NOT_JUDGED)
 LIMITS = (2.0, 3.0)
 """Errors up to which a figure is within, and at the edge."""
+
+ENOUGH = 20.0
+"""Relaxation times of the reference in a run whose errors can be trusted."""
 
 CHANCES = (0.0455, 0.0027)
 """How often a normal number is beyond these limits."""
@@ -46,11 +52,41 @@ def judge(evaluation: Evaluation, line: Line) -> Verdict:
     entry, learned = line.entry, evaluation.summary[line.name]
     if not entry.is_judged:
         return Verdict("", "")
-    if why := _lack(entry, learned):
+    if why := _lack(entry, learned) or _short(evaluation.comparisons, entry):
         return Verdict(NOT_JUDGED, why)
     if entry.pair:
-        return of_pairs(apart(evaluation.comparisons, entry.pair.format(line.part)))
+        off = apart(evaluation.comparisons, entry.pair.format(line.part))
+        return of_pairs(off[spans(evaluation.comparisons, entry) >= ENOUGH])
     return of_distance(*_distances(evaluation, line), is_score=entry.is_score)
+
+
+def spans(comparisons: Sequence[Comparison], entry: Entry) -> NDArray[np.float64]:
+    """Return relaxation times of the reference in the shorter run, (n_subjects,).
+
+    Args:
+        comparisons: of the subjects.
+        entry: infinite where it has no memory, or none in time; NaN: not known.
+    """
+    if not entry.memory:
+        return np.full(len(comparisons), np.inf)
+    times = column(comparisons, entry.memory)[:, 0]
+    lengths = [min(run.duration for run in item.runs) for item in comparisons]
+    with np.errstate(divide="ignore"):
+        return np.array(lengths) / np.where(times >= 0.0, times, np.nan)
+
+
+def _short(comparisons: Sequence[Comparison], entry: Entry) -> str:
+    """Say that runs are too short: all of them, or half where one number has all."""
+    if not entry.memory:
+        return ""
+    lengths = spans(comparisons, entry)
+    share = float((lengths >= ENOUGH).mean())
+    if share > (0.0 if entry.pair else 0.5):
+        return ""
+    known = lengths[np.isfinite(lengths)]
+    if not len(known):
+        return "no relaxation time is known"
+    return f"run too short: {known.max():.2g} relaxation times"
 
 
 def _lack(entry: Entry, learned: Estimate) -> str:

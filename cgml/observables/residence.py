@@ -198,7 +198,8 @@ def departures(contacts: Contacts, time_step: float, patience: float) -> Estimat
 
     Returns:
         Departures per bead of the first group, 1/ps; the error is that of the mean
-        over these beads.
+        over these beads, at least that of one departure of one of them (of no event
+        in the time seen, one is still likely).
     """
     n = max(1, round(patience / time_step))
     along = np.ones((1, n), dtype=np.bool_)
@@ -208,7 +209,10 @@ def departures(contacts: Contacts, time_step: float, patience: float) -> Estimat
     ends = (kept[:, :-1] & ~kept[:, 1:]).sum(axis=1)
     counts = np.bincount(contacts.units, ends, minlength=contacts.n_units)
     time = (contacts.is_close.shape[1] - 1) * time_step
-    error = counts.std(ddof=1) / np.sqrt(len(counts)) if len(counts) > 1 else np.nan
+    error = np.sqrt(max(counts.sum(), 1.0)) / len(counts)  # Poisson
+    if len(counts) > 1:
+        spread = counts.std(ddof=1) / np.sqrt(len(counts))
+        error = max(spread, 1.0 / len(counts))
     return Estimate(float(counts.mean() / time), float(error / time))
 
 

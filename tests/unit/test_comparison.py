@@ -85,6 +85,26 @@ def test_the_two_hands_of_a_racemate_do_not_cancel(molecule):
     np.testing.assert_allclose(found.density, alone.density)
 
 
+def test_hands_that_outlive_the_run_have_the_error_of_the_molecules():
+    """Frozen conformations of achiral molecules: the mean is zero within its error."""
+    off = []
+    for seed in range(40):
+        stream = np.random.default_rng(seed)
+        graph = MolecularGraph.create(
+            "AAAA" * 12,
+            np.ones(48),
+            np.concatenate([BONDS + 4 * k for k in range(12)]),
+        )
+        mapping = Mapping.from_labels(graph, np.arange(48))
+        subject = Subject("melt", mapping, {"A4": np.arange(48)})
+        frozen = stream.normal(size=(1, 1, 48, 3))
+        noise = 0.01 * stream.normal(size=(1, 30, 48, 3))
+        found = handedness.look(subject, Run(frozen + noise, 5.0)).mean
+        off.append(found.value / found.error)
+    assert 0.5 < np.std(off) < 1.6
+    assert max(np.abs(off)) < 5.0
+
+
 def test_a_swollen_run_is_measured(molecule, reference):
     swollen = make_run(1.1 * reference.positions, 5.0)
     figures = comparison.compare(molecule, reference, swollen).figures

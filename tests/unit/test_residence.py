@@ -137,6 +137,16 @@ def test_departures_count_what_leaves_for_good():
     contacts = Contacts(np.array([0, 0, 1]), is_close, 2, 6)
     rate, error = residence.departures(contacts, 5.0, 10.0)
     assert rate == pytest.approx(1.0 / (12 * 5.0))  # one each
-    assert error == 0.0
+    assert error == pytest.approx(1.0 / (2 * 12 * 5.0))  # one of one bead
     rate, _ = residence.departures(contacts, 5.0, 5.0)
     assert rate == pytest.approx(2.0 / (12 * 5.0))  # and the absence, and the visit
+
+
+@pytest.mark.parametrize("n_beads", [1, 10])
+def test_no_departure_has_the_error_of_one(n_beads):
+    """Of no event in the time seen, one is still likely."""
+    is_close = np.ones((n_beads, 61), dtype=bool)
+    contacts = Contacts(np.arange(n_beads), is_close, n_beads, n_beads)
+    rate, error = residence.departures(contacts, 20.0, 100.0)
+    assert rate == 0.0
+    assert error == pytest.approx(1.0 / (n_beads * 1200.0))

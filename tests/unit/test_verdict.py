@@ -114,6 +114,36 @@ def test_what_says_nothing_is_not_shown_and_not_judged():
     assert judge(evaluation((NAN, NAN), (1, 1), []), line()).reason == "no value"
 
 
+@pytest.mark.parametrize(
+    ("times", "pair", "word", "reason"),
+    [
+        ([105.0], "a", NOT_JUDGED, "run too short: 3.8 relaxation times"),
+        ([105.0], "", NOT_JUDGED, "run too short: 3.8 relaxation times"),
+        ([20.0], "a", OUTSIDE, "4.0 errors apart"),
+        ([20.0, 105.0], "a", OUTSIDE, "4.0 errors apart"),  # the other is left out
+        ([20.0, 105.0], "", NOT_JUDGED, "run too short: 20 relaxation times"),
+        ([20.0, 20.0, 105.0], "", WITHIN, "no farther"),
+        ([NAN], "a", NOT_JUDGED, "no relaxation time is known"),
+    ],
+)
+def test_runs_shorter_than_what_they_relax_in_are_not_judged(times, pair, word, reason):
+    items = [
+        SimpleNamespace(
+            runs=(SimpleNamespace(duration=4020.0), SimpleNamespace(duration=400.0)),
+            figures={
+                "tau_reference": Estimate(tau, 1.0),
+                "a_reference": Estimate(1.0, 0.3),
+                "a_learned": Estimate(3.0, 0.4),
+            },
+        )
+        for tau in times
+    ]
+    entry = line(pair=pair, memory="tau_reference")
+    found = judge(evaluation((1.0, 0.1), (2.0, 0.1), items), entry)
+    assert found.word == word
+    assert reason in found.reason
+
+
 def test_few_subjects_have_the_errors_of_their_figures():
     items = subjects(a=(3.0, 0.1)) + subjects(a=(3.2, 0.1))
     found = judge(evaluation((3.1, NAN), (2.0, NAN), items), line())

@@ -27,6 +27,8 @@ N_BLOCKS = 8
 MAX_ANGLES = 10_000_000
 """Angles of a side that are looked at; of more, evenly spaced frames."""
 MAX_SUBJECTS = 3
+MIN_MOLECULES = 6
+"""Of so many the scatter is an error that needs no correlation time."""
 
 Floats = NDArray[np.float64]
 
@@ -38,11 +40,20 @@ class Handedness(NamedTuple):
         volumes: mean signed volume, (n_runs, n_frames).
         density: of dihedral angles, (N_BINS,) 1/rad.
         errors: standard errors of the density, from blocks in time, (N_BINS,).
+        scatter: standard error of the mean volume by what molecules differ, all runs
+            together; NaN for fewer than `MIN_MOLECULES`.
     """
 
     volumes: Floats
     density: Floats
     errors: Floats
+    scatter: float
+
+    @property
+    def mean(self) -> Estimate:
+        """Mean volume; conformations that outlive the run differ between molecules."""
+        value, error = statistics.mean_estimate(self.volumes)
+        return Estimate(value, float(np.fmax(error, self.scatter)))
 
 
 def has_dihedrals(subject: Subject) -> Sequence[str]:
@@ -74,14 +85,27 @@ def look(subject: Subject, run: Run) -> Handedness:
     edges = np.linspace(-np.pi, np.pi, N_BINS + 1)
     n_blocks = min(N_BLOCKS, positions.shape[1])
     blocks = np.zeros((n_blocks, N_BINS))
+    means = np.zeros(len(paths))
     owner = np.arange(positions.shape[1]) * n_blocks // positions.shape[1]
     for frame, block in enumerate(owner.tolist()):
         angles, own = chains.signed_volumes(positions[:, frame], paths)
         volumes[:, frame] = (turn * own).mean(axis=-1)
+        means += (turn * own).mean(axis=0) / len(owner)
         blocks[block] += np.histogram(turn * angles, edges)[0]
     blocks *= N_BINS / (2.0 * np.pi) / blocks.sum(axis=1, keepdims=True)
     spread = blocks.std(axis=0, ddof=1) if n_blocks > 1 else np.full(N_BINS, np.nan)
-    return Handedness(volumes, blocks.mean(axis=0), spread / np.sqrt(n_blocks))
+    scatter = _scatter(means, subject.molecules[paths[:, 0]])
+    errors = spread / np.sqrt(n_blocks)
+    return Handedness(volumes, blocks.mean(axis=0), errors, scatter)
+
+
+def _scatter(means: Floats, molecules: NDArray[np.int64]) -> float:
+    """Standard error of the mean over paths, (n_paths,), of independent molecules."""
+    _, own, n_paths = np.unique(molecules, return_inverse=True, return_counts=True)
+    if (n := len(n_paths)) < MIN_MOLECULES:
+        return float("nan")
+    off = np.bincount(own, means - means.mean()) / len(means)
+    return float(np.sqrt(n / (n - 1) * (off**2).sum()))
 
 
 def both(comparison: Comparison) -> list[Handedness]:
@@ -100,14 +124,17 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         angles, 0 without handedness) and its difference, handedness_error;
         dihedral_deviation, the part of the angles that stands elsewhere (total
         variation distance), and dihedral_sampling, what it is by the errors of both
-        sides alone.
+        sides alone. handedness_time_reference, ps, of too few molecules to tell the
+        error of the mean without it.
     """
     one, other = comparison.once(both)
-    right, learned = (statistics.mean_estimate(side.volumes) for side in (one, other))
+    right, learned = one.mean, other.mean
     width = 2.0 * np.pi / N_BINS
     gaps = np.abs(one.density - other.density).sum()
     errors = np.hypot(one.errors, other.errors).sum() * np.sqrt(2.0 / np.pi)
+    known = np.isfinite(one.scatter) and np.isfinite(other.scatter)
     return {
+        "handedness_time_reference": exact(0.0 if known else _time(comparison, one)),
         "handedness_reference": right,
         "handedness_learned": learned,
         "handedness_error": Estimate(
@@ -116,6 +143,14 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         "dihedral_deviation": exact(0.5 * width * gaps),
         "dihedral_sampling": exact(0.5 * width * errors),
     }
+
+
+def _time(comparison: Comparison, side: Handedness) -> float:
+    """Integrated time of the mean volume of the reference, ps; NaN: it is constant."""
+    if np.ptp(side.volumes) <= 1e-12 * np.abs(side.volumes).max():
+        return float("nan")
+    spacing = float(comparison.reference.duration) / side.volumes.shape[1]
+    return float(spacing * statistics.integrated_time(side.volumes).value)
 
 
 def dihedrals(comparisons: Sequence[Comparison]) -> Figure | None:
@@ -133,8 +168,8 @@ def dihedrals(comparisons: Sequence[Comparison]) -> Figure | None:
         for side, colour in zip(item.once(both), drawing.COLOURS, strict=True):
             drawing.band(axis, centres, side.density, side.errors, colour)
             axis.plot(centres, side.density, color=colour)
+        drawing.entitle(axis, item.subject.name)
         axis.set(
-            title=drawing.plain(item.subject.name),
             xlabel="dihedral angle / degrees",
             xticks=(-180, -90, 0, 90, 180),
             xlim=(-180.0, 180.0),
@@ -157,6 +192,7 @@ MEASURE = Measure(
             form=".4f",
             samples=(magnitude("handedness_error"),),
             pair="handedness",
+            memory="handedness_time_reference",
         ),
         Entry(
             "handedness_sampling",
@@ -169,6 +205,7 @@ MEASURE = Measure(
             "dihedral_deviation",
             "signed dihedral angles, total variation distance",
             form=".4f",
+            memory="handedness_time_reference",
         ),
         Entry(
             "dihedral_sampling",
@@ -179,7 +216,12 @@ MEASURE = Measure(
     ),
     columns=(
         Entry("handedness_reference", "handedness, reference", form="+.3f"),
-        Entry("handedness_learned", "learned", form="+.3f"),
+        Entry(
+            "handedness_learned",
+            "learned",
+            form="+.3f",
+            memory="handedness_time_reference",
+        ),
     ),
     pictures=(
         Picture(

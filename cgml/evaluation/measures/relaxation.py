@@ -167,6 +167,7 @@ MEASURE = Measure(
             samples=BOTH,
             target=TARGET,
             pair="tau",
+            memory="tau_reference",
         ),
         Entry(
             "tau_factor_median",
@@ -176,6 +177,7 @@ MEASURE = Measure(
             samples=BOTH,
             target=TARGET,
             pair="tau",
+            memory="tau_reference",
         ),
         Entry(
             "tau_spearman",
@@ -184,12 +186,13 @@ MEASURE = Measure(
             samples=BOTH,
             target=TARGET,
             is_score=True,
+            memory="tau_reference",
             largest_error=LARGEST_ERROR,
         ),
     ),
     columns=(
         Entry("tau_reference", "τ reference", "ps", ".0f"),
-        Entry("tau_learned", "learned", "ps", ".0f"),
+        Entry("tau_learned", "learned", "ps", ".0f", memory="tau_reference"),
     ),
     pictures=(
         Picture(

@@ -128,6 +128,7 @@ MEASURE = Measure(
             samples=BOTH,
             target=TARGET,
             pair="rg2",
+            memory="tau_reference",
         ),
         Entry(
             "rg2_sampling_error",
@@ -143,6 +144,7 @@ MEASURE = Measure(
             samples=BOTH,
             target=TARGET,
             is_score=True,
+            memory="tau_reference",
             largest_error=LARGEST_ERROR,
         ),
         Entry(
@@ -151,12 +153,14 @@ MEASURE = Measure(
             statistic=statistics.correlation,
             samples=BOTH,
             is_score=True,
+            memory="tau_reference",
             largest_error=LARGEST_ERROR,
         ),
         Entry(
             "rg2_emd",
             "<i>R</i><sub>g</sub>² distribution, earth mover's distance",
             "standard deviation",
+            memory="tau_reference",
         ),
         Entry(
             "rg2_beads_relative_error",
@@ -165,11 +169,12 @@ MEASURE = Measure(
             statistic=statistics.relative_error,
             samples=BEADS,
             pair="rg2_beads",
+            memory="tau_reference",
         ),
     ),
     columns=(
         Entry("rg2_reference", f"{SIZE} reference", "nm²", ".2f"),
-        Entry("rg2_learned", "learned", "nm²", ".2f"),
+        Entry("rg2_learned", "learned", "nm²", ".2f", memory="tau_reference"),
         Entry("rg2_relative_error", "deviation", "%", "+.1f", 100.0),
         Entry("rg2_emd", "distribution, distance", "σ", ".2f"),
     ),
