@@ -178,7 +178,7 @@ class Carriage:
             LOGGER.warning(
                 "%d of %d stereocentres of the carried atoms are of the other hand "
                 "than at the start in a frame, the first is %s (molecule %d): its "
-                "beads are far from where a molecule has them; a guard tells such frames",
+                "beads are far from where a molecule has them; use a guard",
                 *(len(turned), len(np.unique(self._corners.atoms))),
                 *(
                     self._mapping.graph.name(atom),
