@@ -317,7 +317,8 @@ def plan(path: Path) -> None:
     from cgml.runs.plan import Tally, record
 
     tally = Tally(dict.fromkeys(GUARDS, 1), ["a ended"], {"a.dcd": 12})
-    record(path.parent, PLAN | {"conditions": CONDITIONS}, [range(2)], tally)
+    conditions = PLAN | {"conditions": CONDITIONS}
+    record(path.parent, conditions, [range(2)], tally, Path("model.pt"))
 
 
 # --- what reads them, and what the data must be
