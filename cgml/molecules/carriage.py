@@ -3,8 +3,7 @@
 A bead's atoms turn with the beads around it (rotation.py). Then they give way, as
 little as they can with the centres of the beads where they are: bonds, angles and the
 handedness of atoms are those of the start again (strain.py), between beads, too. Last,
-constraints are met (constraints.py); those between beads give way in a molecule where
-they would turn a stereocentre over. A molecule of one bead is rigid; how it has turned
+constraints are met (constraints.py). A molecule of one bead is rigid; how it has turned
 its bead does not tell.
 
 All of it is a function of the start, of the beads now and of how molecules of one bead
@@ -22,7 +21,6 @@ from scipy.sparse import csr_array
 from cgml.molecules.constraints import TOLERANCE, Distances, Projection
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.rotation import Frames
-from cgml.molecules.stereocentres import Stereocentres, corners, hands
 from cgml.molecules.strain import Strain
 
 LOGGER = logging.getLogger(__name__)
@@ -43,12 +41,10 @@ class Carriage:
         start: molecules whole, (n_atoms, 3), nm: bonds, angles, handedness and
             orientations to keep.
         constraints: distances to be met. Those inside a bead always are; those that
-            join two beads where they can be, as the centres of the beads stay, and
-            stereocentres keep their hands.
+            join two beads where they can be, as the centres of the beads stay.
 
     Attributes:
         n_unmet: the most constraints between beads that could not be met in a frame.
-        n_turned: the most stereocentres of the other hand than at the start in a frame.
 
     Raises:
         ValueError: the start has another shape, or is not finite.
@@ -84,11 +80,8 @@ class Carriage:
         n = len(self._free)
         places = (labels, np.arange(n))
         self._sums = csr_array((np.ones(n), places), shape=(len(beads), n))
-        rows = corners(atoms)
-        self._corners = Stereocentres(rows[:, 0], np.roll(rows, -1, axis=1))
-        self._hands = hands(self._corners, start[self._free])
         self._shares = (atoms.masses / self._soft.bead_masses[labels])[:, None]
-        self.n_unmet = self.n_turned = 0
+        self.n_unmet = 0
 
     def place(self, beads: Floats, rotations: Floats | None = None) -> Floats:
         """Return where the atoms are, (n_atoms, 3), nm; their centres are the beads.
@@ -141,48 +134,22 @@ class Carriage:
         )
         return self._centred(found.x.reshape(-1, 3))
 
-    def _turned(self, atoms: Floats) -> NDArray[np.int64]:
-        """Find the stereocentres that are not of the hand of the start."""
-        is_other = hands(self._corners, atoms) * self._hands < 0
-        return np.unique(self._corners.atoms[is_other])
-
     def _constrained(self, atoms: Floats) -> Floats:
         """Meet the constraints; where a molecule cannot, those inside its beads."""
         met = self._all(atoms)
         is_off = ~(abs(self._distances.errors(met)) <= TOLERANCE)
-        turned = self._turned(met)
-        if not is_off.any() and not len(turned):
+        if not is_off.any():
             return met
         molecules = self._soft.graph.molecule_index
-        ends = np.concatenate((self._distances.pairs[is_off, 0], turned))
+        lost = np.unique(molecules[self._distances.pairs[is_off, 0]])
         own = self._own(atoms)
-        lost = np.isin(molecules, molecules[ends])
-        met = np.where(lost[:, None], own, met)
-        self._say(met)
-        return np.asarray(met)
-
-    def _say(self, atoms: Floats) -> None:
-        """Log what a frame lacks, when it is more than in frames before."""
-        n_unmet = int((abs(self._distances.errors(atoms)) > TOLERANCE).sum())
+        met = np.where(np.isin(molecules, lost)[:, None], own, met)
+        n_unmet = int((abs(self._distances.errors(met)) > TOLERANCE).sum())
         if n_unmet > self.n_unmet:
             LOGGER.warning(
                 "%d of %d constraints are not met in a frame: they join beads that are "
-                "too far apart or too close for them, or would turn a stereocentre "
-                "over, and a model moves beads",
+                "too far apart or too close for them, and a model moves beads",
                 *(n_unmet, len(self._distances.pairs)),
             )
             self.n_unmet = n_unmet
-        turned = self._turned(atoms)
-        if len(turned) > self.n_turned:
-            atom = int(self._free[turned[0]])
-            LOGGER.warning(
-                "%d of %d stereocentres of the carried atoms are of the other hand "
-                "than at the start in a frame, the first is %s (molecule %d): its "
-                "beads are far from where a molecule has them; use a guard",
-                *(len(turned), len(np.unique(self._corners.atoms))),
-                *(
-                    self._mapping.graph.name(atom),
-                    self._mapping.graph.molecule_index[atom],
-                ),
-            )
-            self.n_turned = len(turned)
+        return np.asarray(met)

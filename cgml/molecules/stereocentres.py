@@ -13,7 +13,6 @@ References:
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,22 +72,6 @@ def find(graph: MolecularGraph) -> Stereocentres:
     found = Stereocentres(np.concatenate(atoms), np.concatenate(corners))
     order = np.argsort(found.atoms)
     return Stereocentres(found.atoms[order], found.corners[order])
-
-
-def corners(graph: MolecularGraph) -> NDArray[np.int64]:
-    """Find the corners that turn over with the hand of an atom, (n, 4).
-
-    An atom and three of its substituents. Atoms are those of `find`, and those of
-    tacticity, whose substituents may be alike unless two are the same single atom
-    (as of CH2).
-    """
-    near = neighbours(graph.n_atoms, graph.bonds)
-    rows = [
-        (atom, *three)
-        for atom in _suspects(graph).tolist()
-        for three in combinations(near[atom], 3)
-    ]
-    return np.array(rows, dtype=np.int64).reshape(-1, 4)
 
 
 def hands(centres: Stereocentres, positions: NDArray[Any]) -> NDArray[np.int8]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cgml.molecules.carriage import Carriage
-from cgml.molecules.constraints import Distances, Projection
+from cgml.molecules.constraints import Distances
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from openmm_cgml.convert import graph_from_topology
@@ -168,43 +168,3 @@ def test_a_dimer_that_only_turns():
     there = np.array([[1.0, 1.0, 1.0], [1.0, 3.0, 1.0]])
     atoms = Carriage(mapping, start).place(there)
     np.testing.assert_allclose(atoms, there, atol=1e-12)
-
-
-def test_constraints_give_way_where_they_would_turn_a_stereocentre(caplog):
-    """Rigid bonds, beads far from where the chain has them: each loss is said."""
-    mapping, stream = mapping_of(12), np.random.default_rng(1)
-    constraints = Distances(GRAPH.bonds, bond_lengths(START.positions))
-    n_without = n_silent = n_lost = 0
-    for there in conformations(8):
-        noise = stream.normal(scale=0.17 / np.sqrt(3.0), size=(mapping.n_beads, 3))
-        beads = mapping.positions(there) + noise
-        caplog.clear()
-        carriage = Carriage(mapping, START.positions, constraints)
-        is_lost = not is_l(START.topology, carriage.place(beads)).all()
-        n_lost += is_lost
-        n_silent += is_lost and "of the other hand" not in caplog.text
-        free = Carriage(mapping, START.positions).place(beads)
-        rigid = Projection(mapping, constraints)(free)
-        n_without += not is_l(START.topology, rigid).all()
-    assert n_without > n_lost
-    assert n_silent == 0
-
-
-def test_a_stereocentre_that_turns_over_is_named_once(caplog):
-    """CHFClBr in five beads, which are moved to the mirror image."""
-    graph = MolecularGraph.create(
-        ["C", "H", "F", "Cl", "Br"],
-        [12.0, 1.0, 19.0, 35.0, 80.0],
-        [[0, 1], [0, 2], [0, 3], [0, 4]],
-    )
-    tips = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3.0)
-    start = 0.15 * np.concatenate((np.zeros((1, 3)), tips))
-    mapping = Mapping.from_labels(graph, [0, 1, 2, 3, 4])
-    carriage = Carriage(mapping, start)
-    for _ in range(2):
-        carriage.place(start * [1.0, 1.0, -1.0])
-    assert carriage.n_turned == 1
-    assert (
-        caplog.text.count("1 of 1 stereocentres of the carried atoms are of the") == 1
-    )
-    assert "the first is atom 0 (C) (molecule 0)" in caplog.text

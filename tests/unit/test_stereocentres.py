@@ -149,13 +149,3 @@ def test_substituents_that_differ_far_away_alone_are_alike():
     masses = [UNITED[name] for name in types]
     graph = MolecularGraph.create(types, masses, bonds)
     assert not len(stereocentres.find(graph).atoms)
-
-
-def test_corners_know_tacticity_but_no_equal_atoms():
-    """An atom between two like methyls can turn over; a methyl has no hand."""
-    types = ["C", "C", "C", "F", *"HHHHHHH"]
-    bonds = [[0, 1], [1, 2], [1, 3], [1, 4], *([i % 2 * 2, 5 + i] for i in range(6))]
-    masses = [12.011] * 3 + [18.998] + [1.008] * 7
-    graph = MolecularGraph.create(types, masses, bonds)
-    assert stereocentres.corners(graph)[:, 0].tolist() == [1] * 4
-    assert len(stereocentres.find(graph).atoms) == 0
