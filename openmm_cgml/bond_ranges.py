@@ -14,6 +14,7 @@ from cgml import units
 from cgml.molecules.fragments import Floats, Fragments
 from cgml.molecules.graph import MolecularGraph, neighbours
 from openmm_cgml.alike import Molecules, terms_of
+from openmm_cgml.systems import constraints
 
 HIGHEST = 20.0
 """Energy of a harmonic bond, kT, beyond which it is outside its range."""
@@ -101,9 +102,8 @@ def _of_forces(
     system: openmm.System, temperature: float
 ) -> Iterator[tuple[int, int, float, float]]:
     """Atoms, length and largest deviation, nm, of harmonic bonds and constraints."""
-    for k in range(system.getNumConstraints()):
-        i, j, length = system.getConstraintParameters(k)
-        yield i, j, length._value, CONSTRAINED * length._value
+    for i, j, length in constraints(system):
+        yield i, j, length, CONSTRAINED * length
     most = 2.0 * HIGHEST * units.BOLTZMANN * temperature
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicBondForce):

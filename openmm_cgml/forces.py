@@ -6,17 +6,17 @@ without a word: it is refused, unless the user says that it may be ignored.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
-from openmm import unit
 
 from cgml.molecules.constraints import Distances
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.texts import listed
+from openmm_cgml.systems import constraints
 from openmm_cgml.terms import Terms, nearness
 
 LOGGER = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def _constraints_of(
     system: openmm.System, graph: MolecularGraph, atoms: Ints, beads: Ints
 ) -> Distances:
     """Read the constraints, of particles that are in these beads."""
-    rows = list(_constraints(system))
+    rows = list(constraints(system))
     place = np.full(system.getNumParticles(), -1, dtype=np.int64)
     place[atoms] = np.arange(len(atoms))
     pairs = place[np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)]
@@ -132,10 +132,3 @@ def _constraints_of(
             f"remove it with system.removeConstraint({far[0]})"
         )
     return Distances(pairs, np.array([row[2] for row in rows], dtype=np.float64))
-
-
-def _constraints(system: openmm.System) -> Iterator[tuple[int, int, float]]:
-    """Particles and length, nm, of each constraint."""
-    for i in range(system.getNumConstraints()):
-        one, other, length = system.getConstraintParameters(i)
-        yield one, other, length.value_in_unit(unit.nanometer)

@@ -35,6 +35,8 @@ class GuardReporter:
         ValueError: an interval that is no whole number or below 1; nothing is written.
     """
 
+    _owns = False  # the file; until it is open
+
     def __init__(
         self,
         file: IO[str] | str | Path,
@@ -43,13 +45,12 @@ class GuardReporter:
         separator: str = ",",
         append: bool = False,
     ) -> None:
-        self._file: Any = None  # until the interval is known to be good
         self._interval = at_least(reportInterval, 1, "reportInterval")
-        self._owns = isinstance(file, (str, Path))
-        self._file = file
+        self._file: Any = file
         if isinstance(file, (str, Path)):
             mode = "a" if append else "w"
             self._file = Path(file).open(mode, encoding="utf-8")  # noqa: SIM115
+            self._owns = True
         self._separator = separator
         self._has_header = append
 
@@ -82,5 +83,5 @@ class GuardReporter:
         self._file.flush()
 
     def __del__(self) -> None:
-        if self._file is not None and self._owns:
+        if self._owns:
             self._file.close()

@@ -52,6 +52,13 @@ def outline(system: openmm.System, box: NDArray[np.float64] | None) -> str:
     return f"{counts} {None if box is None else box.tolist()}"
 
 
+def constraints(system: openmm.System) -> Iterator[tuple[int, int, float]]:
+    """Name the two particles of each constraint, and its length, nm."""
+    for i in range(system.getNumConstraints()):
+        one, other, length = system.getConstraintParameters(i)
+        yield one, other, length.value_in_unit(unit.nanometer)
+
+
 def graph_from_system(
     system: openmm.System, masses: Table[str, float]
 ) -> MolecularGraph:

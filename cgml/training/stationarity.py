@@ -177,31 +177,30 @@ def slow_weights(
     autocorrelation rho is that of the system and of all training systems, half and
     half.
     """
-    rows = [_values(item, spec) for item in train]
-    changes, variances = zip(*(_spread(*row) for row in rows), strict=True)
-    known = torch.stack(changes).mean(dim=0), torch.stack(variances).mean(dim=0)
-    others = [_values(item, spec) for item in validation]
+    own, others = (
+        [(*row, _spread(*row)) for row in (_values(item, spec) for item in items)]
+        for items in (train, validation)
+    )
+    known = torch.stack([spread for *_, spread in own]).mean(dim=0)
     first, second = (
-        torch.stack([_weights(*row, *known) for row in some]) for some in (rows, others)
+        torch.stack([_weights(*row, known) for row in some]) for some in (own, others)
     )
     return first, second
 
 
-def _spread(now: torch.Tensor, later: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Mean square change in a step and variance, over the mean square, of functions."""
+def _spread(now: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
+    """Mean square change in a step and variance, over the mean square, (2, n)."""
     both = torch.cat((now, later))
     square = both.square().mean(dim=0).clamp(min=1e-24)
     change = (later - now).square().mean(dim=0) / square
-    return change, both.var(dim=0, correction=0) / square
+    return torch.stack((change, both.var(dim=0, correction=0) / square))
 
 
 def _weights(
-    now: torch.Tensor, later: torch.Tensor, *known: torch.Tensor
+    now: torch.Tensor, later: torch.Tensor, spread: torch.Tensor, known: torch.Tensor
 ) -> torch.Tensor:
-    """Weights of one system, (2, n_functions)."""
-    change, variance = (
-        own + every for own, every in zip(_spread(now, later), known, strict=True)
-    )
+    """Weights of one system, (2, n_functions), by its own spread and that of all."""
+    change, variance = spread + known
     middle, last = max(len(now) // 2, 1), len(now) - 1
     other = slice(min(middle, last), None), slice(middle)
     sizes = [
@@ -209,7 +208,8 @@ def _weights(
         for half in other
     ]
     forgotten = change / (2.0 * variance)
-    return (1.0 / (forgotten * torch.stack(sizes))).nan_to_num(0.0, 0.0, 0.0)
+    weights: torch.Tensor = 1.0 / (forgotten * torch.stack(sizes))
+    return weights.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _values(item: BeadTrajectory, spec: ModelSpec) -> tuple[torch.Tensor, torch.Tensor]:

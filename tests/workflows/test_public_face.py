@@ -1,4 +1,4 @@
-"""What `import cgml` gives: lazily, and with types."""
+"""What the packages give when they are imported: lazily, and with types."""
 
 import subprocess
 import sys
@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from workflow_tools import ROOT, environment
 
+import ase_cgml
 import cgml
+import openmm_cgml
 
+FACES = ase_cgml, cgml, openmm_cgml
+HEAVY = "torch", "mdtraj", "openmm", "scipy", "pandas", "h5py", "matplotlib", "ase"
 SCRIPT = """
 import numpy as np
 
@@ -62,11 +66,26 @@ def test_importing_costs_what_is_used(tmp_path):
     assert not {"torch", "lightning", "scipy"} & spec
 
 
-def test_every_public_name_is_there_once():
-    assert set(cgml.__all__) <= set(dir(cgml))
-    for name in cgml.__all__:
-        found = getattr(cgml, name)
-        assert getattr(cgml, name) is found
+def test_importing_the_faces_imports_nothing_heavy(tmp_path):
+    names = ", ".join(face.__name__ for face in FACES)
+    code = f"import sys, {names}; print([n for n in {HEAVY} if n in sys.modules])"
+    done = python(tmp_path, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("face", FACES, ids=lambda face: face.__name__)
+def test_every_public_name_is_there_once(face):
+    assert set(face.__all__) <= set(dir(face))
+    for name in face.__all__:
+        found = getattr(face, name)
+        assert getattr(face, name) is found
+        assert name == "__version__" or found.__name__ == name
+    with pytest.raises(AttributeError, match=rf"{face.__name__}' has no attribute 'no"):
+        face.no_such_name  # noqa: B018
+
+
+def test_names_of_the_core_lead_to_its_packages():
     assert cgml.load_model.__module__ == "cgml.models.file"
     with pytest.raises(AttributeError, match="'cgml' has no attribute 'load_modle'"):
         _ = cgml.load_modle  # type: ignore[attr-defined]
