@@ -35,3 +35,16 @@ def counted(n: int, word: str) -> str:
         ('1 system', '2 systems')
     """
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
+def time_span(seconds: float) -> str:
+    """Say a time in the unit that fits.
+
+    Example:
+        >>> time_span(90.0), time_span(1230.0), time_span(9000.0)
+        ('90 s', '20.5 min', '2.5 h')
+    """
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2.0 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"

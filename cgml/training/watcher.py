@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from cgml.texts import time_span
 from cgml.training.keeper import SCORE
 from cgml.training.page import write_page
 
@@ -59,7 +60,8 @@ class Status(NamedTuple):
         if math.isfinite(self.best):
             parts.append(f"validation {self.best:.4g} at best, step {self.best_step:,}")
         if self.rate > 0.0:
-            parts += [f"{self.rate:.3g} steps/s", f"{_span(self.seconds_left)} left"]
+            left = time_span(self.seconds_left)
+            parts += [f"{self.rate:.3g} steps/s", f"{left} left"]
         return ", ".join([*parts, f"{self.memory / 2**30:.1f} GiB"])
 
 
@@ -158,11 +160,3 @@ def _memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _span(seconds: float) -> str:
-    """Say a time in the unit that fits."""
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2.0 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s"
