@@ -25,7 +25,8 @@ def bead_topology(mapping: Mapping, box: ArrayLike | None = None) -> app.Topolog
         box: row vectors, (3, 3), nm; None: open boundaries.
 
     Returns:
-        A Topology of atoms without element, all called "B", bonded like the beads.
+        A Topology of atoms without element, all called "X" (whoever guesses elements
+        from names finds none), bonded like the beads.
 
     Raises:
         ValueError: the beads are not ordered by molecule.
@@ -40,7 +41,7 @@ def bead_topology(mapping: Mapping, box: ArrayLike | None = None) -> app.Topolog
     chains = [topology.addChain() for _ in range(n_molecules)]
     # one residue per bead: PDB files know no two atoms of one name in a residue
     atoms = [
-        topology.addAtom("B", None, topology.addResidue("CG", chains[molecule]))
+        topology.addAtom("X", None, topology.addResidue("CG", chains[molecule]))
         for molecule in mapping.molecule_index.tolist()
     ]
     for i, j in mapping.bead_bonds.tolist():

@@ -112,6 +112,7 @@ AsJson = Annotated[
     typer.Option(
         "--json",
         callback=_for_machines,
+        is_eager=True,
         help="Print JSON to standard output in place of tables and lines.",
     ),
 ]

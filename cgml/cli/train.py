@@ -23,7 +23,11 @@ def _print_keys(*, asked: bool) -> None:
 
     from cgml.training.keys import keys
 
-    for key in keys():
+    found = list(keys())
+    console.emit([key._asdict() for key in found])
+    if console.for_machines.get():
+        raise typer.Exit
+    for key in found:
         name = f"{key.table}.{key.name}" if key.table else key.name
         default = key.default if key.default == "required" else f"default {key.default}"
         console.out.print(Text(f"{name}: {key.kind}; {default}"), soft_wrap=True)
@@ -40,9 +44,9 @@ def train(
         bool,
         typer.Option(
             "--keys",
-            callback=_print_keys,
-            is_eager=True,
-            help="Show every key that CONFIG may have, and leave.",
+            callback=_print_keys,  # after --json, before CONFIG is missed
+            help="Show every key that CONFIG may have, and leave; with --json a list "
+            "of objects (table, name, kind, default, meaning).",
         ),
     ] = False,
     origin: Annotated[

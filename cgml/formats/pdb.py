@@ -22,7 +22,8 @@ def write_topology(
 ) -> None:
     """Write beads and their bonds as a PDB file, to open a trajectory with.
 
-    A bead is a residue CG with one atom CG, a molecule is a chain.
+    A bead is a residue CG with one atom X, of no element, a molecule is a chain: a
+    file of this format knows no masses, and no reader shall take a bead for carbon.
 
     Args:
         path: the file, .pdb.
@@ -42,8 +43,8 @@ def write_topology(
         )
     lines = [] if box is None else [_cell(box)]
     lines += [
-        f"ATOM  {(i + 1) % 100_000:5d}  CG   CG {_CHAINS[molecule % 26]}"
-        f"{(i + 1) % 10_000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00"
+        f"ATOM  {(i + 1) % 100_000:5d}  X    CG {_CHAINS[molecule % 26]}"
+        f"{(i + 1) % 10_000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00{'X':>12}"
         for i, (molecule, (x, y, z)) in enumerate(
             zip(mapping.molecule_index, frame, strict=True)
         )

@@ -11,7 +11,7 @@ from openmm import app, unit
 
 from cgml.formats import gromacs
 from cgml.formats.h5md import read_beads
-from cgml.formats.pdb import write_structure, write_topology
+from cgml.formats.pdb import write_data, write_structure, write_topology
 from cgml.formats.trajectory import read
 from cgml.formats.writer import TrajectoryWriter
 from cgml.molecules.graph import MolecularGraph
@@ -19,6 +19,7 @@ from cgml.molecules.mapping import Mapping
 
 BOX = np.array([[3.0, 0, 0], [1.4, 2.5, 0], [-1.3, 1.1, 2.0]])
 SUFFIXES = [".dcd", ".xtc", ".h5md"]
+LAMMPS = "id resid type x y z"  # how MDAnalysis is told "Atoms # bond"
 PRECISION = {".dcd": 1e-5, ".xtc": 6e-4, ".h5md": 1e-6}  # nm
 
 
@@ -86,7 +87,7 @@ READERS = [
 @pytest.mark.parametrize("box", [None, BOX], ids=["open", "box"])
 @pytest.mark.parametrize("step", [5.0, 2.5])
 @pytest.mark.parametrize(("reader", "suffix"), READERS)
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")
 def test_others_read_all_that_is_written(
     tmp_path: Path,
     reader: Callable[..., Any],
@@ -109,9 +110,26 @@ def test_others_read_all_that_is_written(
         np.testing.assert_allclose(cells, np.broadcast_to(box, shape), atol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".dcd", ".xtc"])
+@pytest.mark.filterwarnings("ignore")
+def test_masses_are_right_or_unknown(tmp_path: Path, suffix: str) -> None:
+    """A PDB file has none: centres of mass are nan then, not those of carbon."""
+    path = tmp_path / f"a{suffix}"
+    write(path, 5.0 * np.arange(9))
+    write_data(path.with_suffix(".data"), mapping(), frames()[0])
+    for structure in (".psf", ".data"):
+        topology = path.with_suffix(structure)
+        universe = MDAnalysis.Universe(topology, path, atom_style=LAMMPS)
+        np.testing.assert_allclose(universe.atoms.masses, mapping().bead_masses)
+    pdb = path.with_suffix(".pdb")
+    assert np.isnan(MDAnalysis.Universe(pdb, path).atoms.center_of_mass()).all()
+    loaded = mdtraj.load(str(path), top=str(pdb))
+    assert np.isnan(mdtraj.compute_center_of_mass(loaded)).all()
+
+
 @pytest.mark.parametrize("first", [0.0, 5.0])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")
 def test_times_that_begin_early(tmp_path: Path, suffix: str, first: float) -> None:
     path, times = tmp_path / f"a{suffix}", first + 5.0 * np.arange(9)
     write(path, times)
@@ -150,6 +168,7 @@ def test_openmm_opens_the_topology(tmp_path: Path) -> None:
     write_topology(tmp_path / "a.pdb", mapping(), frames()[0])
     pdb = app.PDBFile(str(tmp_path / "a.pdb"))
     assert pdb.topology.getNumBonds() == 6
+    assert {atom.element for atom in pdb.topology.atoms()} == {None}
     positions = pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
     np.testing.assert_allclose(positions, frames()[0], atol=5.1e-5)
 
@@ -161,7 +180,7 @@ def test_topology_of_many_beads_keeps_its_columns(tmp_path: Path) -> None:
     write_topology(tmp_path / "a.pdb", big, positions)
     lines = (tmp_path / "a.pdb").read_text().splitlines()
     atoms = [line for line in lines if line.startswith("ATOM")]
-    assert {len(line) for line in atoms} == {66}
+    assert {len(line) for line in atoms} == {78}
     assert len(lines) == big.n_beads + len(big.bead_bonds) + 1
     found = [[float(line[k : k + 8]) for k in (30, 38, 46)] for line in atoms[-n:]]
     np.testing.assert_allclose(found, 10 * positions[-n:], atol=5.1e-4)

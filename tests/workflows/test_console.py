@@ -176,9 +176,12 @@ def test_guards_have_words():
 
 def test_every_key_of_a_training_file_is_explained(cgml):
     """Whole, however narrow the console is."""
+    found = list(keys())
+    for order in (("--keys", "--json"), ("--json", "--keys")):
+        listed = json.loads(cgml("train", *order).stdout)
+        assert listed == [key._asdict() for key in found]
     printed = cgml("train", "--keys").output
     text = " ".join(printed.split())
-    found = list(keys())
     for key in found:
         assert key.meaning, key.name
         assert f"{key.name}: {key.kind}; " in text
