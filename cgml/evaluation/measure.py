@@ -81,9 +81,9 @@ class Entry:
             None: baselines have no such figure.
         pair: stem of the figures STEM_reference and STEM_learned, perhaps with {} for
             the part, whose errors decide the verdict; "": the halves of the reference.
-        memory: figure of the reference that says how long it remembers, ps; subjects
-            with a run shorter than `verdict.ENOUGH` of these times are not judged, nor
-            are those where it is not known; "": all are.
+        memory: figure of the reference that says how long it remembers, ps, perhaps
+            with {} for the part; subjects with a run shorter than `verdict.ENOUGH` of
+            these times are not judged, nor are those where it is not known; "": all.
         is_judged: whether there is a verdict.
         is_score: whether more is better; else the figure is a distance.
         largest_error: with a larger one, or none, the figure says nothing and is not

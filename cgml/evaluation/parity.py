@@ -76,7 +76,8 @@ def parity(
     else:
         figure, table = blocks([n_methods] * len(parts), height, n_columns)
     for part, (right, methods), row in zip(parts, rows, table, strict=True):
-        values = np.concatenate([right[:, 0], *(m.values[:, 0] for m in methods)])
+        sides = [right, *(method.values for method in methods)]
+        values = np.concatenate([_ends(side, plot) for side in sides])
         finite = values[np.isfinite(values)]
         limits = plot.limits(finite if len(finite) else np.ones(1))
         for axis, method in zip(row, methods, strict=True):
@@ -124,20 +125,26 @@ def _methods(
     return right, methods
 
 
+def _bars(side: Floats, plot: Parity) -> Floats:
+    """Lengths of the error bars of values with errors (n_subjects, 2)."""
+    values, bars = np.nan_to_num(side).T
+    return np.minimum(bars, 0.9 * np.abs(values)) if plot.is_positive else bars
+
+
+def _ends(side: Floats, plot: Parity) -> Floats:
+    """Both ends of these bars, (2 n_subjects,)."""
+    bars = _bars(side, plot)
+    return np.concatenate((side[:, 0] - bars, side[:, 0] + bars))
+
+
 def _parity_panel(axis: Axes, right: Floats, method: _Method, plot: Parity) -> None:
     """Draw one method over the reference (n_subjects, 2): values, errors."""
     axis.axline((1.0, 1.0), (2.0, 2.0), color=REFERENCE, linewidth=0.7)
-    bars = [np.nan_to_num(side[:, 1]) for side in (right, method.values)]
-    if plot.is_positive:
-        bars = [
-            np.minimum(bar, 0.9 * np.nan_to_num(np.abs(side[:, 0])))
-            for bar, side in zip(bars, (right, method.values), strict=True)
-        ]
     axis.errorbar(
         right[:, 0],
         method.values[:, 0],
-        xerr=bars[0],
-        yerr=bars[1],
+        xerr=_bars(right, plot),
+        yerr=_bars(method.values, plot),
         fmt="o",
         color=method.colour,
         elinewidth=0.7,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cgml import machine
+from cgml.models.file import bundled_models
 
 
 class File(NamedTuple):
@@ -17,7 +18,7 @@ class File(NamedTuple):
 
     Attributes:
         role: "model", "reference", ...
-        path: as it was given.
+        path: as it was given; of a bundled model its name.
         size: bytes.
         sha256: of its content, hexadecimal.
     """
@@ -32,7 +33,9 @@ class File(NamedTuple):
         """Read a file through."""
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(role, str(path), path.stat().st_size, digest)
+        is_bundled = bundled_models().get(path.stem) == path
+        shown = f"{path.stem}, bundled with cgml" if is_bundled else str(path)
+        return cls(role, shown, path.stat().st_size, digest)
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def _print(line: Line, sides: Sequence[dict[str, Estimate]]) -> list[str]:
 def _cell(item: Comparison, line: Line) -> tuple[str, float]:
     """Print a figure of one subject, and how many errors it is off, 0 if few."""
     (text,) = _print(line, [item.figures])
-    if not line.name.endswith(LEARNED) or not spans([item], line.entry) >= ENOUGH:
+    if not line.name.endswith(LEARNED) or not spans([item], line) >= ENOUGH:
         return text, 0.0
     (deviation,) = np.abs(apart([item], line.name.removesuffix(LEARNED)))
     return text, float(deviation) if deviation > LIMITS[1] else 0.0

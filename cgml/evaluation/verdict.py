@@ -52,34 +52,32 @@ def judge(evaluation: Evaluation, line: Line) -> Verdict:
     entry, learned = line.entry, evaluation.summary[line.name]
     if not entry.is_judged:
         return Verdict("", "")
-    if why := _lack(entry, learned) or _short(evaluation.comparisons, entry):
+    lengths = spans(evaluation.comparisons, line)
+    if why := _lack(entry, learned) or _short(lengths, entry):
         return Verdict(NOT_JUDGED, why)
     if entry.pair:
         off = apart(evaluation.comparisons, entry.pair.format(line.part))
-        return of_pairs(off[spans(evaluation.comparisons, entry) >= ENOUGH])
+        return of_pairs(off[lengths >= ENOUGH])
     return of_distance(*_distances(evaluation, line), is_score=entry.is_score)
 
 
-def spans(comparisons: Sequence[Comparison], entry: Entry) -> NDArray[np.float64]:
+def spans(comparisons: Sequence[Comparison], line: Line) -> NDArray[np.float64]:
     """Return relaxation times of the reference in the shorter run, (n_subjects,).
 
     Args:
         comparisons: of the subjects.
-        entry: infinite where it has no memory, or none in time; NaN: not known.
+        line: infinite where it has no memory, or none in time; NaN: not known.
     """
-    if not entry.memory:
+    if not line.entry.memory:
         return np.full(len(comparisons), np.inf)
-    times = column(comparisons, entry.memory)[:, 0]
+    times = column(comparisons, line.entry.memory.format(line.part))[:, 0]
     lengths = [min(run.duration for run in item.runs) for item in comparisons]
     with np.errstate(divide="ignore"):
         return np.array(lengths) / np.where(times >= 0.0, times, np.nan)
 
 
-def _short(comparisons: Sequence[Comparison], entry: Entry) -> str:
+def _short(lengths: NDArray[np.float64], entry: Entry) -> str:
     """Say that runs are too short: all of them, or half where one number has all."""
-    if not entry.memory:
-        return ""
-    lengths = spans(comparisons, entry)
     share = float((lengths >= ENOUGH).mean())
     if share > (0.0 if entry.pair else 0.5):
         return ""
@@ -120,12 +118,14 @@ def of_pairs(deviations: NDArray[np.float64]) -> Verdict:
     if not len(known):
         return Verdict(NOT_JUDGED, "no errors are known")
     chance = float(chi2.sf((known**2).sum(), len(known)))
-    n_beyond = int((np.abs(known) > LIMITS[1]).sum())
+    word = _word(chance >= CHANCES[0], chance >= CHANCES[1])
     if len(known) == 1:
-        reason = f"{abs(known[0]):.1f} errors apart"
-    else:
-        reason = f"{n_beyond} of {len(known)} differ by more than 3 errors"
-    return Verdict(_word(chance >= CHANCES[0], chance >= CHANCES[1]), reason)
+        return Verdict(word, f"{abs(known[0]):.1f} errors apart")
+    n_beyond = int((np.abs(known) > LIMITS[1]).sum())
+    reason = f"{n_beyond} of {len(known)} differ by more than 3 errors"
+    if not n_beyond and word != WITHIN:
+        reason += ", but all together by more than chance"
+    return Verdict(word, reason)
 
 
 def of_distance(learned: Estimate, halves: Estimate, *, is_score: bool) -> Verdict:

@@ -99,10 +99,13 @@ def test_hands_that_outlive_the_run_have_the_error_of_the_molecules():
         subject = Subject("melt", mapping, {"A4": np.arange(48)})
         frozen = stream.normal(size=(1, 1, 48, 3))
         noise = 0.01 * stream.normal(size=(1, 30, 48, 3))
-        found = handedness.look(subject, Run(frozen + noise, 5.0)).mean
-        off.append(found.value / found.error)
+        side = handedness.look(subject, Run(frozen + noise, 5.0))
+        off.append(side.mean.value / side.mean.error)
+        assert side.memory == pytest.approx(15.0, rel=0.01)  # all frames are as one
     assert 0.5 < np.std(off) < 1.6
     assert max(np.abs(off)) < 5.0
+    new = stream.normal(size=(1, 200, 48, 3))
+    assert 0.2 < handedness.look(subject, Run(new, 5.0)).memory < 1.5
 
 
 def test_a_swollen_run_is_measured(molecule, reference):

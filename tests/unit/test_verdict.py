@@ -21,6 +21,7 @@ from cgml.evaluation.verdict import (
     of_distance,
     of_pairs,
 )
+from cgml.models.file import find_model
 from cgml.observables.statistics import Estimate
 
 NAN = float("nan")
@@ -34,7 +35,9 @@ NAN = float("nan")
         ([4.0], OUTSIDE, "4.0 errors apart"),
         ([1.0, -1.0, 0.3, NAN], WITHIN, "0 of 3 differ"),
         ([5.0, 0.1, 0.1], OUTSIDE, "1 of 3 differ"),
-        ([1.9] * 10, OUTSIDE, "0 of 10 differ"),  # each alone is within, not all
+        ([1.9] * 10, OUTSIDE, "more than 3 errors, but all together by more than"),
+        ([2.2, 2.2], EDGE, "0 of 2 differ by more than 3 errors, but all together"),
+        ([0.1, 0.1], WITHIN, "0 of 2 differ by more than 3 errors"),
         ([NAN], NOT_JUDGED, "no errors"),
         ([], NOT_JUDGED, "no errors"),
     ],
@@ -166,6 +169,8 @@ def test_provenance(tmp_path, monkeypatch):
     assert {"cgml", "torch", "processor"} <= set(made.versions)
     assert json.loads(json.dumps(made.as_json()))["files"][0]["sha256"] == digest
     assert Provenance().date.endswith("UTC")
+    (bundled,) = of_command(model=[find_model("copolymer-chain")]).files
+    assert bundled.path == "copolymer-chain, bundled with cgml"  # no path of a machine
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,7 @@ MEASURE = Measure(
             "that a bead within the first minimum of g of the reference of any bead "
             "of a molecule is so after a time. Thin lines: chance.",
             lambda e: stays(e.comparisons),
+            "stays on one molecule",
         ),
     ),
 )

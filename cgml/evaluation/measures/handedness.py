@@ -42,12 +42,15 @@ class Handedness(NamedTuple):
         errors: standard errors of the density, from blocks in time, (N_BINS,).
         scatter: standard error of the mean volume by what molecules differ, all runs
             together; NaN for fewer than `MIN_MOLECULES`.
+        memory: frames that one molecule is like itself (integrated), from how much
+            less than in single frames the means of molecules differ; NaN as above.
     """
 
     volumes: Floats
     density: Floats
     errors: Floats
     scatter: float
+    memory: float
 
     @property
     def mean(self) -> Estimate:
@@ -85,18 +88,22 @@ def look(subject: Subject, run: Run) -> Handedness:
     edges = np.linspace(-np.pi, np.pi, N_BINS + 1)
     n_blocks = min(N_BLOCKS, positions.shape[1])
     blocks = np.zeros((n_blocks, N_BINS))
-    means = np.zeros(len(paths))
+    means, squares = np.zeros(len(paths)), 0.0
+    molecules = subject.molecules[paths[:, 0]]
     owner = np.arange(positions.shape[1]) * n_blocks // positions.shape[1]
     for frame, block in enumerate(owner.tolist()):
         angles, own = chains.signed_volumes(positions[:, frame], paths)
         volumes[:, frame] = (turn * own).mean(axis=-1)
-        means += (turn * own).mean(axis=0) / len(owner)
+        here = (turn * own).mean(axis=0)
+        means += here / len(owner)
+        squares += _scatter(here, molecules) ** 2 / len(owner)
         blocks[block] += np.histogram(turn * angles, edges)[0]
     blocks *= N_BINS / (2.0 * np.pi) / blocks.sum(axis=1, keepdims=True)
     spread = blocks.std(axis=0, ddof=1) if n_blocks > 1 else np.full(N_BINS, np.nan)
-    scatter = _scatter(means, subject.molecules[paths[:, 0]])
+    scatter = _scatter(means, molecules)
+    memory = 0.5 * len(owner) * scatter**2 / squares if squares else np.nan
     errors = spread / np.sqrt(n_blocks)
-    return Handedness(volumes, blocks.mean(axis=0), errors, scatter)
+    return Handedness(volumes, blocks.mean(axis=0), errors, scatter, memory)
 
 
 def _scatter(means: Floats, molecules: NDArray[np.int64]) -> float:
@@ -124,8 +131,9 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         angles, 0 without handedness) and its difference, handedness_error;
         dihedral_deviation, the part of the angles that stands elsewhere (total
         variation distance), and dihedral_sampling, what it is by the errors of both
-        sides alone. handedness_time_reference, ps, of too few molecules to tell the
-        error of the mean without it.
+        sides alone. dihedral_time_reference, ps, that conformations last;
+        handedness_time_reference the same of too few molecules to tell the error of
+        the mean without it, else 0.
     """
     one, other = comparison.once(both)
     right, learned = one.mean, other.mean
@@ -133,8 +141,10 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
     gaps = np.abs(one.density - other.density).sum()
     errors = np.hypot(one.errors, other.errors).sum() * np.sqrt(2.0 / np.pi)
     known = np.isfinite(one.scatter) and np.isfinite(other.scatter)
+    time = _time(comparison, one)
     return {
-        "handedness_time_reference": exact(0.0 if known else _time(comparison, one)),
+        "dihedral_time_reference": exact(time),
+        "handedness_time_reference": exact(0.0 if known else time),
         "handedness_reference": right,
         "handedness_learned": learned,
         "handedness_error": Estimate(
@@ -146,10 +156,15 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
 
 
 def _time(comparison: Comparison, side: Handedness) -> float:
-    """Integrated time of the mean volume of the reference, ps; NaN: it is constant."""
+    """How long conformations of the reference last, ps; NaN: for ever.
+
+    By the scatter of molecules; of few, the integrated time of the mean volume.
+    """
+    spacing = float(comparison.reference.duration) / side.volumes.shape[1]
+    if np.isfinite(side.memory):
+        return spacing * side.memory
     if np.ptp(side.volumes) <= 1e-12 * np.abs(side.volumes).max():
         return float("nan")
-    spacing = float(comparison.reference.duration) / side.volumes.shape[1]
     return float(spacing * statistics.integrated_time(side.volumes).value)
 
 
@@ -205,7 +220,7 @@ MEASURE = Measure(
             "dihedral_deviation",
             "signed dihedral angles, total variation distance",
             form=".4f",
-            memory="handedness_time_reference",
+            memory="dihedral_time_reference",
         ),
         Entry(
             "dihedral_sampling",

@@ -159,6 +159,7 @@ MEASURE = Measure(
             "contact lifetime {}, mean absolute error of log<sub>10</sub>",
             samples=(magnitude("lifetime_{}_log10_error"),),
             pair="lifetime_{}",
+            memory="lifetime_{}_reference",
         ),
     ),
     pictures=(
