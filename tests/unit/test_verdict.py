@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,6 +146,25 @@ def test_runs_shorter_than_what_they_relax_in_are_not_judged(times, pair, word, 
     found = judge(evaluation((1.0, 0.1), (2.0, 0.1), items), entry)
     assert found.word == word
     assert reason in found.reason
+
+
+def test_the_page_explains_what_is_not_judged():
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text("utf-8")
+    lack = [(NAN, 1.0), (9.0, 9.0), (9.0, NAN)]
+    strict = line(largest_error=LARGEST_ERROR)
+    found = [judge(evaluation(one, (1.0, 0.1), []), strict) for one in lack]
+    found += [of_pairs(np.array([NAN]))]
+    found += [of_distance(Estimate(1.0, 0.1), Estimate(NAN, NAN), is_score=False)]
+    short = line(pair="a", memory="tau_reference")
+    for tau in (NAN, 105.0):
+        (item,) = subjects(tau_reference=(tau, 1.0))
+        item.runs = (SimpleNamespace(duration=400.0),) * 2
+        items = [item]
+        found += [judge(evaluation((1.0, 0.1), (2.0, 0.1), items), short)]
+    assert {verdict.word for verdict in found} == {NOT_JUDGED}
+    for verdict in found:
+        assert verdict.reason.partition(":")[0] in page
+    assert all(word in page for word in (WITHIN, EDGE, OUTSIDE))
 
 
 def test_few_subjects_have_the_errors_of_their_figures():
