@@ -85,7 +85,8 @@ def _energy(points: Floats, x: Floats, y: Floats) -> Floats:
 def _mesh(planes: Sequence[Floats], n: int = 50) -> tuple[Floats, Floats]:
     both = np.concatenate(list(planes))
     low, high = both.min(axis=0), both.max(axis=0)
-    low, high = low - 0.08 * (high - low), high + 0.08 * (high - low)
+    room = 0.25 * (high - low)  # for the smooth edge of a density
+    low, high = low - room, high + room
     x, y = np.meshgrid(*(np.linspace(a, b, n) for a, b in zip(low, high, strict=True)))
     return x, y
 
