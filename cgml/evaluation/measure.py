@@ -214,6 +214,15 @@ def log10_ratio(one: Estimate, other: Estimate) -> Estimate:
     )
 
 
+def change(one: Estimate, other: Estimate) -> Estimate:
+    """Return other over one, less 1; NaN where there is nothing of one."""
+    if not one.value:
+        return Estimate(float("nan"), float("nan"))
+    ratio = other.value / one.value
+    noise = np.hypot(other.error / one.value, ratio * one.error / one.value)
+    return Estimate(ratio - 1.0, float(noise))
+
+
 def single_molecule(subject: Subject) -> Sequence[str]:
     """Parts of a measure of single molecules."""
     return WHOLE if subject.is_single else ()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
 
 Floats = NDArray[np.float64]
@@ -24,6 +26,36 @@ def end_to_end_distance(positions: ArrayLike) -> Floats:
     """
     points = _points(positions)
     return np.asarray(np.linalg.norm(points[..., -1, :] - points[..., 0, :], axis=-1))
+
+
+def ends(bonds: ArrayLike) -> NDArray[np.int64]:
+    """Return the two ends of every linear molecule, first the one of lower number.
+
+    Rings, branched molecules and single beads have none.
+
+    Args:
+        bonds: (n_bonds, 2), of all molecules.
+
+    Returns:
+        (n_chains, 2), in the order of the first ends.
+
+    Example:
+        >>> ends([[0, 1], [1, 2], [4, 3]]).tolist()
+        [[0, 2], [3, 4]]
+    """
+    pairs = _index(bonds, 2)
+    if not len(pairs):
+        return np.zeros((0, 2), dtype=np.int64)
+    n = int(pairs.max()) + 1
+    degree = np.bincount(pairs.ravel(), minlength=n)
+    table = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(n, n))
+    _, label = connected_components(table, directed=False)
+    widest = np.zeros(n, dtype=np.int64)
+    np.maximum.at(widest, label, degree)
+    tips = np.flatnonzero((degree == 1) & (widest[label] <= 2))
+    order = np.argsort(label[tips], kind="stable")
+    found = tips[order].reshape(-1, 2)
+    return found[np.argsort(found[:, 0])]
 
 
 def bond_lengths(positions: ArrayLike, bonds: ArrayLike) -> Floats:

@@ -135,13 +135,23 @@ def relaxation_time(series: ArrayLike, mean: float | None = None) -> float:
     Returns:
         Lag in frames, interpolated linearly; NaN where it never falls so far.
     """
-    correlation = autocorrelation(series, mean)
-    below = np.flatnonzero(correlation <= np.exp(-1.0))
+    return fall(autocorrelation(series, mean))
+
+
+def fall(correlation: ArrayLike) -> float:
+    """Return the lag at which a correlation, 1 at lag 0, first is 1/e; NaN: at none.
+
+    Example:
+        >>> round(fall([1.0, 0.5, 0.0]), 3)
+        1.264
+    """
+    values = np.asarray(correlation, dtype=np.float64)
+    below = np.flatnonzero(values <= np.exp(-1.0))
     if not len(below):
         return float("nan")
     after = int(below[0])
-    drop = correlation[after - 1] - correlation[after]
-    return float(after - 1 + (correlation[after - 1] - np.exp(-1.0)) / drop)
+    drop = values[after - 1] - values[after]
+    return float(after - 1 + (values[after - 1] - np.exp(-1.0)) / drop)
 
 
 def mean_estimate(series: ArrayLike) -> Estimate:

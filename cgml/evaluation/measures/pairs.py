@@ -14,6 +14,7 @@ from cgml.evaluation.measure import (
     Entry,
     Measure,
     Picture,
+    change,
     exact,
     pairs,
     value,
@@ -83,18 +84,14 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
             and peak.distance < INNER * float(rdf.distances[-1])
             for rdf, peak in zip(both, peaks, strict=True)
         )
-        one, other = (peak.height for peak in peaks)
         for side, peak in zip(drawing.SIDES, peaks, strict=True):
             distance = exact(peak.distance) if is_there else NOTHING
             figures[f"peak_distance_{name}_{side}"] = distance
             figures[f"peak_height_{name}_{side}"] = peak.height if is_there else NOTHING
-        figures[f"peak_height_{name}_change"] = NOTHING
-        if is_there:
-            ratio = other.value / one.value
-            parts = one.error / one.value, other.error / other.value
-            figures[f"peak_height_{name}_change"] = Estimate(
-                ratio - 1.0, ratio * float(np.hypot(*parts))
-            )
+        heights = (peak.height for peak in peaks)
+        figures[f"peak_height_{name}_change"] = (
+            change(*heights) if is_there else NOTHING
+        )
     return figures
 
 

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import (
+    PERCENT,
     Entry,
     Measure,
     Picture,
+    change,
     log10_ratio,
     magnitude,
     pairs,
@@ -97,8 +99,9 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         comparison: of one box.
 
     Returns:
-        coordination_{pair}_*, lifetime_{pair}_* and lifetime_{pair}_log10_error; NaN
-        for pairs that one side never forms.
+        coordination_{pair}_* and coordination_{pair}_change (learned over reference,
+        less 1), lifetime_{pair}_* and lifetime_{pair}_log10_error; NaN for pairs that
+        one side never forms.
     """
     figures = {}
     for name, both in comparison.once(stays).items():
@@ -107,6 +110,7 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
             figures[f"coordination_{name}_{side}"] = number
             figures[f"lifetime_{name}_{side}"] = life
         figures[f"lifetime_{name}_log10_error"] = log10_ratio(*lives)
+        figures[f"coordination_{name}_change"] = change(*(number for _, number in both))
     return figures
 
 
@@ -160,6 +164,12 @@ MEASURE = Measure(
             samples=(magnitude("lifetime_{}_log10_error"),),
             pair="lifetime_{}",
             memory="lifetime_{}_reference",
+        ),
+        Entry(
+            "coordination_{}_change",
+            "— beads of the second species around one of the first, learned more by",
+            *PERCENT,
+            pair="coordination_{}",
         ),
     ),
     pictures=(

@@ -16,6 +16,7 @@ from cgml.evaluation.measure import (
     Measure,
     Picture,
     Target,
+    change,
     exact,
     noise,
     single_molecule,
@@ -61,15 +62,13 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         statistics.mean_estimate(squared_radius_of_gyration(run.positions, masses))
         for run in comparison.runs
     ]
-    ratio = other.value / one.value
-    spread = np.hypot(one.error / one.value, other.error / other.value)
     distance = statistics.earth_movers_distance(*series)
     return {
         "rg2_reference": one,
         "rg2_learned": other,
         "rg2_beads_reference": beads[0],
         "rg2_beads_learned": beads[1],
-        "rg2_relative_error": Estimate(ratio - 1.0, float(ratio * spread)),
+        "rg2_relative_error": change(one, other),
         "rg2_emd": exact(distance / float(series[0].std())),
     }
 
