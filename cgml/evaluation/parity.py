@@ -128,7 +128,8 @@ def _methods(
 def _bars(side: Floats, plot: Parity) -> Floats:
     """Lengths of the error bars of values with errors (n_subjects, 2)."""
     values, bars = np.nan_to_num(side).T
-    return np.minimum(bars, 0.9 * np.abs(values)) if plot.is_positive else bars
+    longest = 0.9 * np.abs(values) if plot.is_positive else np.inf
+    return np.asarray(np.minimum(bars, longest))
 
 
 def _ends(side: Floats, plot: Parity) -> Floats:

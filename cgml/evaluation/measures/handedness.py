@@ -162,7 +162,7 @@ def _time(comparison: Comparison, side: Handedness) -> float:
     """
     spacing = float(comparison.reference.duration) / side.volumes.shape[1]
     if np.isfinite(side.memory):
-        return spacing * side.memory
+        return float(spacing * side.memory)
     if np.ptp(side.volumes) <= 1e-12 * np.abs(side.volumes).max():
         return float("nan")
     return float(spacing * statistics.integrated_time(side.volumes).value)
