@@ -194,7 +194,8 @@ class Passengers:
             carriage = Carriage(self.mapping, reference, self._constraints)
             known = self._carriage = (reference.copy(), carriage)
         seed, step = self.propagator.seed, int(state.step[0])
-        return known[1].place(beads, self._tumbling.rotations(seed, step))
+        rotations = self._tumbling.rotations(seed, step)
+        return known[1].place(beads, rotations, f"step {step}")
 
     def moves(self, before: State, after: State) -> NDArray[np.float64]:
         """Return how far each particle's bead has come, (n_particles, 3), nm."""

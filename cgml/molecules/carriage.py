@@ -3,8 +3,9 @@
 A bead's atoms turn with the beads around it (rotation.py). Then they give way, as
 little as they can with the centres of the beads where they are: bonds, angles and the
 handedness of atoms are those of the start again (strain.py), between beads, too. Last,
-constraints are met (constraints.py). A molecule of one bead is rigid; how it has turned
-its bead does not tell.
+constraints are met (constraints.py); where that turns a stereocentre over, they are met
+again from its mirror image (corners.py). A molecule of one bead is rigid; how it has
+turned its bead does not tell.
 
 All of it is a function of the start, of the beads now and of how molecules of one bead
 have turned: nothing adds up on the way, and a restart, or any frame of a path, gives
@@ -19,6 +20,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from cgml.molecules.constraints import TOLERANCE, Distances, Projection
+from cgml.molecules.corners import Corners
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.rotation import Frames
 from cgml.molecules.strain import Strain
@@ -30,6 +32,7 @@ Floats = NDArray[np.float64]
 _SHAPE = 0.003  # weight of a bead's shape, beside a bond's length: 1
 _MOST_ITERATIONS = 60
 _CORRECTIONS = 5  # that the minimiser remembers
+_MOST_TURNS = 20  # back, of stereocentres in a frame
 _SCALE = 1.0e4  # strain is nm^2: makes what is left of the slope no small number
 
 
@@ -45,6 +48,7 @@ class Carriage:
 
     Attributes:
         n_unmet: the most constraints between beads that could not be met in a frame.
+        n_turned: the most stereocentres of the other hand than at the start in a frame.
 
     Raises:
         ValueError: the start has another shape, or is not finite.
@@ -70,6 +74,7 @@ class Carriage:
         beads, labels = np.unique(index[self._free], return_inverse=True)
         self._soft = Mapping.from_labels(atoms, labels)
         self._strain = Strain(atoms.bonds, start[self._free])
+        self._corners = Corners(atoms, start[self._free])
         number = np.cumsum(is_free) - 1
         chosen = is_free[distances.pairs].all(axis=1)
         self._distances = Distances(
@@ -81,15 +86,18 @@ class Carriage:
         places = (labels, np.arange(n))
         self._sums = csr_array((np.ones(n), places), shape=(len(beads), n))
         self._shares = (atoms.masses / self._soft.bead_masses[labels])[:, None]
-        self.n_unmet = 0
+        self.n_unmet = self.n_turned = 0
 
-    def place(self, beads: Floats, rotations: Floats | None = None) -> Floats:
+    def place(
+        self, beads: Floats, rotations: Floats | None = None, name: str = "a frame"
+    ) -> Floats:
         """Return where the atoms are, (n_atoms, 3), nm; their centres are the beads.
 
         Args:
             beads: now, molecules whole, (n_beads, 3), nm.
             rotations: of molecules of one bead since the start, (n_beads, 3, 3), and
                 the identity for other beads; None: they keep their orientation.
+            name: of the frame, for the log.
         """
         index = self._mapping.bead_index
         turned = self._frames.rotations(self._beads, beads)
@@ -100,7 +108,8 @@ class Carriage:
         if len(self._free):
             centres = beads[index[self._free]]
             eased = centres + self._ease(centres, shapes[self._free])
-            atoms[self._free] = self._constrained(eased)
+            atoms[self._free] = self._handed(self._constrained(eased), centres)
+            self._say(atoms[self._free], name)
         return np.asarray(atoms)
 
     def _centred(self, offsets: Floats) -> Floats:
@@ -143,13 +152,51 @@ class Carriage:
         molecules = self._soft.graph.molecule_index
         lost = np.unique(molecules[self._distances.pairs[is_off, 0]])
         own = self._own(atoms)
-        met = np.where(np.isin(molecules, lost)[:, None], own, met)
-        n_unmet = int((abs(self._distances.errors(met)) > TOLERANCE).sum())
+        return np.asarray(np.where(np.isin(molecules, lost)[:, None], own, met))
+
+    def _handed(self, atoms: Floats, centres: Floats) -> Floats:
+        """Turn stereocentres back where as many constraints are met as before."""
+        molecules = self._soft.graph.molecule_index
+        for _ in range(_MOST_TURNS):
+            turned = self._corners.turned(atoms)
+            if not len(turned):
+                break
+            mirrored = self._corners.mirrored(atoms) - centres
+            after = self._constrained(centres + self._centred(mirrored))
+            gains = self._n_off(atoms) - self._n_off(after)
+            chosen = np.unique(molecules[self._corners.rows[turned, 0]])
+            chosen = chosen[gains[chosen] >= 0]
+            atoms = np.where(np.isin(molecules, chosen)[:, None], after, atoms)
+        return np.asarray(atoms)
+
+    def _n_off(self, atoms: Floats) -> NDArray[np.int64]:
+        """Count the constraints of each molecule that are not met, (n_molecules,)."""
+        graph = self._soft.graph
+        is_off = ~(abs(self._distances.errors(atoms)) <= TOLERANCE)
+        ends = graph.molecule_index[self._distances.pairs[is_off, 0]]
+        return np.bincount(ends, minlength=graph.n_molecules)
+
+    def _say(self, atoms: Floats, name: str) -> None:
+        """Log what a frame lacks, when it is more than in frames before."""
+        n_unmet = int(self._n_off(atoms).sum())
         if n_unmet > self.n_unmet:
-            LOGGER.warning(
-                "%d of %d constraints are not met in a frame: they join beads that are "
-                "too far apart or too close for them, and a model moves beads",
-                *(n_unmet, len(self._distances.pairs)),
-            )
             self.n_unmet = n_unmet
-        return np.asarray(met)
+            LOGGER.warning(
+                "%d of %d constraints are not met in %s: they join beads that are too "
+                "far apart or too close for them, and a model moves beads; constraints "
+                "of the bonds of hydrogens alone (HBonds) join none",
+                *(n_unmet, len(self._distances.pairs), name),
+            )
+        centres = self._corners.rows[:, 0]
+        turned = np.unique(centres[self._corners.turned(atoms)])
+        if len(turned) > self.n_turned:
+            self.n_turned = len(turned)
+            graph, atom = self._mapping.graph, int(self._free[turned[0]])
+            LOGGER.warning(
+                "%d of %d stereocentres of carried atoms are turned over in %s, the "
+                "first is %s (molecule %d): the beads around are too far from where "
+                "bonds have them; leave such frames out where hands matter, and "
+                "constrain no bonds but those of hydrogens (HBonds)",
+                *(len(turned), len(np.unique(centres)), name, graph.name(atom)),
+                graph.molecule_index[atom],
+            )

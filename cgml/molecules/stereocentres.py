@@ -57,7 +57,7 @@ class _Content(NamedTuple):
 
 def find(graph: MolecularGraph) -> Stereocentres:
     """Find the atoms of a graph that have four different substituents."""
-    suspects = _suspects(graph)
+    suspects = candidates(graph)
     atoms, corners = [np.zeros(0, np.int64)], [np.zeros((0, 4), np.int64)]
     known: dict[tuple[tuple[_Atom, ...], bytes], Stereocentres] = {}
     for number in np.unique(graph.molecule_index[suspects]).tolist():
@@ -72,6 +72,23 @@ def find(graph: MolecularGraph) -> Stereocentres:
     found = Stereocentres(np.concatenate(atoms), np.concatenate(corners))
     order = np.argsort(found.atoms)
     return Stereocentres(found.atoms[order], found.corners[order])
+
+
+def candidates(graph: MolecularGraph) -> NDArray[np.int64]:
+    """Atoms of four substituents, no two of which are the same single atom."""
+    degrees = np.bincount(graph.bonds.ravel(), minlength=graph.n_atoms)
+    found, near = [], None
+    for atom in np.flatnonzero((degrees == 3) | (degrees == 4)).tolist():
+        content = _content(float(graph.masses[atom]))
+        n_pairs = int(degrees[atom] == 3 and content.symbol in _PYRAMIDS)
+        if degrees[atom] + content.n_hydrogens + n_pairs != 4:
+            continue
+        near = near or neighbours(graph.n_atoms, graph.bonds)
+        around = [i for i in near[atom] if degrees[i] == 1]
+        single = [(graph.masses[i], graph.types[i]) for i in around]
+        if len(set(single)) == len(single):
+            found.append(atom)
+    return np.array(found, dtype=np.int64)
 
 
 def hands(centres: Stereocentres, positions: NDArray[Any]) -> NDArray[np.int8]:
@@ -135,23 +152,6 @@ def settled(
     found = np.zeros(n_atoms, dtype=np.int8)
     found[centres.atoms] = np.where(is_same, first, 0)
     return found
-
-
-def _suspects(graph: MolecularGraph) -> NDArray[np.int64]:
-    """Atoms of four substituents, no two of which are the same single atom."""
-    degrees = np.bincount(graph.bonds.ravel(), minlength=graph.n_atoms)
-    found, near = [], None
-    for atom in np.flatnonzero((degrees == 3) | (degrees == 4)).tolist():
-        content = _content(float(graph.masses[atom]))
-        n_pairs = int(degrees[atom] == 3 and content.symbol in _PYRAMIDS)
-        if degrees[atom] + content.n_hydrogens + n_pairs != 4:
-            continue
-        near = near or neighbours(graph.n_atoms, graph.bonds)
-        around = [i for i in near[atom] if degrees[i] == 1]
-        single = [(graph.masses[i], graph.types[i]) for i in around]
-        if len(set(single)) == len(single):
-            found.append(atom)
-    return np.array(found, dtype=np.int64)
 
 
 @lru_cache(maxsize=1024)

@@ -236,7 +236,9 @@ def _write_atoms(
             atoms = np.empty((len(frames), graph.n_atoms, 3), dtype=np.float32)
             for number, beads in enumerate(frames.astype(np.float64)):
                 step = (first + number + 1) * group.stride
-                atoms[number] = carriage.place(beads, tumbling.rotations(seed, step))
+                rotations = tumbling.rotations(seed, step)
+                name = f"step {step} of {path.name}"
+                atoms[number] = carriage.place(beads, rotations, name)
             writer.append(atoms, _times(first, len(frames), interval))
     return path.name
 

@@ -112,6 +112,7 @@ def test_constraints_between_beads_far_apart_give_way(caplog):
     assert errors[~is_across].max() < 1e-7
     assert carriage.n_unmet == (errors > 1e-7).sum() > 0
     assert "constraints are not met in a frame" in caplog.text
+    assert "turned over" not in caplog.text
     np.testing.assert_allclose(mapping.positions(atoms), beads, atol=1e-12)
 
 
@@ -168,3 +169,50 @@ def test_a_dimer_that_only_turns():
     there = np.array([[1.0, 1.0, 1.0], [1.0, 3.0, 1.0]])
     atoms = Carriage(mapping, start).place(there)
     np.testing.assert_allclose(atoms, there, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_rigid", [True, False])
+def test_beads_far_from_where_the_chain_has_them_turn_nothing_over(is_rigid):
+    """And all constraints that were met on the way are met in the end."""
+    mapping, stream = mapping_of(12 if is_rigid else 5), np.random.default_rng(1)
+    constraints = Distances(GRAPH.bonds, bond_lengths(START.positions))
+    carriage = Carriage(mapping, START.positions, constraints if is_rigid else None)
+    n_turned = n_unmet = 0
+    for there in conformations(8):
+        noise = stream.normal(scale=0.17 / np.sqrt(3.0), size=(mapping.n_beads, 3))
+        beads = mapping.positions(there) + noise
+        atoms = carriage.place(beads)
+        assert is_l(START.topology, atoms).all()
+        np.testing.assert_allclose(mapping.positions(atoms), beads, atol=1e-12)
+        plain = Carriage(mapping, START.positions, constraints if is_rigid else None)
+        plain._handed = lambda atoms, _: atoms
+        before = plain.place(beads)
+        n_turned += (~is_l(START.topology, before)).sum()
+        if is_rigid:
+            is_met = abs(constraints.errors(before)) < 1e-7
+            assert (abs(constraints.errors(atoms)[is_met]) < 1e-7).all()
+            n_unmet += (~is_met).sum()
+    assert n_turned > 0  # without turning back
+    assert carriage.n_turned == 0
+    assert (carriage.n_unmet > 0) == (n_unmet > 0)
+
+
+def test_a_stereocentre_that_turns_over_is_named_once(caplog):
+    """CHFClBr in five beads, which a model would move to the mirror image."""
+    graph = MolecularGraph.create(
+        ["C", "H", "F", "Cl", "Br"],
+        [12.0, 1.0, 19.0, 35.0, 80.0],
+        [[0, 1], [0, 2], [0, 3], [0, 4]],
+    )
+    tips = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3.0)
+    start = 0.15 * np.concatenate((np.zeros((1, 3)), tips))
+    carriage = Carriage(Mapping.from_labels(graph, [0, 1, 2, 3, 4]), start)
+    carriage.place(start, name="step 1")
+    assert not caplog.text
+    for step in (2, 3):
+        carriage.place(start * [1.0, 1.0, -1.0], name=f"step {step}")
+    assert carriage.n_turned == 1
+    (record,) = caplog.records
+    text = "1 of 1 stereocentres of carried atoms are turned over in step 2, the "
+    assert record.getMessage().startswith(text + "first is atom 0 (C) (molecule 0): ")
+    assert "(HBonds)" in caplog.text
