@@ -81,10 +81,10 @@ def _short(lengths: NDArray[np.float64], entry: Entry) -> str:
     share = float((lengths >= ENOUGH).mean())
     if share > (0.0 if entry.pair else 0.5):
         return ""
-    known = lengths[np.isfinite(lengths)]
-    if not len(known):
+    short = lengths[lengths < ENOUGH]
+    if not len(short):
         return "no relaxation time is known"
-    return f"run too short: {known.max():.2g} relaxation times"
+    return f"run too short: {short.max():.2g} relaxation times"
 
 
 def _lack(entry: Entry, learned: Estimate) -> str:

@@ -125,7 +125,7 @@ def test_what_says_nothing_is_not_shown_and_not_judged():
         ([105.0], "", NOT_JUDGED, "run too short: 3.8 relaxation times"),
         ([20.0], "a", OUTSIDE, "4.0 errors apart"),
         ([20.0, 105.0], "a", OUTSIDE, "4.0 errors apart"),  # the other is left out
-        ([20.0, 105.0], "", NOT_JUDGED, "run too short: 20 relaxation times"),
+        ([20.0, 105.0], "", NOT_JUDGED, "run too short: 3.8 relaxation times"),
         ([20.0, 20.0, 105.0], "", WITHIN, "no farther"),
         ([NAN], "a", NOT_JUDGED, "no relaxation time is known"),
     ],
