@@ -23,6 +23,7 @@ from ase_cgml.convert import (
     box_from_atoms,
     graph_from_atoms,
     graph_from_mdtraj,
+    naming_guess,
 )
 from ase_cgml.dynamics import LearnedCGMD
 from ase_cgml.record import KEY, unpack_mapping
@@ -232,6 +233,11 @@ class CGMLDynamics(Calculator):
             device=self.device,
         )
 
+    def _guesses(self, atoms: Atoms) -> bool:
+        """Tell whether bonds are those of covalent radii."""
+        has_bonds = "bonds" in atoms.arrays or KEY in atoms.info
+        return self.bonds is not None and self.topology is None and not has_bonds
+
     def mapping(self, atoms: Atoms) -> Mapping:
         """Find the beads of some atoms.
 
@@ -250,14 +256,14 @@ class CGMLDynamics(Calculator):
             topology = unpack_mapping(atoms.info[KEY]["mapping"])
         if topology is None:
             topology = graph_from_atoms(
-                atoms,
-                spec,
+                *(atoms, spec),
                 type_names=self.type_names,
                 guess=self.bonds is not None,
             )
         elif not isinstance(topology, MolecularGraph | Mapping):
             topology = graph_from_mdtraj(topology, atoms, spec)
-        mapping = resolve_mapping(topology, spec)
+        with naming_guess(is_guess=self._guesses(atoms)):
+            mapping = resolve_mapping(topology, spec)
         check_atoms(atoms, mapping.graph, self.type_names)
         if len(atoms) != mapping.graph.n_atoms or not lacks_hands(mapping, spec):
             return mapping
@@ -293,7 +299,8 @@ class CGMLDynamics(Calculator):
         """
         mapping = self.mapping(atoms)
         box = box_from_atoms(atoms, self.model.spec)
-        propagator = self._bind(atoms, mapping, box)
+        with naming_guess(is_guess=self._guesses(atoms)):
+            propagator = self._bind(atoms, mapping, box)
         return LearnedCGMD(
             atoms,
             propagator,

@@ -3,7 +3,9 @@
 # mypy: allow-untyped-calls
 
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as Dictionary
+from contextlib import contextmanager
 from typing import Any
 
 import mdtraj
@@ -14,6 +16,7 @@ from ase.neighborlist import build_neighbor_list, natural_cutoffs
 from numpy.typing import NDArray
 
 from cgml.formats.topology import from_mdtraj
+from cgml.molecules.checks import METALS
 from cgml.molecules.graph import BOND, Labels, MolecularGraph
 from cgml.molecules.masses import (
     MASS_TOLERANCE,
@@ -53,7 +56,8 @@ def graph_from_atoms(
         atoms: all atoms, not beads.
         spec: what the model knows.
         type_names: LAMMPS type -> particle type name; None: element symbols.
-        guess: join atoms closer than 1.15 times the sum of their covalent radii.
+        guess: join atoms closer than 1.15 times the sum of their covalent radii, but
+            for metals that are ions.
 
     Raises:
         ValueError: no bonds, atoms that are no more in the order of the file that
@@ -186,6 +190,8 @@ def lammps_bonds(atoms: Atoms) -> tuple[NDArray[np.int64], list[int]]:
 def guessed_bonds(atoms: Atoms) -> NDArray[np.int64]:
     """Join atoms that lie within 1.15 times the sum of their covalent radii.
 
+    Metals that are ions (`METALS`) are joined to nothing.
+
     Returns:
         Atom indices, (n_bonds, 2), i < j.
 
@@ -200,7 +206,9 @@ def guessed_bonds(atoms: Atoms) -> NDArray[np.int64]:
         bothways=False,
     )
     found = neighbors.get_connectivity_matrix(sparse=True).keys()
-    pairs = np.array(sorted({(min(pair), max(pair)) for pair in found}), dtype=np.int64)
+    free = {i for i, symbol in enumerate(atoms.symbols) if symbol in METALS}
+    chosen = {(min(pair), max(pair)) for pair in found if free.isdisjoint(pair)}
+    pairs = np.array(sorted(chosen), dtype=np.int64)
     if not len(pairs):
         raise ValueError(
             f"no two of the {len(atoms)} atoms lie within {GUESS_TOLERANCE} times "
@@ -208,6 +216,18 @@ def guessed_bonds(atoms: Atoms) -> NDArray[np.int64]:
             "topology="
         )
     return pairs
+
+
+@contextmanager
+def naming_guess(*, is_guess: bool) -> Iterator[None]:
+    """Have errors of a topology say that its bonds were guessed."""
+    try:
+        yield
+    except ValueError as error:
+        if is_guess:
+            text = "bonds were guessed from covalent radii: pass topology= with bonds"
+            error.args = (f"{error}; {text}",)
+        raise
 
 
 def box_from_atoms(atoms: Atoms, spec: BaseSpec) -> NDArray[np.float64] | None:

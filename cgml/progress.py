@@ -29,10 +29,10 @@ class _Rate(ProgressColumn):
         self._time_per_item = time_per_item  # ps
 
     def render(self, task: Task) -> Text:
-        """Show ps per second, or a dash where it is not known yet."""
+        """Show ps per second, or nothing where it is not known yet."""
         speed = task.finished_speed or task.speed
         if speed is None:
-            return Text("- ps/s")
+            return Text("")
         return Text(_said(speed * self._time_per_item))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cgml.cli import console, options
+from cgml.texts import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +125,7 @@ def _deviations(rows: "list[FrameReport]") -> str:
     mean = sum(row.deviation for row in rows) / len(rows)
     most = max(rows, key=lambda row: row.farthest)
     n = sum(bool(row.moved) for row in rows)
-    pushed = f"; some had to move in {n} frames (moved)" if n else ""
+    pushed = f"; some had to move in {counted(n, 'frame')} (moved)" if n else ""
     return (
         f"centres of beads are {mean:.3f} nm from their places (rms, mean of the "
         f"frames), at most {most.farthest:.3f} nm (frame {most.frame}){pushed}"

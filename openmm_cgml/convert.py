@@ -58,9 +58,16 @@ def graph_from_topology(
         system: with the masses of the atoms; None: those of their elements.
 
     Raises:
+        TypeError: masses is no table.
         ValueError: there are no bonds, an atom has neither an element nor a name
             in masses, or the name of a united atom and no mass.
     """
+    if not isinstance(masses, Table):
+        raise TypeError(
+            "masses must be a table of particle types, such as {'CH2': 14.027} or {}, "
+            f"got {type(masses).__name__}: masses of the atoms one by one are those of "
+            "the System, system="
+        )
     atoms = list(topology.atoms()) if system is None else _massive(topology, system)
     if system is None:
         _check_names(atoms, masses)

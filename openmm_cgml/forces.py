@@ -16,8 +16,9 @@ from cgml.molecules.constraints import Distances
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.texts import listed
+from openmm_cgml.alike import terms_of
 from openmm_cgml.systems import constraints
-from openmm_cgml.terms import Terms, nearness
+from openmm_cgml.terms import Terms, has_terms, nearness
 
 LOGGER = logging.getLogger(__name__)
 
@@ -85,17 +86,29 @@ def _check_kinds(
         force = forces[number]
         reason = _reason(force, terms)
         if reason and titles[number].isdisjoint(ignore):
-            name = type(force).__name__
-            raise ValueError(
-                f"the System has the force {name}, which a learned propagator cannot "
-                f"honour, as {reason}: remove it with system.removeForce({number}), or "
-                f"go on without it with ignore=[{name!r}]"
-            )
+            raise ValueError(_refusal(force, number, reason))
         if reason:
             LOGGER.warning(
                 "the force %s of the System is ignored, though %s",
                 *(force.getName(), reason),
             )
+
+
+def _refusal(force: openmm.Force, number: int, reason: str) -> str:
+    """Say what to do about a force; one of a force field has other terms to keep."""
+    kind, name = type(force).__name__, force.getName()
+    title = kind if name == kind else f"{kind} named {name!r}"
+    n_terms = len(terms_of(force)) if has_terms(force) else 1
+    advice = f"remove it with system.removeForce({number})"
+    if n_terms > 1:
+        advice = (
+            "make the System without that term (system.removeForce"
+            f"({number}) takes away all {n_terms:,} of this force)"
+        )
+    return (
+        f"the System has the force {title}, which a learned propagator cannot honour, "
+        f"as {reason}: {advice}, or go on without what it biases with ignore=[{name!r}]"
+    )
 
 
 def _reason(force: openmm.Force, terms: Terms) -> str:

@@ -63,7 +63,7 @@ class Terms:
     def reason(self, force: openmm.Force) -> str:
         """Say why a force is none of a force field; "" if it is one."""
         kind = type(force).__name__
-        if kind not in _BONDED and kind not in _NON_BONDED:
+        if not has_terms(force):
             return ""
         terms, reason = terms_of(force), ""
         if kind in _BONDED:
@@ -144,6 +144,11 @@ class Terms:
                 if len(np.unique(chosen[chosen >= 0])) != n_own:
                     return True
         return False
+
+
+def has_terms(force: openmm.Force) -> bool:
+    """Tell whether a force is one whose terms are looked at."""
+    return type(force).__name__ in {*_BONDED, *_NON_BONDED}
 
 
 def nearness(graph: MolecularGraph, n_bonds: int) -> Pairs:

@@ -40,10 +40,10 @@ LARGEST_MOVE = 0.25
 MOST_BONDS = {"H": 1, "F": 1, "O": 3, "C": 4, "N": 4, "Cl": 4, "Br": 4}
 """Atoms that an atom can be bonded to."""
 
-_ALONE = {
-    *("He", "Ne", "Ar", "Kr", "Xe", "Li", "Na", "K", "Rb", "Cs"),
-    *("Mg", "Ca", "Sr", "Ba", "Zn", "F", "Cl", "Br", "I"),
-}
+METALS = {"Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Zn"}
+"""Elements whose atoms are ions, and in no bond."""
+
+_ALONE = METALS | {"He", "Ne", "Ar", "Kr", "Xe", "F", "Cl", "Br", "I"}
 _MASS_SLACK = 0.005  # of the mass: force fields round it
 _CHUNK = 1 << 19  # bonds times frames looked at once
 

@@ -251,7 +251,20 @@ def type_index(
     Raises:
         ValueError: it does not know a type.
     """
-    return _lookup(graph.types, list(particle_types), "particle", "atom")
+    try:
+        return _lookup(graph.types, list(particle_types), "particle", "atom")
+    except ValueError as error:
+        for number, members in enumerate(graph.molecules):
+            types = sorted(graph.types[i] for i in members.tolist()[:4])
+            if types == ["H", "H", "O"] and not {*types} <= {*particle_types}:
+                text = (
+                    f"molecule {number} ({graph.name(int(members[0]))}) is water, "
+                    "which it was not trained with: leave water out (in OpenMM "
+                    "Modeller.deleteWater), or take a model whose training data had it"
+                )
+                error.args = (f"{error}; {text}",)
+                break
+        raise
 
 
 def bond_type_index(

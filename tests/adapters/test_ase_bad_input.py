@@ -96,6 +96,14 @@ def test_nothing_to_guess(tiny_model):
         start(atoms, tiny_model, bonds="guess")
 
 
+def test_what_comes_of_a_guess_says_so(tiny_model):
+    atoms = Atoms("OHH", [[0, 0, 0], [0, 0, 0.96], [0.93, 0, -0.24]])
+    atoms.calc = CGMLDynamics(tiny_model, bonds="guess")
+    match = r"unknown particle type 'O'.*is water.*bonds were guessed.*pass topology="
+    with pytest.raises(ValueError, match=match):
+        atoms.calc.dynamics(atoms)
+
+
 @pytest.mark.parametrize("seed", ["3", 1.5, True, 2**64])
 def test_seed_that_is_none(tiny_model, seed):
     with pytest.raises(ValueError, match=f"seed must be an integer.*, got {seed!r}"):

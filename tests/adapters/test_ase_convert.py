@@ -57,6 +57,13 @@ def test_bonds_guessed_from_covalent_radii():
     assert degrees == [{"C": 4, "O": 2, "H": 1}[atom.symbol] for atom in ethanol]
 
 
+@pytest.mark.parametrize("metal", ["Li", "Na", "Mg", "K"])
+def test_ions_of_metals_have_no_guessed_bonds(metal):
+    """Lithium is as near to the oxygens around it as a covalent bond would be."""
+    atoms = molecule("H2O") + Atoms(metal, [[0.0, 0.0, 2.0]])
+    assert guessed_bonds(atoms).tolist() == [[0, 1], [0, 2]]
+
+
 def test_guessed_bonds_reach_through_a_periodic_face():
     atoms = Atoms("HH", [[0.1, 0, 0], [9.5, 0, 0]], cell=[10, 10, 10], pbc=True)
     assert guessed_bonds(atoms).tolist() == [[0, 1]]

@@ -519,6 +519,39 @@ def test_a_bias_is_refused(bias):
         simulate(parts)
 
 
+def own_spring(system):
+    """Beside the bonds of the force field, in their force."""
+    bonds = next(f for f in system.getForces() if f.getName() == "HarmonicBondForce")
+    bonds.addBond(0, 40, 0.5, 100.0)
+
+
+def test_a_spring_among_bonds_is_not_removed_with_them():
+    parts = plain()
+    own_spring(parts[1])
+    bonds = parts[1].getForce(0)
+    advice = r"without that term \(system.removeForce\(0\) takes away all {} "
+    match = advice.format(bonds.getNumBonds())
+    with pytest.raises(ValueError, match=match):
+        simulate(parts)
+    simulate(parts, ignore=["HarmonicBondForce"]).step(1)
+
+
+def test_a_force_that_has_a_name_is_told_by_it():
+    parts = plain()
+    far_spring(parts[1])
+    parts[1].getForces()[-1].setName("pull")
+    number = parts[1].getNumForces() - 1
+    match = (
+        "has the force HarmonicBondForce named 'pull', .*: remove it with "
+        rf"system.removeForce\({number}\), .*ignore=\['pull'\]"
+    )
+    with pytest.raises(ValueError, match=match):
+        simulate(parts)
+    own_spring(parts[1])
+    with pytest.raises(ValueError, match="without that term"):
+        simulate(parts, ignore=["pull"])
+
+
 @pytest.mark.parametrize("bias", [external, barostat, far_torsion])
 def test_a_bias_is_ignored_on_demand_and_the_log_says_so(bias, caplog):
     parts = plain()

@@ -54,6 +54,12 @@ def test_graph_from_topology():
     assert graph.n_molecules == 2
 
 
+def test_masses_of_a_topology_are_a_table():
+    match = r"must be a table of particle types, .*, got list: .* system="
+    with pytest.raises(TypeError, match=match):
+        convert.graph_from_topology(app.Topology(), [12.0, 1.0])
+
+
 def test_graph_from_system_is_the_same():
     system = system_of([1.00794, 12.0107, 40.0, 12.01, 1.0], [(2, 1), (0, 1), (4, 3)])
     graph = systems.graph_from_system(system, MASSES)

@@ -181,3 +181,15 @@ def test_lookup() -> None:
         type_index(graph, ["A", "C"])
     with pytest.raises(ValueError, match=r"unknown bond type 's' \(bond 0\).* none"):
         bond_type_index(graph, [])
+
+
+@pytest.mark.parametrize("known", [["CH2", "O"], ["CH2"]])
+def test_water_that_a_model_does_not_know_is_called_water(known) -> None:
+    graph = MolecularGraph.create(
+        ["CH2", "CH2", *"OHH"], [14, 14, 16, 1, 1], [[0, 1], [2, 3], [2, 4]]
+    )
+    match = r"unknown particle type '[OH]' .*molecule 1 \(atom 2 \(O\)\) is water"
+    with pytest.raises(ValueError, match=match):
+        type_index(graph, known)
+    with pytest.raises(ValueError, match=r"knows O, H$"):
+        type_index(graph, ["O", "H"])  # it knows water
