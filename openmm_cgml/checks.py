@@ -13,6 +13,8 @@ from openmm_cgml.systems import particle_masses
 
 LOGGER = logging.getLogger(__name__)
 
+_FARTHEST = 1.0e6  # nm
+
 
 def check_particles(
     system: openmm.System, topology: app.Topology | None, types: Container[str]
@@ -93,4 +95,11 @@ def check_start(particles: NDArray[np.float64]) -> None:
         i, k = np.argwhere(~np.isfinite(particles))[0]
         raise ValueError(
             f"positions must be finite, positions[{i}, {k}] = {particles[i, k]} nm"
+        )
+    farthest = float(np.abs(particles).max())
+    if farthest > _FARTHEST:
+        raise ValueError(
+            f"positions within {_FARTHEST:g} nm are required, one is {farthest:.3g} "
+            "nm, as after a minimisation or dynamics that have exploded: call "
+            "context.setPositions"
         )

@@ -77,6 +77,7 @@ class Carriage:
         self._corners = Corners(atoms, start[self._free])
         number = np.cumsum(is_free) - 1
         chosen = is_free[distances.pairs].all(axis=1)
+        self._are_joined = not is_inside[chosen].all()  # beads, by constraints
         self._distances = Distances(
             number[distances.pairs[chosen]], distances.lengths[chosen]
         )
@@ -195,8 +196,9 @@ class Carriage:
             LOGGER.warning(
                 "%d of %d stereocentres of carried atoms are turned over in %s, the "
                 "first is %s (molecule %d): the beads around are too far from where "
-                "bonds have them; leave such frames out where hands matter, and "
-                "constrain no bonds but those of hydrogens (HBonds)",
+                "bonds have them; leave such frames out where hands matter%s",
                 *(len(turned), len(np.unique(centres)), name, graph.name(atom)),
                 graph.molecule_index[atom],
+                ", and constrain no bonds but those of hydrogens (HBonds)"
+                * self._are_joined,
             )

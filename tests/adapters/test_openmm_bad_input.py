@@ -138,6 +138,18 @@ def test_positions_that_are_not_finite(tiny_model, level, value):
     assert simulation.currentStep == 2
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_positions_of_what_has_exploded(tiny_model, level):
+    """As a minimisation may leave them."""
+    simulation = simulate(tiny_model, level)
+    positions = positions_of(simulation)
+    positions[3, 1] = 2.13e93
+    simulation.context.setPositions(positions)
+    match = r"positions within 1e\+06 nm are required, one is 2.13e\+93 nm"
+    with pytest.raises(ValueError, match=match):
+        simulation.step(1)
+
+
 def test_positions_that_nobody_set(tiny_model):
     simulation = simulate(tiny_model, start=False)
     with pytest.raises(ValueError, match=r"all are zero: call context.setPositions"):
