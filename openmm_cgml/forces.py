@@ -107,7 +107,7 @@ def _refusal(force: openmm.Force, number: int, reason: str) -> str:
         )
     return (
         f"the System has the force {title}, which a learned propagator cannot honour, "
-        f"as {reason}: {advice}, or go on without what it biases with ignore=[{name!r}]"
+        f"as {reason}: {advice}, or go on without it with ignore=[{name!r}]"
     )
 
 
