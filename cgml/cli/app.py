@@ -8,9 +8,10 @@ import os
 from collections.abc import Callable
 from inspect import cleandoc
 from pkgutil import resolve_name
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from cgml import __version__
 from cgml.cli import answers, console
@@ -49,6 +50,23 @@ COMMANDS: dict[str, Callable[..., None]] = {
     # of an adapter, found by its name: the core imports none
     "backmap": resolve_name("openmm_cgml.backmap:backmap"),
 }
+
+
+class Command(TyperCommand):
+    """A command whose arguments stand in capitals, as its text names them."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return arguments and options."""
+        for item in self.params:
+            if item.param_type_name == "argument":
+                item.metavar = str(item.name).upper()
+        return super().get_params(ctx)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the line of usage, without braces."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece.translate({ord("{"): "", ord("}"): ""}) for piece in pieces]
+
 
 app = typer.Typer(
     name="cgml",
@@ -120,6 +138,7 @@ for _name, _command in COMMANDS.items():
     _help = cleandoc(_command.__doc__ or "")
     app.command(
         _name,
+        cls=Command,
         help=_help.replace("For example:", "\b\nFor example:"),  # lines stay lines
         short_help=_help.partition("\n")[0],
         no_args_is_help=_name not in ("models", "examples"),

@@ -71,7 +71,7 @@ def write_structure(path: Path | str, mapping: Mapping) -> None:
     names = bead_names(mapping)
     rows = zip(mapping.molecule_index, names, mapping.bead_masses, strict=True)
     lines += [  # of words, but VMD and PyMOL take no line of less than 50 letters
-        f"{i:8d} M{molecule + 1:<6d} {i:<8d} {name:<6s} CG     {name:<6s} "
+        f"{i:8d} M{molecule + 1:<6d} {i:<8d} {name:<6s} X      {name:<6s} "
         f"{0:10.6f} {mass:13.4f} {0:11d}"
         for i, (molecule, name, mass) in enumerate(rows, 1)
     ]

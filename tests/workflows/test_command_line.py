@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,13 @@ def test_every_command_has_an_example_and_few_run_without_input(cgml, name):
     assert f"cgml {name} " in text.partition("For example")[2]
     if name not in ("models", "examples"):
         assert "Usage:" in cgml(name).output
+
+
+def test_arguments_are_named_as_the_text_names_them(cgml):
+    for words in (("--help",), ("--time", 1, "-o", "x")):
+        usage, *rest = cgml("run", *words).output.splitlines()
+        assert usage.endswith("run [OPTIONS] MODEL STARTS...")
+        assert re.search(r"MODEL( <|')", "".join(rest))
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\tb", "\x1b[2J", "\x9b2J"])
