@@ -404,11 +404,12 @@ def test_training_of_peo(folder, script, capsys):
 
 
 @pytest.mark.skipif("peo-litfsi" not in bundled_models(), reason="needs the model")
-def test_an_electrolyte_in_openmm(folder, script, capsys):
+@pytest.mark.parametrize("engine", [[], ["--ase"]])
+def test_an_electrolyte_in_an_engine(folder, script, capsys, engine):
     """As example 10 does it, in a small box and for a moment."""
     times = ["--time", 0.06, "--ageing", 0.04]
     sizes = ["--chains", 4, "--salt", 6, "--output", "out"]
-    script("10_peo_litfsi.py", *times, *sizes)
+    script("10_peo_litfsi.py", *times, *sizes, *engine)
     assert "0.1 ns in" in capsys.readouterr().out
     assert (folder / "out" / "displacements.png").read_bytes()[:4] == b"\x89PNG"
 
