@@ -149,7 +149,7 @@ def memories_drawn(comparisons: Sequence[Comparison]) -> Figure | None:
     chosen = [item for item in slowest_first(comparisons) if item.once(memories)]
     if not chosen:
         return None
-    words = ("time / ps", "end-to-end vector, correlation")
+    words = ("time / ps", "end-to-end correlation")
     figure, cells = drawing.subject_panels(chosen, parts, words)
     for axis, item, name in cells:
         for found, colour in zip(
