@@ -64,7 +64,7 @@ class Relaxation:
     time_step: float = 0.002
     friction: float = 5.0
     heat: float = 2.0
-    spread: float = 0.025
+    spread: float = 0.0235
     tolerance: float = 0.05
 
     @property
