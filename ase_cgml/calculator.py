@@ -256,7 +256,8 @@ class CGMLDynamics(Calculator):
             topology = unpack_mapping(atoms.info[KEY]["mapping"])
         if topology is None:
             topology = graph_from_atoms(
-                *(atoms, spec),
+                atoms,
+                spec,
                 type_names=self.type_names,
                 guess=self.bonds is not None,
             )
