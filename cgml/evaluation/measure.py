@@ -167,7 +167,7 @@ class Measure:
         rows: figures over all subjects, of each part.
         columns: figures of single subjects, of each part, that the page lists.
         pictures: plots.
-        note: sentence under the table.
+        note: sentence under a table that has baselines.
     """
 
     name: str

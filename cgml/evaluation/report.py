@@ -164,7 +164,11 @@ def render(
         facts="lengths in nm, times in ps"
         if evaluation.is_periodic
         else f"squared radius of gyration from {source_of} on both sides",
-        notes=[measure.note for measure in applied(evaluation) if measure.note],
+        notes=[
+            measure.note
+            for measure in applied(evaluation)
+            if measure.note and evaluation.predictions
+        ],
         rows=[
             (line.heading, _print(line, sides), verdict)
             for line, verdict in _judged(evaluation)

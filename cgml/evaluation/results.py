@@ -80,9 +80,13 @@ class Comparison:
 
     @cached_property
     def aligned(self) -> tuple[Run, Run]:
-        """Both sides at the finest spacing that they share."""
+        """Both sides at the finest spacing that they, and a step of a model, share."""
         strides = common_strides(self.reference.time_step, self.learned.time_step)
-        return self.reference.every(strides[0]), self.learned.every(strides[1])
+        one, other = self.reference.every(strides[0]), self.learned.every(strides[1])
+        if self.options.step is None:
+            return one, other
+        stride, _ = common_strides(one.time_step, self.options.step)
+        return one.every(stride), other.every(stride)
 
     def once(self, function: Callable[["Comparison"], Result]) -> Result:
         """Return function(self), computed at the first call alone.

@@ -15,6 +15,7 @@ import freud
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import uniform_filter1d
+from scipy.signal import find_peaks
 
 from cgml.molecules.box import Box, check_box, widths
 from cgml.observables.statistics import Estimate
@@ -22,6 +23,15 @@ from cgml.observables.statistics import Estimate
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 Groups = tuple[ArrayLike, ArrayLike]
+
+N_SMOOTH = 3
+"""Bins of the running mean that hides the noise of g from whoever looks for minima."""
+
+STANDS_OUT = 0.1
+"""Part of the largest g by which a peak is above what is around it."""
+
+RISE = 0.1
+"""By how much g is higher somewhere behind a minimum."""
 
 
 class RadialDistribution(NamedTuple):
@@ -170,21 +180,28 @@ def highest_peak(rdf: RadialDistribution) -> Peak:
     return Peak(distance, Estimate(float(height), error))
 
 
-def first_minimum(rdf: RadialDistribution, n_smooth: int = 5) -> float:
-    """Return the distance of the first minimum after the highest peak.
+def first_minimum(rdf: RadialDistribution) -> float:
+    """Return the distance of the first minimum, after the first peak.
+
+    A peak stands out from what is on both sides of it by a tenth of the largest g; the
+    minimum is the lowest place before the next one.
 
     Args:
         rdf: of one pair of groups.
-        n_smooth: bins of the running mean that hides the noise.
 
     Returns:
-        nm; the last distance where g falls all the way.
+        nm; NaN where g has no peak, or does not rise again within its range by 0.1 and
+        three errors.
     """
-    g = uniform_filter1d(rdf.values, n_smooth, mode="nearest")
-    peak = int(np.argmax(g))
-    rising = np.flatnonzero(np.diff(g[peak:]) > 0.0)
-    place = peak + int(rising[0]) if len(rising) else len(g) - 1
-    return float(rdf.distances[place])
+    g = uniform_filter1d(rdf.values, N_SMOOTH, mode="nearest")
+    peaks, _ = find_peaks(g, prominence=max(STANDS_OUT * float(g.max()), 1e-9))
+    if not len(peaks):
+        return float("nan")
+    end = int(peaks[1]) + 1 if len(peaks) > 1 else len(g)
+    place = int(peaks[0]) + int(np.argmin(g[peaks[0] : end]))
+    noise = float(rdf.errors[place]) / np.sqrt(N_SMOOTH)
+    rises = float(g[place:].max() - g[place]) > max(RISE, 3.0 * np.nan_to_num(noise))
+    return float(rdf.distances[place]) if rises else float("nan")
 
 
 def nearest_distances(

@@ -23,6 +23,14 @@ from cgml.units import SIEMENS_PER_METRE
 OPTIONS = ComparisonOptions(shortest=2.0, longest=60.0, quantile=0.02)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def reach():
+    """Free walkers have no minimum of g: how near they are in contact is given."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structure, "first_minimum", lambda rdf: 0.8 + 0.0 * rdf.values[0])
+        yield
+
+
 @pytest.fixture(scope="module")
 def reference() -> Run:
     return walk(1)
@@ -110,6 +118,38 @@ def test_only_other_chains_stand_around_a_chain(reference):
     (_, contacts), _ = found.once(residence.stays)["polymer-polymer"]
     cutoff = structure.first_minimum(rdf)
     assert contacts.value == pytest.approx(neighbours_in_other_chains(few, cutoff))
+
+
+def test_without_a_minimum_there_are_no_contacts(reference, monkeypatch):
+    monkeypatch.setattr(structure, "first_minimum", lambda rdf: np.nan * rdf.values[0])
+    few = reference.first(40)
+    figures = comparison.compare(electrolyte(), few, few, OPTIONS).figures
+    names = [name for name in figures if name.startswith(("contact_", "coordination_"))]
+    names += [name for name in figures if name.startswith(("lifetime_", "stay_"))]
+    names += [name for name in figures if name.startswith("departures_")]
+    assert {name.split("_")[0] for name in names} >= {"contact", "stay", "departures"}
+    assert np.isnan([figures[name].value for name in names]).all()
+
+
+def test_lifetimes_are_of_runs_of_one_length(reference):
+    """What a longer run has seen besides does not count as a longer life."""
+    short = reference.first(60)
+    found = comparison.compare(electrolyte(), reference, short, OPTIONS)
+    assert found.figures["lifetime_cation-anion_log10_error"].value == 0.0
+
+
+def test_halves_have_the_spacing_of_the_model(reference):
+    """They stand beside a comparison that has it."""
+    options = ComparisonOptions(shortest=2.0, longest=60.0, step=6.0)
+    one, other = Comparison(electrolyte(), reference, reference, options).aligned
+    assert one.time_step == other.time_step == 6.0
+
+
+def test_numbers_of_neighbours_that_stay_have_the_error_of_beads():
+    """Ions that rest keep their neighbours: time tells nothing, they themselves do."""
+    rest = walk(1, n_frames=40, speed=1e-8)
+    figures = comparison.compare(electrolyte(), rest, rest, OPTIONS).figures
+    assert figures["coordination_cation-anion_reference"].error > 0.0
 
 
 def test_a_faster_run_is_measured(reference):

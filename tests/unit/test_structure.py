@@ -92,6 +92,31 @@ def test_first_minimum():
     assert structure.first_minimum(rdf) == pytest.approx(exact, abs=r[1] - r[0])
 
 
+R = 0.0233 * (np.arange(50) + 0.5)
+SHELL = 1.0 / (1.0 + np.exp(-(R - 0.3) / 0.02))  # rises to 1 and stays
+
+
+@pytest.mark.parametrize(
+    ("g", "right"),
+    [
+        (SHELL, np.nan),  # no peak
+        (SHELL * np.exp(-R), np.nan),  # falls all the way
+        (SHELL * (0.2 + R), np.nan),  # rises all the way
+        (0.9 * SHELL + 0.5 * np.exp(-(((R - 0.35) / 0.02) ** 2)), np.nan),  # no rise
+        (
+            SHELL * (0.7 + 0.4 * R) + 0.6 * np.exp(-(((R - 0.35) / 0.03) ** 2)),
+            0.43,  # a peak lower than what is far away
+        ),
+    ],
+    ids=["step", "falling", "rising", "one peak", "sharp peak"],
+)
+def test_first_minimum_is_one_or_none(g, right):
+    noise = np.random.default_rng(0).normal(scale=0.005, size=50)
+    rdf = RadialDistribution(R, np.maximum(g + noise, 0.0), np.full(50, 0.005))
+    found = structure.first_minimum(rdf)
+    assert found == pytest.approx(right, abs=0.05, nan_ok=True)
+
+
 def test_nearest_distances_leave_bonds_out(frames):
     bonds = np.array([[k, k + 1] for k in range(0, 40, 2)])
     result = structure.nearest_distances(frames, BOX, cutoff=1.78, bonds=bonds)

@@ -78,7 +78,8 @@ def attachment(subject: Subject, run: Run, pair: str, cutoff: float) -> Attachme
 
 def attachments(comparison: Comparison) -> dict[str, tuple[Attachment, Attachment]]:
     """Return both sides at one spacing, by pair."""
-    return followed(comparison, parts(comparison.subject), attachment)
+    names = parts(comparison.subject)
+    return followed(comparison, comparison.aligned, names, attachment)
 
 
 def compute(comparison: Comparison) -> dict[str, Estimate]:
@@ -89,10 +90,13 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
 
     Returns:
         stay_{pair}_{lag}ps_* and departures_{pair}_* (1/ns), each of both sides and
-        _error, learned less reference; NaN where half of a run is shorter than the lag.
+        _error, learned less reference; NaN where half of a run is shorter than the lag,
+        or g of the reference has no minimum.
     """
     figures = {}
-    for name, both in comparison.once(attachments).items():
+    known, none = comparison.once(attachments), Attachment(None, NOTHING)
+    for name in parts(comparison.subject):
+        both = known.get(name, (none, none))
         for lag in LAGS:
             stem = f"stay_{name}_{lag:.0f}ps"
             here = [_at(side.stay, lag) for side in both]

@@ -190,11 +190,14 @@ MEASURE = Measure(
             "— its relaxation (1/e), mean absolute error of log<sub>10</sub>",
             samples=(magnitude("end_time_{}_log10_error"),),
             pair="end_time_{}",
+            memory="end_time_{}_reference",
         ),
     ),
     columns=(
         Entry("rg2_{}_reference", f"{SIZE} {{}}, reference", "nm²", ".3f"),
         Entry("rg2_{}_learned", "learned", "nm²", ".3f"),
+        Entry("end2_{}_reference", f"{ENDS} {{}}, reference", "nm²", ".2f"),
+        Entry("end2_{}_learned", "learned", "nm²", ".2f"),
     ),
     pictures=(
         Picture(

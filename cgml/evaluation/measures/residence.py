@@ -1,10 +1,10 @@
 """How long beads of two species stay together, and how many do.
 
 Two beads of different molecules are in contact within the first minimum of g(r) of the
-reference.
+reference; pairs without one in its range, half of the box, are in no contact.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from cgml.evaluation.measure import (
     Measure,
     Picture,
     change,
+    exact,
     log10_ratio,
     magnitude,
     pairs,
@@ -58,38 +59,56 @@ def contacts(subject: Subject, run: Run, pair: str, cutoff: float) -> Contact:
         molecules=subject.molecules,
     )
     n_runs, n_frames = run.positions.shape[:2]
-    numbers = found.numbers.reshape(n_runs, -1, n_frames).mean(axis=1)
-    mean = statistics.mean_estimate(numbers)
-    if not numbers.any():
+    each = found.numbers.reshape(n_runs, -1, n_frames)
+    mean = statistics.mean_estimate(each.mean(axis=1))
+    units = each.mean(axis=-1).ravel()  # beads that keep their surroundings differ
+    scatter = units.std(ddof=1) / np.sqrt(len(units)) if len(units) > 1 else 0.0
+    mean = Estimate(mean.value, max(mean.error, float(scatter)))
+    if not each.any():
         return None, mean
     return residence.intermittent(found, run.time_step), mean
 
 
+def reaches(comparison: Comparison) -> dict[str, float]:
+    """Return how near beads in contact are, nm, by pair; NaN: there is no contact."""
+    return {
+        name: structure.first_minimum(reference)
+        for name, (reference, _) in comparison.once(distributions).items()
+    }
+
+
 def followed(
     comparison: Comparison,
-    names: Iterable[str],
+    runs: tuple[Run, Run],
+    names: Collection[str],
     follow: Callable[[Subject, Run, str, float], Found],
 ) -> dict[str, tuple[Found, Found]]:
-    """Follow both sides at one spacing, by pair.
+    """Follow both sides, by pair.
 
     Args:
         comparison: of one box.
-        names: of pairs.
+        runs: both sides at one spacing.
+        names: of pairs; those without a minimum of g are left out.
         follow: (subject, run, pair, first minimum of g of the reference in nm).
     """
     result = {}
-    for name in names:
-        cutoff = structure.first_minimum(comparison.once(distributions)[name][0])
-        one, other = (
-            follow(comparison.subject, run, name, cutoff) for run in comparison.aligned
-        )
+    for name, cutoff in comparison.once(reaches).items():
+        if name not in names or not np.isfinite(cutoff):
+            continue
+        one, other = (follow(comparison.subject, run, name, cutoff) for run in runs)
         result[name] = (one, other)
     return result
 
 
 def stays(comparison: Comparison) -> dict[str, tuple[Contact, Contact]]:
-    """Return the contacts of both sides at one spacing, by pair."""
-    return followed(comparison, comparison.once(distributions), contacts)
+    """Return the contacts of both sides, at one spacing and over one time, by pair.
+
+    A lifetime is what of it a run has seen: those of runs of two lengths are not alike.
+    """
+    one, other = comparison.aligned
+    n_frames = min(one.n_frames, other.n_frames)
+    runs = one.first(n_frames), other.first(n_frames)
+    return followed(comparison, runs, comparison.subject.pairs, contacts)
 
 
 def compute(comparison: Comparison) -> dict[str, Estimate]:
@@ -99,12 +118,16 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         comparison: of one box.
 
     Returns:
-        coordination_{pair}_* and coordination_{pair}_change (learned over reference,
-        less 1), lifetime_{pair}_* and lifetime_{pair}_log10_error; NaN for pairs that
-        one side never forms.
+        contact_{pair} (nm, how near), coordination_{pair}_* and
+        coordination_{pair}_change (learned over reference, less 1), lifetime_{pair}_*
+        and lifetime_{pair}_log10_error; NaN for pairs that one side never forms, or
+        whose g has no minimum.
     """
     figures = {}
-    for name, both in comparison.once(stays).items():
+    known = comparison.once(stays)
+    for name, reach in comparison.once(reaches).items():
+        figures[f"contact_{name}"] = exact(reach)
+        both = known.get(name, ((None, NOTHING), (None, NOTHING)))
         lives = [NOTHING if stay is None else stay.lifetime for stay, _ in both]
         for side, (_, number), life in zip(drawing.SIDES, both, lives, strict=True):
             figures[f"coordination_{name}_{side}"] = number
@@ -159,6 +182,12 @@ MEASURE = Measure(
     compute=compute,
     rows=(
         Entry(
+            "contact_{}",
+            "contacts {} are closer than",
+            "nm",
+            is_judged=False,
+        ),
+        Entry(
             "lifetime_{}_log10_error",
             "contact lifetime {}, mean absolute error of log<sub>10</sub>",
             samples=(magnitude("lifetime_{}_log10_error"),),
@@ -167,7 +196,7 @@ MEASURE = Measure(
         ),
         Entry(
             "coordination_{}_change",
-            "— beads of the second species around one of the first, learned more by",
+            "contacts {}: beads of the second around one of the first, learned more by",
             *PERCENT,
             pair="coordination_{}",
         ),
