@@ -22,7 +22,10 @@ def evaluate(
     ],
     time: Annotated[
         float | None,
-        typer.Option(help="Simulated time of each path, ps; default: the reference's."),
+        typer.Option(
+            help="Simulated time of each path, ps, 20 model steps or more; default: "
+            "that of the reference."
+        ),
     ] = None,
     replicas: options.Replicas = 1,
     seed: options.Seed = 0,

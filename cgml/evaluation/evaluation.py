@@ -161,7 +161,7 @@ def count_steps(
     if n_steps < MIN_STEPS:
         raise ValueError(
             f"{MIN_STEPS} model steps of {spec.time_step:g} ps or more are required, "
-            f"{length:g} ps for {reference.name!r} are {n_steps}: pass a longer length "
+            f"{length:g} ps for {reference.name!r} are {n_steps}: pass a longer time "
             "(--time)"
         )
     return n_steps

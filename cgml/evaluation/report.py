@@ -5,6 +5,7 @@ import html
 import io
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
@@ -243,7 +244,8 @@ def _noun(evaluation: Evaluation) -> str:
 def _draw(picture: Picture, evaluation: Evaluation) -> dict[str, bytes]:
     """Draw in the house style, in both forms; nothing where there is nothing."""
     drawn = {}
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a name
         figure = picture.draw(evaluation)
         if figure is None:
             return {}

@@ -77,7 +77,7 @@ def test_parity_has_a_column_for_each_baseline(boxes):
     right = boxes[0].figures["log10_d_cation_reference"].value
     other = boxes[1].figures["log10_d_cation_reference"].value
     error = np.mean([abs(-2.0 - right), abs(-2.0 - other)])
-    assert f"mean error {error:.3f}" in texts
+    assert f"mean absolute error {error:.3f}" in texts
 
 
 def test_boxes_that_are_drawn_span_the_speeds(boxes):

@@ -84,13 +84,13 @@ def memory(vectors: Floats, time_step: float) -> Memory:
         [statistics.autocovariance(unit.T, mean=0.0)[:n_lags] for unit in vectors]
     )
     total, n = each.sum(axis=0), len(each)
-    values = total / total[0]
+    values = total / total[0] if total[0] > 0.0 else np.full(n_lags, np.nan)
     time = statistics.fall(values)
     if n < 2:
         errors, noise = np.full(n_lags, np.nan), np.nan
     else:
         left = total - each
-        left /= left[:, :1]
+        left = left / np.where(left[:, :1] > 0.0, left[:, :1], np.nan)
         errors = left.std(axis=0) * np.sqrt(n - 1.0)
         noise = float(np.std([statistics.fall(row) for row in left])) * np.sqrt(n - 1.0)
     lags = time_step * np.arange(n_lags, dtype=np.float64)

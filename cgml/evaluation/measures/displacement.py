@@ -219,7 +219,9 @@ PARITY = Parity(
     STEM,
     (r"$\log_{10} D$", "nm$^2$ ps$^{-1}$"),
     drawing.room,
-    lambda right, predicted: f"mean error {_mean_absolute(right, predicted):.3f}",
+    lambda right, predicted: (
+        f"mean absolute error {_mean_absolute(right, predicted):.3f}"
+    ),
     is_positive=False,
     target=TARGET,
 )

@@ -105,7 +105,7 @@ PARITY = Parity(
     (r"$\langle R_g^2 \rangle$", "nm$^2$"),
     lambda values: (0.0, float(1.12 * values.max())),
     lambda right, predicted: (
-        f"mean error {100 * statistics.relative_error(right, predicted):.0f} %"
+        f"mean absolute error {100 * statistics.relative_error(right, predicted):.0f} %"
     ),
     target=TARGET,
 )
