@@ -4,7 +4,8 @@ The state of a run lives in the Atoms, in `atoms.info["cgml"]` (record.py): to c
 from a .traj file is the same as to continue in memory, to the last bit. Formats that
 round positions (extended XYZ) cannot restart a run. Positions that are not those of the
 state, whole box vectors aside, were set by hand: a new start, with no history, under
-the same seed and step count. To start from step 0, delete `atoms.info["cgml"]`.
+the same seed and step count; so is another cell, in a new dynamics (this one has a
+fixed cell). To start from step 0, delete `atoms.info["cgml"]`.
 """
 
 # mypy: allow-untyped-calls
@@ -173,7 +174,7 @@ class LearnedCGMD(MolecularDynamics):
         complete(leave)
 
     def _now(self) -> tuple[State, NDArray[np.float64], NDArray[np.float64]]:
-        """Read the state off the atoms; positions set by hand are a new start.
+        """Read the state off the atoms; positions or a cell set by hand are a new start.
 
         Returns:
             The state, the positions that belong to it, unwrapped, (n_particles, 3),
@@ -183,15 +184,25 @@ class LearnedCGMD(MolecularDynamics):
         atoms, passengers = self.atoms, self._passengers
         kept, step = record.read(atoms, passengers), 0
         if kept is not None:
-            if record.is_unmoved(atoms, kept, passengers):
+            is_unmoved = record.is_unmoved(atoms, kept, passengers)
+            is_of_box = record.is_of_box(kept, passengers)
+            if is_unmoved and is_of_box:
                 places, reference = (
                     np.array(kept[key]) for key in ("particles", "reference")
                 )
                 return record.state_of(kept, passengers), places, reference
             step = kept["step"]
-            LOGGER.info(
-                "positions were set by hand: new start without history at step %d", step
-            )
+            if is_of_box:
+                LOGGER.info(
+                    "positions were set by hand: new start without history at step %d",
+                    step,
+                )
+            else:
+                LOGGER.warning(
+                    "the cell was changed after the run in atoms.info[%r], from %s nm "
+                    "to %s nm: new start without history at step %d",
+                    *(record.KEY, kept["box"].tolist(), self._box.tolist(), step),
+                )
         state = passengers.start(atoms.positions / NM, step=step)
         reference = passengers.reference(atoms.positions / NM, step)
         left = record.make(atoms.positions, passengers, state, reference)

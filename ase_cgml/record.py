@@ -12,6 +12,7 @@ displacements  earlier displacements of the beads, (n_history, n_beads, 3), nm,
                newest first
 particles      atoms.positions that belong to all this, unwrapped, Å
 reference      start of atoms that are carried with beads, (n_atoms, 3), nm
+box            that of the run, row vectors, (3, 3), nm; zeros: open boundaries
 mapping        atoms -> beads, with types, masses and bonds (see `unpack_mapping`)
 system         Mapping.hash() of it
 model          fingerprint of the weights and of the mapping
@@ -46,7 +47,7 @@ UNMOVED = 1e-12
 """Part of the largest coordinate that wrapping atoms into the box may round."""
 
 DECISIVE = ("time_step", "seed", "step", "n_known", "system", "model")
-ARRAYS = ("positions", "displacements", "particles", "reference")
+ARRAYS = ("positions", "displacements", "particles", "reference", "box")
 ADVICE = "delete it for a new start"
 
 
@@ -67,6 +68,7 @@ def make(
         "displacements": _array(state.displacements),
         "particles": particles.copy(),
         "reference": reference,
+        "box": _box(passengers),
         "mapping": pack_mapping(mapping),
         "system": mapping.hash(),
         "model": passengers.fingerprint.hex(),
@@ -130,6 +132,11 @@ def is_unmoved(atoms: Atoms, record: dict[str, Any], passengers: Passengers) -> 
     return False
 
 
+def is_of_box(record: dict[str, Any], passengers: Passengers) -> bool:
+    """Tell whether the run was in the box that the particles are in now."""
+    return np.array_equal(record["box"], _box(passengers))
+
+
 def state_of(record: dict[str, Any], passengers: Passengers) -> State:
     """Make the state of a record whose particles are unmoved."""
     return passengers.propagator.start(
@@ -183,6 +190,11 @@ def _seal(record: dict[str, Any]) -> str:
         digest.update(f"{values.shape}".encode())
         digest.update((values + 0.0).tobytes())  # -0.0 is 0.0
     return digest.hexdigest()
+
+
+def _box(passengers: Passengers) -> NDArray[np.float64]:
+    """The box of particles, (3, 3), nm; zeros: open boundaries."""
+    return np.zeros((3, 3)) if passengers.box is None else passengers.box.copy()
 
 
 def _rows(positions: NDArray[Any]) -> NDArray[Any]:

@@ -270,3 +270,44 @@ def test_a_state_file_whose_box_was_changed_is_refused(tmp_path):
     other.loadState(str(path))
     with pytest.raises(ValueError, match="this topology and box, or its file is dam"):
         other.step(1)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("beads", [False, True])
+def test_another_cell_is_a_new_start_in_ase(beads, scaled, caplog):
+    """The history was that of another density; what positions say is not enough."""
+    atoms = atoms_of(start())
+    if beads:
+        atoms = bead_atoms(atoms, MAPPING)
+        atoms.calc = CGMLDynamics(MODEL, topology=MAPPING, seed=3)
+    atoms.calc.dynamics(atoms).run(2)
+    atoms.set_cell(atoms.cell.array, scale_atoms=scaled)
+    again = atoms.copy()
+    atoms.calc.dynamics(atoms)
+    assert not caplog.records
+    assert atoms.info["cgml"]["n_known"] == MODEL.spec.n_history
+    again.set_cell(again.cell * 1.02, scale_atoms=scaled)
+    again.calc = atoms.calc
+    dynamics = again.calc.dynamics(again)
+    (line,) = caplog.messages
+    assert "the cell was changed after the run" in line
+    assert line.endswith("new start without history at step 2")
+    assert again.info["cgml"]["n_known"] == 0
+    dynamics.run(1)
+    assert len(caplog.messages) == 1
+    assert dynamics.nsteps == 3
+
+
+def test_a_run_in_another_kind_of_box_or_of_other_atoms_is_refused():
+    atoms = atoms_of(start())
+    atoms.calc.dynamics(atoms).run(1)
+    kept = atoms.copy()
+    for change, match in (
+        (lambda a: setattr(a, "pbc", False), "atoms.pbc = True"),
+        (lambda a: setattr(a, "pbc", [True, True, False]), "all three directions"),
+        (lambda a: a.set_masses(np.full(len(a), 3.0)), "correct the masses"),
+    ):
+        atoms = kept.copy()
+        change(atoms)
+        with pytest.raises(ValueError, match=match):
+            CGMLDynamics(MODEL).dynamics(atoms)
