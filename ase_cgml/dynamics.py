@@ -174,7 +174,7 @@ class LearnedCGMD(MolecularDynamics):
         complete(leave)
 
     def _now(self) -> tuple[State, NDArray[np.float64], NDArray[np.float64]]:
-        """Read the state off the atoms; positions or a cell set by hand are a new start.
+        """Read the state off the atoms; positions or a cell set by hand: a new start.
 
         Returns:
             The state, the positions that belong to it, unwrapped, (n_particles, 3),
