@@ -45,12 +45,15 @@ class Contacts:
         is_close: (n_pairs, n_frames).
         n_units: beads of the first group, times runs.
         n_possible: pairs there are, met or not, times runs.
+        others: the same of the second group, of n_others, as `units`; or not known.
     """
 
     units: NDArray[np.int64]
     is_close: NDArray[np.bool_]
     n_units: int
     n_possible: int
+    others: NDArray[np.int64] | None = None
+    n_others: int = 0
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -58,6 +61,21 @@ class Contacts:
         counts = np.zeros((self.n_units, self.is_close.shape[1]), dtype=np.int64)
         np.add.at(counts, self.units, self.is_close)
         return counts
+
+    @property
+    def scatter(self) -> float:
+        """Relative standard error of the number of contacts by how much beads differ.
+
+        Beads that keep their surroundings tell it where time does not. That of the
+        group in which they differ less: if some of one group have all contacts, and
+        others none, that does not say how many there are.
+        """
+        shares, found = self.is_close.mean(axis=1), []
+        for owner, n in ((self.units, self.n_units), (self.others, self.n_others)):
+            if owner is not None and n > 1 and shares.any():
+                sums = np.bincount(owner, shares, minlength=n)
+                found.append(float(sums.std(ddof=1) / np.sqrt(n) / sums.mean()))
+        return min(found, default=0.0)
 
 
 class Residence(NamedTuple):
@@ -124,13 +142,15 @@ def find_contacts(
     place = np.full(n, -1)
     place[first] = np.arange(len(first))
     run, bead = np.divmod(unique // n, n)
-    _, ones = np.unique(partners[second], return_index=True)
+    which, ones = np.unique(partners[second], return_index=True)
     n_pairs = count_pairs((first, second[ones]), label)
     return Contacts(
         run * len(first) + place[bead],
         is_close,
         n_runs * len(first),
         n_runs * n_pairs,
+        run * len(which) + np.searchsorted(which, unique % n),
+        n_runs * len(which),
     )
 
 

@@ -150,3 +150,14 @@ def test_no_departure_has_the_error_of_one(n_beads):
     rate, error = residence.departures(contacts, 20.0, 100.0)
     assert rate == 0.0
     assert error == pytest.approx(1.0 / (n_beads * 1200.0))
+
+
+def test_scatter_is_that_of_the_group_that_differs_less():
+    """Four ions with two neighbours each, of beads of which most have none."""
+    closeness = np.ones((8, 5), dtype=bool)
+    ions, beads = np.arange(8) // 2, np.array([0, 0, 0, 0, 1, 1, 2, 3])
+    assert Contacts(ions, closeness, 4, 80, beads, 20).scatter == 0.0
+    counts = np.bincount(beads, minlength=20)
+    right = counts.std(ddof=1) / np.sqrt(20) / counts.mean()
+    assert Contacts(beads, closeness, 20, 80).scatter == pytest.approx(right)
+    assert Contacts(beads, 0 * closeness > 0, 20, 80).scatter == 0.0

@@ -61,9 +61,7 @@ def contacts(subject: Subject, run: Run, pair: str, cutoff: float) -> Contact:
     n_runs, n_frames = run.positions.shape[:2]
     each = found.numbers.reshape(n_runs, -1, n_frames)
     mean = statistics.mean_estimate(each.mean(axis=1))
-    units = each.mean(axis=-1).ravel()  # beads that keep their surroundings differ
-    scatter = units.std(ddof=1) / np.sqrt(len(units)) if len(units) > 1 else 0.0
-    mean = Estimate(mean.value, max(mean.error, float(scatter)))
+    mean = Estimate(mean.value, max(mean.error, found.scatter * mean.value))
     if not each.any():
         return None, mean
     return residence.intermittent(found, run.time_step), mean
