@@ -185,23 +185,23 @@ class LearnedCGMD(MolecularDynamics):
         kept, step = record.read(atoms, passengers), 0
         if kept is not None:
             is_unmoved = record.is_unmoved(atoms, kept, passengers)
-            is_of_box = record.is_of_box(kept, passengers)
-            if is_unmoved and is_of_box:
+            change = record.change_of_box(kept, passengers)
+            if is_unmoved and not change:
                 places, reference = (
                     np.array(kept[key]) for key in ("particles", "reference")
                 )
                 return record.state_of(kept, passengers), places, reference
             step = kept["step"]
-            if is_of_box:
+            if change:
+                LOGGER.warning(
+                    "the cell was changed after the run in atoms.info[%r], %s: new "
+                    "start without history at step %d",
+                    *(record.KEY, change, step),
+                )
+            else:
                 LOGGER.info(
                     "positions were set by hand: new start without history at step %d",
                     step,
-                )
-            else:
-                LOGGER.warning(
-                    "the cell was changed after the run in atoms.info[%r], from %s nm "
-                    "to %s nm: new start without history at step %d",
-                    *(record.KEY, kept["box"].tolist(), self._box.tolist(), step),
                 )
         state = passengers.start(atoms.positions / NM, step=step)
         reference = passengers.reference(atoms.positions / NM, step)

@@ -132,9 +132,12 @@ def is_unmoved(atoms: Atoms, record: dict[str, Any], passengers: Passengers) -> 
     return False
 
 
-def is_of_box(record: dict[str, Any], passengers: Passengers) -> bool:
-    """Tell whether the run was in the box that the particles are in now."""
-    return np.array_equal(record["box"], _box(passengers))
+def change_of_box(record: dict[str, Any], passengers: Passengers) -> str:
+    """Say from which box to which one the particles came after the run; "": none."""
+    before, now = np.asarray(record["box"]), _box(passengers)
+    if np.array_equal(before, now):
+        return ""
+    return f"from {before.tolist()} nm to {now.tolist()} nm"
 
 
 def state_of(record: dict[str, Any], passengers: Passengers) -> State:
