@@ -19,6 +19,7 @@ from cgml.molecules.graph import MolecularGraph, components
 Ints = NDArray[np.int64]
 
 _PARTICLE = re.compile(r"[abp]\d|particle")
+_REFERENCE = re.compile(r"[xy]particle|(multipoleA|a)tom[XYZ]|ivIndex|.*AtomIndex")
 _DIGITS = 6  # of parameters that are computed for each molecule
 
 
@@ -26,7 +27,8 @@ class Term(NamedTuple):
     """What a force does to some particles.
 
     Attributes:
-        what: Particle, Bond, Angle, Torsion, Exception, Exclusion ...
+        what: Particle, Bond, Angle, Torsion, Exception, Exclusion ... and Reference: a
+            particle and another one that its axes or its place are told by.
         particles: whom it acts on.
         values: its parameters as text, in the order of their names.
     """
@@ -38,17 +40,60 @@ class Term(NamedTuple):
 
 def terms_of(force: openmm.Force) -> list[Term]:
     """Read the terms of a force whose XML names particles, or lists all of them."""
-    found = []
+    found: list[Term] = []
+    drudes: list[int] = []
     for group in ElementTree.fromstring(openmm.XmlSerializer.serialize(force)):
         for place, item in enumerate(group):
+            if "p" in item.attrib:
+                drudes.append(int(item.get("p1", "")))  # the atom that carries it
+            if item.tag == "Particle":
+                found += _of_particle(drudes[place] if drudes else place, item)
+                continue
             given = sorted(item.items())
             ends = [int(text) for name, text in given if _PARTICLE.fullmatch(name)]
-            rest = [text for name, text in given if not _PARTICLE.fullmatch(name)]
-            if not ends and item.tag == "Particle":
-                ends = [place]
+            if ends and drudes:  # screened pairs know Drude particles by their number
+                ends = [drudes[end] for end in ends]
+            others = [text for name, text in given if _REFERENCE.fullmatch(name)]
+            rest = [text for name, text in given if not _is_number(name)]
             if ends:
                 found.append(Term(item.tag, tuple(ends), tuple(rest)))
+                found += _references(ends[0], others)
     return found
+
+
+def _of_particle(place: int, item: ElementTree.Element) -> list[Term]:
+    """Read the parameters of a particle, the axes of its multipoles, its exclusions."""
+    is_drude = "p" in item.attrib
+    others, values, nested = [], [], []
+    for name, text in sorted(item.items()):
+        if _REFERENCE.fullmatch(name) or (is_drude and re.fullmatch(r"p\d?", name)):
+            others.append(text)
+        else:
+            values.append(text)
+    for child in item:
+        values += [text for _, text in sorted(child.items())]
+        what = "Exclusion" if child.tag == "ParticleExclusions" else child.tag
+        for entry in child:
+            nested += [
+                Term(what, (place, int(end)), ()) for end in entry.attrib.values()
+            ]
+    return [
+        Term("Particle", (place,), tuple(values)),
+        *nested,
+        *_references(place, others),
+    ]
+
+
+def _references(place: int, others: Sequence[str]) -> list[Term]:
+    """Make terms of those that are there (-1: none)."""
+    return [
+        Term("Reference", (place, int(text)), ()) for text in others if int(text) >= 0
+    ]
+
+
+def _is_number(name: str) -> bool:
+    """Tell whether an attribute is the number of a particle."""
+    return any(pattern.fullmatch(name) for pattern in (_PARTICLE, _REFERENCE))
 
 
 class Molecules:
@@ -99,6 +144,8 @@ class Molecules:
         """
         own: list[list[Term]] = [[] for _ in self._like]
         for what, particles, values in terms:
+            if what == "Reference":  # atoms that are alike may stand for each other
+                continue
             ends = list(particles)
             numbers = set(self.number[ends].tolist())
             if len(numbers) == 1 and -1 not in numbers:

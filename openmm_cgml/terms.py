@@ -1,8 +1,8 @@
 """Which terms of forces are those of a force field: at bonded atoms, once, for all."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, pairwise
 
 import numpy as np
 import openmm
@@ -20,6 +20,7 @@ _BONDED = {
     **dict.fromkeys(("HarmonicAngleForce", "CustomAngleForce"), 3),
     **dict.fromkeys(("PeriodicTorsionForce", "RBTorsionForce"), 4),
     "CustomTorsionForce": 4,
+    "AmoebaTorsionTorsionForce": 5,
     "CMAPTorsionForce": 8,
 }
 """Particles of a term."""
@@ -29,7 +30,18 @@ _NON_BONDED = {
     "CustomNonbondedForce",
     "CustomGBForce",
     "GBSAOBCForce",
+    "CustomManyParticleForce",
+    "GayBerneForce",
+    "LCPOForce",
+    "DrudeForce",
+    "AmoebaGeneralizedKirkwoodForce",
+    "AmoebaMultipoleForce",
+    "AmoebaVdwForce",
+    "AmoebaWcaDispersionForce",
+    "HippoNonbondedForce",
 }
+_COMPOUND = "CustomCompoundBondForce"  # those of AMOEBA are known by their names
+_OF_TWO = {"Exception", "Exclusion", "Reference"}
 _SPRINGS = {"HarmonicBondForce": 2, "CustomBondForce": 3}
 """Bonds between the ends of a spring: those of angles, too, and 1-4 pairs."""
 
@@ -68,9 +80,11 @@ class Terms:
         terms, reason = terms_of(force), ""
         if kind in _BONDED:
             reason = self._of_bonded(kind, terms)
-        elif kind == "CustomNonbondedForce" and self._picks(force):
+        elif kind == _COMPOUND:
+            reason = self._of_compound(terms)
+        elif self._picks(force):
             reason = "it acts between chosen particles, not all of their types"
-        reason = reason or self._of_pairs(terms)
+        reason = reason or self._of_pairs(kind, terms)
         unlike = "" if reason else self._molecules.difference(terms)
         if unlike:
             reason = (
@@ -97,12 +111,26 @@ class Terms:
             return f"it holds particles {particles}, which have such a term already"
         return ""
 
+    def _of_compound(self, terms: Sequence[Term]) -> str:
+        """Say which term is at atoms that are not all near each other."""
+        rows = [
+            (k, *p) for k, t in enumerate(terms) for p in combinations(t.particles, 2)
+        ]
+        of_term, one, other = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+        ends = self._place[one], self._place[other]
+        is_right = (np.minimum(*ends) >= 0) & self._are_near[_FAR - 1](*ends)
+        if not is_right.all():
+            particles = joined(terms[of_term[int(np.argmin(is_right))]].particles)
+            return f"it holds particles {particles}, which no bonds join so"
+        return ""
+
     def _are_shaped(self, kind: str, ends: list[Ints]) -> NDArray[np.bool_]:
         """Tell which terms are those of bonded atoms, (n_terms,)."""
         if kind in _SPRINGS:
             return self._are_near[_SPRINGS[kind] - 1](*ends)
         are_bonded = self._are_near[0]
-        halves = [ends[k : k + _TORSION] for k in range(0, len(ends), _TORSION)]
+        size = _TORSION if len(ends) == 2 * _TORSION else len(ends)  # two in a map
+        halves = [ends[k : k + size] for k in range(0, len(ends), size)]
         are_shaped: NDArray[np.bool_] = np.logical_and.reduce(
             [are_bonded(*pair) for half in halves for pair in pairwise(half)]
         )
@@ -113,9 +141,9 @@ class Terms:
                 )
         return are_shaped
 
-    def _of_pairs(self, terms: Sequence[Term]) -> str:
+    def _of_pairs(self, kind: str, terms: Sequence[Term]) -> str:
         """Say which pair has forces of its own, though no bonds join it."""
-        pairs = [term for term in terms if term.what in {"Exception", "Exclusion"}]
+        pairs = [t for t in terms if t.what in _OF_TWO or "Covalent" in t.what]
         rows = np.array([term.particles for term in pairs], dtype=np.int64).reshape(
             -1, 2
         )
@@ -124,7 +152,8 @@ class Terms:
         numbers = self._molecules.number[rows]
         is_across = is_known & (numbers[:, 0] != numbers[:, 1])
         acts = [
-            any(float(value) != 0.0 for value in term.values[:2])  # depth, charges
+            # depth, charges; those of HIPPO are factors, and may be of 1-5 pairs
+            kind != "HippoNonbondedForce" and any(map(float, term.values[:2]))
             for term in pairs
         ]
         is_far = is_known & ~self._are_near[_FAR - 1](one, other) & np.array(acts, bool)
@@ -134,21 +163,34 @@ class Terms:
                 return f"it treats particles {particles}, {what}, otherwise than others"
         return ""
 
-    def _picks(self, force: openmm.CustomNonbondedForce) -> bool:
-        """Tell whether interaction groups hold some particles of a type, not all."""
+    def _picks(self, force: openmm.Force) -> bool:
+        """Tell whether a force acts upon some particles of a type, not all."""
         types = np.array([*self._graph.types, ""])
-        for i in range(force.getNumInteractionGroups()):
-            for group in force.getInteractionGroupParameters(i):
-                chosen = self._place[list(group)]
-                n_own = np.isin(types, types[chosen])[:-1].sum()
-                if len(np.unique(chosen[chosen >= 0])) != n_own:
-                    return True
+        for group in _groups(force):
+            chosen = self._place[list(group)]
+            n_own = np.isin(types, types[chosen])[:-1].sum()
+            if len(np.unique(chosen[chosen >= 0])) != n_own:
+                return True
         return False
+
+
+def _groups(force: openmm.Force) -> Iterator[Sequence[int]]:
+    """Yield the particles that a force is told to act upon, as often as it is told."""
+    if isinstance(force, openmm.CustomNonbondedForce):
+        for i in range(force.getNumInteractionGroups()):
+            yield from force.getInteractionGroupParameters(i)
+    elif isinstance(force, openmm.CustomManyParticleForce):
+        n = force.getNumParticles()
+        types = np.array([force.getParticleParameters(i)[1] for i in range(n)])
+        for i in range(force.getNumParticlesPerSet()):
+            allowed = list(force.getTypeFilter(i))
+            if allowed:  # else all are
+                yield np.flatnonzero(np.isin(types, allowed)).tolist()
 
 
 def has_terms(force: openmm.Force) -> bool:
     """Tell whether a force is one whose terms are looked at."""
-    return type(force).__name__ in {*_BONDED, *_NON_BONDED}
+    return type(force).__name__ in {*_BONDED, *_NON_BONDED, _COMPOUND}
 
 
 def nearness(graph: MolecularGraph, n_bonds: int) -> Pairs:

@@ -11,7 +11,10 @@ from core_systems import learned, small_spec
 from openmm import app, unit
 from openmm_systems import positions_of, velocities_of
 
+from cgml.molecules.graph import MolecularGraph, components
+from cgml.molecules.mapping import Mapping
 from openmm_cgml import LearnedCGIntegrator
+from openmm_cgml.forces import check_forces
 from openmm_cgml.testsystems.alanine import alanine_chain, is_l
 
 EDGE = 2.4
@@ -467,6 +470,96 @@ def group(system):
     system.addForce(force)
 
 
+def many_particles(system, types, values):
+    force = openmm.CustomManyParticleForce(2, "a1*distance(p1, p2)")
+    force.addPerParticleParameter("a")
+    for i in range(system.getNumParticles()):
+        force.addParticle([float(i in values)], int(i in types))
+    if types:
+        force.setTypeFilter(0, {1})
+    system.addForce(force)
+
+
+def many_of_one_water(system):
+    many_particles(system, [], [system.getNumParticles() - 3])
+
+
+def many_of_a_chosen_type(system):
+    """An atom of a chain that is alone."""
+    many_particles(system, [0], [])
+
+
+def by_place(force, *values, other):
+    """All particles alike, but for an atom of the last water."""
+
+    def bias(system):
+        n = system.getNumParticles()
+        own = force()
+        add = getattr(own, "addMultipole", None) or own.addParticle
+        for i in range(n):
+            add(*(other if i == n - 3 else values))
+        system.addForce(own)
+
+    bias.__name__ = force.__name__
+    return bias
+
+
+def drude(system):
+    """Of waters, whose hydrogens stand for Drude particles; one is stiffer."""
+    n = system.getNumParticles()
+    force = openmm.DrudeForce()
+    for first in range(n - 18, n, 3):
+        size = 0.002 if first == n - 3 else 0.001
+        force.addParticle(first + 1, first, -1, -1, -1, -1.0, size, 1.0, 1.0)
+    system.addForce(force)
+
+
+def axes_of_another(system):
+    force = openmm.GayBerneForce()
+    n = system.getNumParticles()
+    for i in range(n):
+        x = 0 if i == n - 3 else -1
+        force.addParticle(0.3, 0.1, x, -1, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0)
+    system.addForce(force)
+
+
+def excluded(system):
+    """Van der Waals forces of AMOEBA, not between one atom and one water."""
+    n = system.getNumParticles()
+    force = openmm.AmoebaVdwForce()
+    for i in range(n):
+        force.addParticle(i, 0.3, 0.1, 1.0)
+    force.setParticleExclusions(0, [0, n - 3])
+    system.addForce(force)
+
+
+def far_torsions(system):
+    force = openmm.AmoebaTorsionTorsionForce()
+    force.addTorsionTorsion(0, 10, 20, 30, 40, -1, 0)
+    system.addForce(force)
+
+
+def compound_of_amoeba(system):
+    """By its name alone."""
+    compound(system)
+    force = system.getForces()[-1]
+    force.setBondParameters(0, [0, 40], [])
+    force.setName("AmoebaStretchBendForce")
+
+
+NONE, MOMENTS = (-1, -1, -1), ((0.0,) * 3, (0.0,) * 9)
+MULTIPOLES = (*MOMENTS, 5, *NONE, 0.39, 0.3, 0.001)
+HIPPO = (*MOMENTS, *(1.0,) * 9, 5, *NONE)
+ONE_OF_ALL = [
+    by_place(openmm.LCPOForce, 0.1, 1, 1, 1, 1, other=(0.1, 9, 1, 1, 1)),
+    by_place(openmm.AmoebaVdwForce, 0, 0.3, 0.1, 1, other=(0, 0.3, 9, 1)),
+    by_place(openmm.AmoebaWcaDispersionForce, 0.1, 0.1, other=(0.1, 9)),
+    by_place(openmm.AmoebaMultipoleForce, 0, *MULTIPOLES, other=(9, *MULTIPOLES)),
+    by_place(openmm.HippoNonbondedForce, 0, *HIPPO, other=(9, *HIPPO)),
+    by_place(openmm.AmoebaGeneralizedKirkwoodForce, 0.1, 0.2, 0.7, other=(9, 0.2, 0.7)),
+]
+
+
 def barostat(system):
     system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
 
@@ -500,6 +593,14 @@ BIASES = {
     held_water: "HarmonicAngleForce",
     chosen: "CustomNonbondedForce",
     group: "CustomNonbondedForce",
+    many_of_one_water: "CustomManyParticleForce",
+    many_of_a_chosen_type: "CustomManyParticleForce",
+    drude: "DrudeForce",
+    axes_of_another: "GayBerneForce",
+    excluded: "AmoebaVdwForce",
+    far_torsions: "AmoebaTorsionTorsionForce",
+    compound_of_amoeba: "CustomCompoundBondForce",
+    **{bias: bias.__name__ for bias in ONE_OF_ALL},
     barostat: "MonteCarloBarostat",
     python_force: "PythonForce",
 }
@@ -514,9 +615,34 @@ def test_a_bias_is_refused(bias):
     parts = plain()
     bias(parts[1])
     name = BIASES[bias]
-    match = f"has the force {name}, .* as .*removeForce.*ignore=\\['{name}'\\]"
+    title = parts[1].getForces()[-1].getName() if bias is compound_of_amoeba else name
+    match = f"has the force {name}.* as .*removeForce.*ignore=\\['{title}'\\]"
     with pytest.raises(ValueError, match=match):
         simulate(parts)
+
+
+@pytest.mark.parametrize(
+    "files", [["amoeba2018", "amoeba2018_gk"], ["swm4ndp"]], ids=["AMOEBA", "Drude"]
+)
+def test_force_fields_with_multipoles_have_no_biases(files):
+    """Many molecules of a kind, with axes, maps of covalent atoms, Drude particles."""
+    chain = alanine_chain(1)
+    water, *_ = build(app.HBonds, "tip3p")
+    modeller = app.Modeller(water, np.zeros((water.getNumAtoms(), 3)) * unit.nanometer)
+    modeller.delete([c for c in water.chains() if len(list(c.residues())) > 1])
+    if "amoeba2018" in files:
+        for _ in range(12):
+            modeller.add(chain.topology, chain.positions * unit.nanometer)
+    field = app.ForceField(*(f"{name}.xml" for name in files))
+    modeller.addExtraParticles(field)
+    system = field.createSystem(modeller.topology)
+    atoms = [atom for atom in modeller.topology.atoms() if atom.element is not None]
+    place = {atom: number for number, atom in enumerate(atoms)}
+    bonds = [[place[i], place[j]] for i, j in modeller.topology.bonds() if i in place]
+    masses = [atom.element.mass._value for atom in atoms]
+    graph = MolecularGraph.create([a.element.symbol for a in atoms], masses, bonds)
+    mapping = Mapping.from_labels(graph, components(graph.n_atoms, graph.bonds))
+    check_forces(system, mapping, np.array([atom.index for atom in atoms]), [])
 
 
 def own_spring(system):
