@@ -18,7 +18,7 @@ from cgml.molecules.mapping import Mapping
 from cgml.texts import listed
 from openmm_cgml.alike import terms_of
 from openmm_cgml.systems import constraints
-from openmm_cgml.terms import Terms, has_terms, nearness
+from openmm_cgml.terms import OF_CHOSEN, Terms, has_terms, nearness
 
 LOGGER = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _refusal(force: openmm.Force, number: int, reason: str) -> str:
     title = kind if name == kind else f"{kind} named {name!r}"
     n_terms = len(terms_of(force)) if has_terms(force) else 1
     advice = f"remove it with system.removeForce({number})"
-    if n_terms > 1:
+    if n_terms > 1 and reason != OF_CHOSEN:
         advice = (
             "make the System without that term (system.removeForce"
             f"({number}) takes away all {n_terms:,} of this force)"

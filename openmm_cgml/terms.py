@@ -45,6 +45,9 @@ _OF_TWO = {"Exception", "Exclusion", "Reference"}
 _SPRINGS = {"HarmonicBondForce": 2, "CustomBondForce": 3}
 """Bonds between the ends of a spring: those of angles, too, and 1-4 pairs."""
 
+OF_CHOSEN = "it acts between chosen particles, not all of their types"
+"""The reason of a force that as a whole is none of a force field."""
+
 _FAR = 3  # bonds between the ends of a torsion: no term of a force field goes farther
 _TORSION = 4  # particles: a torsion may be a sum of several terms
 
@@ -83,7 +86,7 @@ class Terms:
         elif kind == _COMPOUND:
             reason = self._of_compound(terms)
         elif self._picks(force):
-            reason = "it acts between chosen particles, not all of their types"
+            reason = OF_CHOSEN
         reason = reason or self._of_pairs(kind, terms)
         unlike = "" if reason else self._molecules.difference(terms)
         if unlike:

@@ -662,6 +662,16 @@ def test_a_spring_among_bonds_is_not_removed_with_them():
     simulate(parts, ignore=["HarmonicBondForce"]).step(1)
 
 
+@pytest.mark.parametrize("bias", [group, many_of_a_chosen_type])
+def test_a_force_between_chosen_particles_is_removed_whole(bias):
+    parts = plain()
+    bias(parts[1])
+    number = parts[1].getNumForces() - 1
+    match = rf"chosen particles, .*: remove it with system.removeForce\({number}\)"
+    with pytest.raises(ValueError, match=match):
+        simulate(parts)
+
+
 def test_a_force_that_has_a_name_is_told_by_it():
     parts = plain()
     far_spring(parts[1])
