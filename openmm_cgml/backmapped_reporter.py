@@ -20,7 +20,8 @@ class BackmappedReporter:
 
     The particles of the Simulation are the atoms, carried along with their beads, or
     the beads; what is carried is not what is written. A frame that cannot be relaxed is
-    left out, with a warning; the times of the others stay right.
+    left out, with a warning; the times of the others stay right. Atoms of other hands
+    than the Backmapper's are refused at the first frame.
 
     Args:
         file: to write, .xtc; one that is there is overwritten.
@@ -63,6 +64,8 @@ class BackmappedReporter:
             box = in_nanometers(state.getPeriodicBoxVectors(asNumpy=True))
         particles = in_nanometers(state.getPositions(asNumpy=True))
         beads = whole_beads(mapping, particles[None], box)[0]
+        if not self.reports and len(particles) == mapping.graph.n_atoms:
+            self._backmapper.check_hands(particles, box)
         step = simulation.currentStep
         atoms, found = self._backmapper.map(beads, box, number=step)
         self.reports.append(found)

@@ -16,6 +16,7 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.placing import Placer
 from cgml.molecules.rings import small_rings, threaded
+from cgml.molecules.whole import Unwrapper
 from cgml.ranges import at_least, positive
 from openmm_cgml.convert import in_nanometers, resolve_mapping
 from openmm_cgml.relaxation import Relaxation, Relaxed, Relaxer
@@ -192,6 +193,27 @@ class Backmapper:
             seed=ingredients.seed,
             platform=ingredients.platform,
         )
+
+    def check_hands(self, atoms: Floats, box: ArrayLike | None = None) -> None:
+        """Refuse atoms of other hands than those that are put in the place of beads.
+
+        Args:
+            atoms: (n_atoms, 3), nm.
+            box: row vectors, (3, 3), nm; None: open boundaries.
+
+        Raises:
+            ValueError: so many stereocentres are of the other hand.
+        """
+        wrapped = np.asarray(atoms, dtype=np.float64)[None]
+        cell = None if box is None else check_box(box)
+        whole = Unwrapper(self.ingredients.mapping.graph, cell, are_carried=True)
+        n = self._placer.changed_hands(whole(wrapped)[0])
+        if n:
+            raise ValueError(
+                f"{n} stereocentres of the Simulation are of the other hand than those "
+                "that the Backmapper makes: make it with reference=, the positions of "
+                "these atoms"
+            )
 
     def map(
         self, beads: ArrayLike, box: ArrayLike | None = None, *, number: int = 0

@@ -286,8 +286,8 @@ def test_barostats_and_thermostats_do_not_act(kind):
     assert names.isdisjoint({kind, "CMMotionRemover"})
 
 
-def test_a_reporter_writes_atoms(tmp_path):
-    """Of a Simulation of the atoms: times, centres and the number of frames."""
+def molecular_dynamics(positions: np.ndarray) -> app.Simulation:
+    """A Simulation of the atoms."""
     mapping, system, _ = chain(N_UNITS)
     topology = app.Topology()
     residue = topology.addResidue("A", topology.addChain())
@@ -296,7 +296,26 @@ def test_a_reporter_writes_atoms(tmp_path):
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 1.0, 0.001)
     platform = openmm.Platform.getPlatformByName("Reference")
     simulation = app.Simulation(topology, system, integrator, platform)
-    simulation.context.setPositions(md(N_UNITS, n_frames=3).positions[0])
+    simulation.context.setPositions(positions)
+    return simulation
+
+
+def test_a_reporter_refuses_atoms_of_the_other_hand(tmp_path):
+    """Of the mirror image of what it would write: at the first frame, before it."""
+    right = md(N_UNITS, n_frames=3).positions[0]
+    simulation = molecular_dynamics(right * [1.0, 1.0, -1.0])
+    reporter = BackmappedReporter(tmp_path / "a.xtc", 1, backmapper())
+    simulation.reporters.append(reporter)
+    with pytest.raises(ValueError, match=r"of the other hand .* with reference="):
+        simulation.step(1)
+    assert reporter.reports == []
+    backmapper().check_hands(right)
+
+
+def test_a_reporter_writes_atoms(tmp_path):
+    """Of a Simulation of the atoms: times, centres and the number of frames."""
+    mapping = chain(N_UNITS)[0]
+    simulation = molecular_dynamics(md(N_UNITS, n_frames=3).positions[0])
     reporter = BackmappedReporter(tmp_path / "a.xtc", 5, backmapper())
     simulation.reporters.append(reporter)
     simulation.step(10)
