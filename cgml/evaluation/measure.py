@@ -30,6 +30,9 @@ PERCENT = ("%", ".1f", 100.0)
 LARGEST_ERROR = 0.3
 """Of a coefficient of correlation or determination that says anything."""
 
+NOTHING = Estimate(np.nan, np.nan)
+"""A figure that is not there."""
+
 WHOLE = ("",)
 """The parts of what is measured of a subject as a whole."""
 
@@ -217,7 +220,7 @@ def log10_ratio(one: Estimate, other: Estimate) -> Estimate:
 def change(one: Estimate, other: Estimate) -> Estimate:
     """Return other over one, less 1; NaN where there is nothing of one."""
     if not one.value:
-        return Estimate(float("nan"), float("nan"))
+        return NOTHING
     ratio = other.value / one.value
     noise = np.hypot(other.error / one.value, ratio * one.error / one.value)
     return Estimate(ratio - 1.0, float(noise))

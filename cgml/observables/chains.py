@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
+
+from cgml.molecules.graph import components
 
 Floats = NDArray[np.float64]
 
@@ -48,8 +48,7 @@ def ends(bonds: ArrayLike) -> NDArray[np.int64]:
         return np.zeros((0, 2), dtype=np.int64)
     n = int(pairs.max()) + 1
     degree = np.bincount(pairs.ravel(), minlength=n)
-    table = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(n, n))
-    _, label = connected_components(table, directed=False)
+    label = components(n, pairs)
     widest = np.zeros(n, dtype=np.int64)
     np.maximum.at(widest, label, degree)
     tips = np.flatnonzero((degree == 1) & (widest[label] <= 2))

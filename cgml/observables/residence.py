@@ -195,11 +195,12 @@ def intermittent(contacts: Contacts, time_step: float) -> Residence:
         for one in total
         if one[0] < total[:, 0].sum() * (1 - 1e-12)
     ]
-    error = float(_jackknife(np.array([[item[2]] for item in left]), 1)[0])
+    noise = statistics.jackknife_errors([item[0] for item in left])
+    error = float(statistics.jackknife_errors([item[2] for item in left]))
     return Residence(
         time_step * np.arange(n_frames, dtype=np.float64),
         values,
-        _jackknife(np.array([item[0] for item in left]), n_frames),
+        noise if len(left) else np.full(n_frames, np.nan),
         chance,
         Estimate(lifetime * time_step, error * time_step),
     )
@@ -234,10 +235,3 @@ def departures(contacts: Contacts, time_step: float, patience: float) -> Estimat
         spread = counts.std(ddof=1) / np.sqrt(len(counts))
         error = max(spread, 1.0 / len(counts))
     return Estimate(float(counts.mean() / time), float(error / time))
-
-
-def _jackknife(left: Floats, n: int) -> Floats:
-    """Standard error from estimates with one unit left out, (n_units, n)."""
-    if len(left) < 2:
-        return np.full(n, np.nan)
-    return np.asarray(np.sqrt(len(left) - 1) * left.std(axis=0))

@@ -234,6 +234,21 @@ def bootstrap_error(
     return float(np.std(values[np.isfinite(values)], ddof=1))
 
 
+def jackknife_errors(left: ArrayLike) -> Floats:
+    """Return standard errors from estimates with one unit left out each.
+
+    Args:
+        left: (n_units, ...).
+
+    Returns:
+        (...); NaN for fewer than two units.
+    """
+    values = np.asarray(left, dtype=np.float64)
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(np.sqrt(len(values) - 1) * values.std(axis=0))
+
+
 def relative_error(reference: Floats, predicted: Floats) -> float:
     """Return the mean absolute relative error."""
     return float(np.mean(np.abs(predicted - reference) / np.abs(reference)))

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
-from cgml.evaluation.measure import Entry, Measure, Picture, pairs, value
+from cgml.evaluation.measure import NOTHING, Entry, Measure, Picture, pairs, value
 from cgml.evaluation.measures.displacement import slowest_first
-from cgml.evaluation.measures.residence import NOTHING, followed
+from cgml.evaluation.measures.residence import followed
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
 from cgml.observables import residence

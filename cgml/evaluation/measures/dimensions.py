@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import (
+    NOTHING,
     PERCENT,
     Entry,
     Measure,
@@ -26,8 +27,6 @@ from cgml.observables import chains, statistics
 from cgml.observables.statistics import Estimate
 
 Floats = NDArray[np.float64]
-
-NOTHING = Estimate(np.nan, np.nan)
 
 
 class Memory(NamedTuple):
@@ -83,16 +82,14 @@ def memory(vectors: Floats, time_step: float) -> Memory:
     each = np.array(
         [statistics.autocovariance(unit.T, mean=0.0)[:n_lags] for unit in vectors]
     )
-    total, n = each.sum(axis=0), len(each)
+    total = each.sum(axis=0)
     values = total / total[0] if total[0] > 0.0 else np.full(n_lags, np.nan)
     time = statistics.fall(values)
-    if n < 2:
-        errors, noise = np.full(n_lags, np.nan), np.nan
-    else:
-        left = total - each
-        left = left / np.where(left[:, :1] > 0.0, left[:, :1], np.nan)
-        errors = left.std(axis=0) * np.sqrt(n - 1.0)
-        noise = float(np.std([statistics.fall(row) for row in left])) * np.sqrt(n - 1.0)
+    left = total - each
+    left = left / np.where(left[:, :1] > 0.0, left[:, :1], np.nan)
+    errors = statistics.jackknife_errors(left)
+    falls = [statistics.fall(row) for row in left]
+    noise = float(statistics.jackknife_errors(falls))
     lags = time_step * np.arange(n_lags, dtype=np.float64)
     return Memory(lags, values, errors, Estimate(time * time_step, noise * time_step))
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import (
+    NOTHING,
     PERCENT,
     Entry,
     Measure,
@@ -34,7 +35,6 @@ N_BINS = 50
 INNER = 0.9
 """Part of the distances within which a highest value is a peak, not a slope."""
 
-NOTHING = Estimate(np.nan, np.nan)
 
 Both = tuple[RadialDistribution, RadialDistribution]
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from cgml.evaluation import drawing
 from cgml.evaluation.measure import (
+    NOTHING,
     PERCENT,
     Entry,
     Measure,
@@ -32,7 +33,6 @@ from cgml.observables import residence, statistics, structure
 from cgml.observables.residence import Residence
 from cgml.observables.statistics import Estimate, median_factor
 
-NOTHING = Estimate(np.nan, np.nan)
 Contact = tuple[Residence | None, Estimate]
 Found = TypeVar("Found")
 
