@@ -27,11 +27,8 @@ from cgml.evaluation import drawing
 from cgml.models.file import load_model
 from cgml.molecules.box import minimum_image
 from cgml.molecules.graph import MolecularGraph, neighbours
-from cgml.observables.structure import (
-    RadialDistribution,
-    highest_peak,
-    radial_distribution,
-)
+from cgml.observables.peaks import highest_peak
+from cgml.observables.structure import RadialDistribution, radial_distribution
 from openmm_cgml import Backmapper
 from openmm_cgml.relaxation import Relaxation
 from openmm_cgml.testsystems.peo_protocol import set_edge

@@ -17,7 +17,7 @@ from cgml.evaluation.measures.conduction import conduct
 from cgml.evaluation.results import Comparison, ComparisonOptions, column
 from cgml.evaluation.subject import Run
 from cgml.molecules.box import minimum_image
-from cgml.observables import structure, transport
+from cgml.observables import peaks, structure, transport
 from cgml.units import SIEMENS_PER_METRE
 
 OPTIONS = ComparisonOptions(shortest=2.0, longest=60.0, quantile=0.02)
@@ -27,7 +27,7 @@ OPTIONS = ComparisonOptions(shortest=2.0, longest=60.0, quantile=0.02)
 def reach():
     """Free walkers have no minimum of g: how near they are in contact is given."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(structure, "first_minimum", lambda rdf: 0.8 + 0.0 * rdf.values[0])
+        patch.setattr(peaks, "first_minimum", lambda rdf: 0.8 + 0.0 * rdf.values[0])
         yield
 
 
@@ -116,12 +116,12 @@ def test_only_other_chains_stand_around_a_chain(reference):
     number = n_others * float(rdf.values[:reach] @ shells)
     assert number == pytest.approx(neighbours_in_other_chains(few, edges[reach]))
     (_, contacts), _ = found.once(residence.stays)["polymer-polymer"]
-    cutoff = structure.first_minimum(rdf)
+    cutoff = peaks.first_minimum(rdf)
     assert contacts.value == pytest.approx(neighbours_in_other_chains(few, cutoff))
 
 
 def test_without_a_minimum_there_are_no_contacts(reference, monkeypatch):
-    monkeypatch.setattr(structure, "first_minimum", lambda rdf: np.nan * rdf.values[0])
+    monkeypatch.setattr(peaks, "first_minimum", lambda rdf: np.nan * rdf.values[0])
     few = reference.first(40)
     figures = comparison.compare(electrolyte(), few, few, OPTIONS).figures
     names = [name for name in figures if name.startswith(("contact_", "coordination_"))]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cgml.molecules.box import minimum_image
-from cgml.observables import structure
+from cgml.observables import peaks, structure
 from cgml.observables.structure import RadialDistribution
 
 BOX = np.array([[4.0, 0, 0], [1.5, 4.0, 0], [-1.0, 1.0, 4.0]])
@@ -77,11 +77,11 @@ def test_highest_peak_lies_between_bins():
     r = 0.02 * np.arange(1, 40)
     g = 7.0 - 400.0 * (r - 0.313) ** 2
     rdf = structure.RadialDistribution(r, g, np.full(39, 0.1))
-    peak = structure.highest_peak(rdf)
+    peak = peaks.highest_peak(rdf)
     assert peak.distance == pytest.approx(0.313)
     assert peak.height == pytest.approx((7.0, 0.1))
     edge = structure.RadialDistribution(r, -r, np.full(39, 0.1))
-    assert structure.highest_peak(edge).distance == r[0]
+    assert peaks.highest_peak(edge).distance == r[0]
 
 
 def test_first_minimum():
@@ -89,7 +89,7 @@ def test_first_minimum():
     g = np.where(r < 0.5, 0.0, 1.0 + 2.0 * np.cos(2 * np.pi * (r - 0.6)) * np.exp(-r))
     rdf = RadialDistribution(r, g, np.zeros_like(r))
     exact = 1.1 - np.arctan(1.0 / (2.0 * np.pi)) / (2.0 * np.pi)  # dg/dr = 0
-    assert structure.first_minimum(rdf) == pytest.approx(exact, abs=r[1] - r[0])
+    assert peaks.first_minimum(rdf) == pytest.approx(exact, abs=r[1] - r[0])
 
 
 R = 0.0233 * (np.arange(50) + 0.5)
@@ -113,7 +113,7 @@ SHELL = 1.0 / (1.0 + np.exp(-(R - 0.3) / 0.02))  # rises to 1 and stays
 def test_first_minimum_is_one_or_none(g, right):
     noise = np.random.default_rng(0).normal(scale=0.005, size=50)
     rdf = RadialDistribution(R, np.maximum(g + noise, 0.0), np.full(50, 0.005))
-    found = structure.first_minimum(rdf)
+    found = peaks.first_minimum(rdf)
     assert found == pytest.approx(right, abs=0.05, nan_ok=True)
 
 

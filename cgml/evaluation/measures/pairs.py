@@ -24,6 +24,7 @@ from cgml.evaluation.measures.displacement import shown, slowest_first
 from cgml.evaluation.results import Comparison
 from cgml.molecules.box import widths
 from cgml.observables import structure
+from cgml.observables.peaks import highest_peak
 from cgml.observables.statistics import Estimate
 from cgml.observables.structure import RadialDistribution
 
@@ -78,17 +79,17 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
     figures = {}
     for name, both in comparison.once(distributions).items():
         figures[f"rdf_{name}_deviation"] = _deviation(*both)
-        peaks = [structure.highest_peak(rdf) for rdf in both]
+        tops = [highest_peak(rdf) for rdf in both]
         is_there = all(
             rdf.values.max() > MIN_DENSITY
             and peak.distance < INNER * float(rdf.distances[-1])
-            for rdf, peak in zip(both, peaks, strict=True)
+            for rdf, peak in zip(both, tops, strict=True)
         )
-        for side, peak in zip(drawing.SIDES, peaks, strict=True):
+        for side, peak in zip(drawing.SIDES, tops, strict=True):
             distance = exact(peak.distance) if is_there else NOTHING
             figures[f"peak_distance_{name}_{side}"] = distance
             figures[f"peak_height_{name}_{side}"] = peak.height if is_there else NOTHING
-        heights = (peak.height for peak in peaks)
+        heights = (peak.height for peak in tops)
         figures[f"peak_height_{name}_change"] = (
             change(*heights) if is_there else NOTHING
         )

@@ -29,7 +29,7 @@ from cgml.evaluation.measures.pairs import distributions
 from cgml.evaluation.parity import Parity, parity
 from cgml.evaluation.results import Comparison
 from cgml.evaluation.subject import Run, Subject
-from cgml.observables import residence, statistics, structure
+from cgml.observables import peaks, residence, statistics
 from cgml.observables.residence import Residence
 from cgml.observables.statistics import Estimate, median_factor
 
@@ -70,7 +70,7 @@ def contacts(subject: Subject, run: Run, pair: str, cutoff: float) -> Contact:
 def reaches(comparison: Comparison) -> dict[str, float]:
     """Return how near beads in contact are, nm, by pair; NaN: there is no contact."""
     return {
-        name: structure.first_minimum(reference)
+        name: peaks.first_minimum(reference)
         for name, (reference, _) in comparison.once(distributions).items()
     }
 
