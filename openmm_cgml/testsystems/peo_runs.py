@@ -13,7 +13,7 @@ kill comes between, the segment is simulated again and replaces its file.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from openmm import app
 from cgml import units
 from cgml.files import replacing
 from openmm_cgml.testsystems.peo import PeoSystem, peo_litfsi
-from openmm_cgml.testsystems.peo_parameters import UNITED
+from openmm_cgml.testsystems.peo_parameters import FORCE_FIELDS
 from openmm_cgml.testsystems.peo_protocol import (
     compressed,
     peo_simulation,
@@ -43,7 +43,7 @@ Stage = Literal["pressing", "ageing", "production"]
 
 @dataclass(frozen=True)
 class PeoBox:
-    """What to simulate, with united atoms.
+    """What to simulate.
 
     Attributes:
         role: what the frames are for; the first part of the name.
@@ -52,6 +52,7 @@ class PeoBox:
         ratio: ether oxygens to a cation, about.
         kept: time of production, ns.
         seed: of the start, the thermostat and the barostat.
+        force_field: "united" or "all-atom".
     """
 
     role: str
@@ -60,6 +61,7 @@ class PeoBox:
     ratio: int
     kept: float
     seed: int
+    force_field: str = "united"
 
     @property
     def n_salt(self) -> int:
@@ -77,6 +79,7 @@ class PeoBox:
         return peo_litfsi(
             [self.n_oxygens] * self.n_chains,
             self.n_salt,
+            force_field=self.force_field,
             generator=np.random.default_rng(self.seed),
         )
 
@@ -171,6 +174,7 @@ class PeoRun:
         """
         self.box, self.times, self.folder = box, times, folder
         self.system = box.build()
+        self._time_step = FORCE_FIELDS[box.force_field].time_step
         self._platform, self._n_threads = platform, n_threads
         self._simulation: app.Simulation | None = None
         self._simulated_stage = ""
@@ -214,11 +218,14 @@ class PeoRun:
     def _read(self) -> dict[str, Any]:
         """Read the state; require that it is of this box; production may be longer."""
         record: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
-        for name, wanted in (("box", self.box), ("times", self.times)):
-            is_shorter = record[name]["kept"] > wanted.kept
-            if is_shorter or record[name] | {"kept": wanted.kept} != asdict(wanted):
+        box, times = PeoBox(**record["box"]), PeoTimes(**record["times"])
+        for name, there, wanted in (
+            ("box", box, self.box),
+            ("times", times, self.times),
+        ):
+            if there.kept > wanted.kept or replace(there, kept=wanted.kept) != wanted:
                 raise ValueError(
-                    f"{self._state} is there, its {name} is {record[name]}, not "
+                    f"{self._state} is there, its {name} is {asdict(there)}, not "
                     f"{asdict(wanted)}: take another folder"
                 )
         return record | {"box": asdict(self.box), "times": asdict(self.times)}
@@ -240,7 +247,7 @@ class PeoRun:
             "box": asdict(self.box),
             "times": asdict(self.times),
             "temperature": TEMPERATURE,
-            "time_step": UNITED.time_step,
+            "time_step": self._time_step,
             "openmm": openmm.version.version,
             "n_done": 0,
             "edge": edge,  # nm, of the System: compressed, later the mean
@@ -296,7 +303,7 @@ class PeoRun:
             K, and potential energy, kJ/mol.
         """
         n_frames = round(self.times.segment / self.times.interval)
-        n_steps = round(self.times.interval / UNITED.time_step)
+        n_steps = round(self.times.interval / self._time_step)
         n_atoms = len(self.system.types)
         n_freedoms = 3 * n_atoms - self.system.system.getNumConstraints() - 3
         frames = np.empty((n_frames, n_atoms, 3), dtype=np.float32)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
@@ -172,6 +173,22 @@ def test_a_finished_box_goes_on_for_a_longer_production(killed, tmp_path):
     before, after = (read(folder / "production" / f"{i:04d}.xtc") for i in (3, 4))
     np.testing.assert_allclose(after[1], 4.0 + 0.2 * np.arange(1, 6), rtol=1e-6)
     assert abs(after[0][0] - before[0][-1]).max() < 0.4  # goes on where it was
+
+
+def test_a_box_from_before_there_were_two_force_fields_goes_on(killed, tmp_path):
+    folder = shutil.copytree(killed[0], tmp_path / BOX.name)
+    state = state_of(folder)
+    del state["box"]["force_field"]
+    (folder / "state.json").write_text(json.dumps(state))
+    assert PeoRun(BOX, TIMES, folder).n_done == N_SEGMENTS
+    atoms = replace(BOX, force_field="all-atom")
+    with pytest.raises(ValueError, match=r"'united'.* not .*'all-atom'.* another fold"):
+        PeoRun(atoms, TIMES, folder)
+
+
+def test_a_box_of_all_atoms_has_their_force_field():
+    system = replace(BOX, force_field="all-atom").build()
+    assert system.types.count("HC") == 20 * (2 * 3 + 2 * 6)  # two CH3 and six CH2
 
 
 def test_other_boxes_and_frames_are_refused(killed, tmp_path):
