@@ -61,3 +61,24 @@ class Refinement(Section):
         is_repeated = self.sampler == "langevin"
         check_evaluations(self.n_levels * (self.n_repeats if is_repeated else 1))
         return self
+
+
+class Execution(Section):
+    """How the networks are evaluated: what costs time and leaves the answer alone.
+
+    Attributes:
+        compiled: use networks that `cgml compile` made for this machine, where there
+            are any (CPU, float32).
+        capture: record a step as a CUDA graph (capture.py); models trained here, on
+            CUDA only. Up to three times as fast for a few replicas, of no use for
+            hundreds, hence not the default.
+        precision: of products inside the networks; sums over edges, normalisation
+            and positions stay float32 or better.
+    """
+
+    compiled: bool = True
+    capture: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+FAST = Execution()  # what is used unless something else is asked for

@@ -26,15 +26,31 @@ from cgml.fields import (
     Width,
 )
 from cgml.mean_force import PotentialSpec
-from cgml.sampling import Refinement
+from cgml.sampling import FAST, Execution, Refinement
 from cgml.training_data import Rotation, Seen
 
 __all__ = [  # known to all as parts of the spec
+    "FAST",
+    "Execution",
     "PotentialSpec",
     "Refinement",
     "Rotation",
     "Seen",
 ]
+
+
+def check_reach(reach: float | None, cutoff: float | None) -> None:
+    """Refuse a reach that is not beyond the cutoff.
+
+    Raises:
+        ValueError: it is not, or there is no cutoff.
+    """
+    if reach is not None and (cutoff is None or reach <= cutoff):
+        raise ValueError(
+            f"a reach beyond the cutoff is required, got {reach:g} nm with cutoff = "
+            f"{'none' if cutoff is None else f'{cutoff:g} nm'}: pairs nearer are seen "
+            "anyway, leave the reach out or make it half as long again"
+        )
 
 
 class NetworkConfig(Section):
@@ -91,27 +107,6 @@ class RousePrior(Section):
 
     rate: Positive
     variance: Positive
-
-
-class Execution(Section):
-    """How the networks are evaluated: what costs time and leaves the answer alone.
-
-    Attributes:
-        compiled: use networks that `cgml compile` made for this machine, where there
-            are any (CPU, float32).
-        capture: record a step as a CUDA graph (capture.py); models trained here, on
-            CUDA only. Up to three times as fast for a few replicas, of no use for
-            hundreds, hence not the default.
-        precision: of products inside the networks; sums over edges, normalisation
-            and positions stay float32 or better.
-    """
-
-    compiled: bool = True
-    capture: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
-FAST = Execution()  # what is used unless something else is asked for
 
 
 class Statistics(Section):
@@ -206,6 +201,7 @@ class BaseSpec(Section):
             "calibration": None,
             "rotation": [],
             "potential": None,
+            "reach": None,
         }
         said: dict[str, Any] = write(self)
         return {
@@ -290,6 +286,8 @@ class ModelSpec(BaseSpec):
         statistics: scales and guard limits.
         radial_centres: of the functions of the distance, nm, n_radial of them,
             ascending; empty: even on a logarithmic axis.
+        reach: nm; the score network sees pairs of beads beyond the cutoff, up to here,
+            where they come within it in a step (arrivals.py); None: it does not look.
         calibration: how unsure the model is of new molecules; None: not measured.
         potential: an energy of the beads; None: there is none. It has no part in steps.
     """
@@ -300,6 +298,7 @@ class ModelSpec(BaseSpec):
     refinement: Refinement
     statistics: Statistics
     radial_centres: tuple[NonNegative, ...] = ()
+    reach: Length | None = None
     calibration: Calibration | None = None
     potential: PotentialSpec | None = None
 
@@ -312,6 +311,11 @@ class ModelSpec(BaseSpec):
                 f"radial_centres must be {wanted} ascending distances, got "
                 f"{list(centres)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _reach_farther(self) -> Self:
+        check_reach(self.reach, self.cutoff)
         return self
 
     @model_validator(mode="after")

@@ -330,6 +330,33 @@ def denoise(
     return (unit + sigma * correction) / scale
 
 
+def arrivals(
+    module: Any,
+    beads: Beads,
+    edges: Edges,
+    embedding: torch.Tensor,
+    given: Condition,
+    white: torch.Tensor,
+    sigma: torch.Tensor,
+) -> torch.Tensor:
+    """See arrivals.Arrivals.forward; edges are of pairs beyond the cutoff."""
+    scale = torch.sqrt(1.0 + sigma * sigma)
+    root = torch.tensor(whole(beads, beads.kinds.root)).to(white.dtype)
+    candidate = given.mean + root @ (given.spread * white / scale)
+    length, along = direction(vectors_of(candidate, edges))
+    own = module.properties(embedding)
+    hidden = module.filter(radial(module.radial, length / module.length_scale))
+    hidden = hidden * own[edges.receiver] * own[edges.sender]
+    phase = torch.log(sigma) * module.frequencies
+    waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
+    hidden = hidden + module.phase(waves)[edges.receiver]
+    strength = module.strength.second(silu(module.strength.first(hidden)))
+    share = 0.5 * (1.0 + torch.cos(torch.pi * length / module.cutoff))
+    strength = torch.where(length < module.cutoff, share * strength, 0.0)
+    force = total(strength * along, edges.receiver, len(white))
+    return sigma / scale * given.spread * (root.T @ force) / module.length_scale
+
+
 def step(
     model: Any,
     beads: Beads,
@@ -338,11 +365,16 @@ def step(
     history: History,
     white: torch.Tensor,
     sigma: torch.Tensor,
+    far: Edges | None = None,
 ) -> tuple[Prediction, torch.Tensor]:
     """Predict, and denoise (n_beads, 3) at noise levels (n_beads, 1)."""
     prediction = predict(model.predictor, beads, edges, embedding, history)
     given = condition(model.conditioner, edges, history.positions, prediction)
-    return prediction, denoise(model.denoiser, beads, edges, given, white, sigma)
+    clean = denoise(model.denoiser, beads, edges, given, white, sigma)
+    if model.arrivals is not None:
+        others = beads, far, embedding, given, white, sigma
+        clean = clean + arrivals(model.arrivals, *others)
+    return prediction, clean
 
 
 class ReferenceNetworks:
@@ -352,7 +384,8 @@ class ReferenceNetworks:
         self.search = search
         self._module, self._beads, self._embedding = module, beads, embedding
 
-    def lay_out(self, pairs: Pairs) -> Edges:
+    def lay_out(self, pairs: Pairs, far: Pairs | None = None) -> Edges:
+        self._far = None if far is None else both_ways(far)
         return both_ways(pairs)
 
     def next_positions(
@@ -378,6 +411,16 @@ class ReferenceNetworks:
             level = torch.full_like(given.spread, sigma)
             own = self._module.denoiser
             found = denoise(own, self._beads, near, given, white, level)
+            if self._far is not None:
+                found = found + arrivals(
+                    self._module.arrivals,
+                    self._beads,
+                    self._far,
+                    self._embedding,
+                    given,
+                    white,
+                    level,
+                )
             return project(found, given.spread, self._beads)
 
         return clean

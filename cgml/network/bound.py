@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 import torch
 
 from cgml.contract.stepper import Pairs
+from cgml.network.arrivals import ArrivalWeights, Far
 from cgml.network.conditioner import ConditionerWeights
 from cgml.network.denoiser import DenoiserInputs, DenoiserWeights, Level
 from cgml.network.gaussian import Prediction, held_direction, unwhiten, without
@@ -44,6 +45,7 @@ class Neighbourhood(NamedTuple):
 
     layout: Layout
     terms: Terms
+    far: Far | None  # pairs that may arrive
 
 
 class BoundNetworks:
@@ -73,24 +75,35 @@ class BoundNetworks:
         self._predictor: PredictorWeights = module.predictor.pack(kind)
         self._conditioner: ConditionerWeights = module.conditioner.pack(kind)
         self._denoiser: DenoiserWeights = module.denoiser.pack(kind)
+        self._arrivals: ArrivalWeights | None = None
+        if module.arrivals is not None:
+            self._arrivals = module.arrivals.pack()
         self._is_held = bool(beads.rest.any())
         self._levels: dict[float, Level] = {}
         self._last: tuple[Pairs, Neighbourhood] | None = None
         self._compiled = compiled if len(beads.masses) >= LEAST_ROWS else None
 
-    def lay_out(self, pairs: Pairs) -> Neighbourhood:
-        """Prepare what stays as long as the pairs do."""
+    def lay_out(self, pairs: Pairs, far: Pairs | None = None) -> Neighbourhood:
+        """Prepare what stays as long as the pairs do.
+
+        Args:
+            pairs: that exchange messages.
+            far: of the same positions, beyond the cutoff, where the model looks at
+                pairs that arrive.
+        """
         if self._last is None or self._last[0] is not pairs:
             n, is_periodic = len(self._beads.masses), self.search.is_periodic
             layout = lay_out(pairs, n, is_periodic=is_periodic)
-            self._last = pairs, self.neighbourhood(layout)
+            self._last = pairs, self.neighbourhood(layout, far)
         return self._last[1]
 
-    def neighbourhood(self, layout: Layout) -> Neighbourhood:
-        """Add to a layout what a predictor knows of it."""
-        predictor = self._module.predictor
+    def neighbourhood(self, layout: Layout, far: Pairs | None) -> Neighbourhood:
+        """Add to a layout what the networks know of it."""
+        predictor, coming = self._module.predictor, None
         terms = predictor.terms(self._predictor, self._beads, layout, self._embedding)
-        return Neighbourhood(layout, terms)
+        if self._arrivals is not None and far is not None:
+            coming = self._module.arrivals.far(self._arrivals, far, self._embedding)
+        return Neighbourhood(layout, terms, coming)
 
     def next_positions(
         self,
@@ -149,10 +162,20 @@ class BoundNetworks:
         def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
             level = self._level(sigma)
             inputs = module.look(beads, layout, condition, nodes, level, white)
+            candidate = inputs.candidate
             if self._compiled is None:
                 clean = module.evaluate(self._denoiser, inputs)
             else:
                 (clean,) = self._compiled.evaluate(flat(inputs))
+            if near.far is not None:
+                clean = clean + self._module.arrivals.shift(
+                    self._arrivals,
+                    beads,
+                    near.far,
+                    condition.spread,
+                    candidate,
+                    level.sigma,
+                )
             return without(clean, held, beads) if self._is_held else clean
 
         return denoise

@@ -31,7 +31,8 @@ Work = Callable[[], torch.Tensor]
 class _Recorded(NamedTuple):
     """A recorded step."""
 
-    layout: Layout  # of the edges, where the step reads it
+    pairs: list[Pairs]  # padded; after the first, those that may arrive, as read
+    layout: Layout  # of the edges of the first, where the step reads it
     history: History  # likewise
     draws: torch.Tensor  # likewise
     replay: Work  # do it, and give the next positions
@@ -73,57 +74,78 @@ class CapturedStep:
         self._recorded: _Recorded | None = None
 
     def __call__(
-        self, pairs: Pairs, history: History, draws: torch.Tensor
+        self, pairs: Pairs, far: Pairs | None, history: History, draws: torch.Tensor
     ) -> torch.Tensor:
         """Draw the next positions, (n_beads, 3) nm.
 
         Args:
             pairs: at the present positions.
+            far: likewise, those that may arrive; None where the model does not look.
             history: of the beads.
             draws: (n_draws, n_beads, 3) standard normals.
         """
-        recorded, n = self._recorded, len(pairs.sender)
-        if recorded is None or n > len(recorded.layout.sender):
-            capacity = int(self._room * n) + _BLOCK
-            capacity -= capacity % _BLOCK
-            recorded = self._record(self._padded(pairs, capacity), history, draws)
-            self._recorded = recorded
+        found = [pairs] if far is None else [pairs, far]
+        recorded = self._recorded
+        if recorded is None or any(
+            len(some.sender) > len(room.sender)
+            for some, room in zip(found, recorded.pairs, strict=True)
+        ):
+            rooms = [self._padded(some, self._capacity(some)) for some in found]
+            recorded = self._recorded = self._record(rooms, history, draws)
         else:
-            layout = self._padded(pairs, len(recorded.layout.sender))
-            for target, source in zip(recorded.layout, layout, strict=True):
-                target.copy_(source)
+            rooms = [
+                self._padded(some, len(room.sender))
+                for some, room in zip(found, recorded.pairs, strict=True)
+            ]
+            self._copy(recorded, rooms)
         self._fill(recorded, history, draws)
         return recorded.replay()[: self._n].clone()
 
-    def _padded(self, pairs: Pairs, capacity: int) -> Layout:
-        """Layout of the pairs and of those of the ghosts with themselves."""
+    def _capacity(self, pairs: Pairs) -> int:
+        """Pairs that there is to be room for."""
+        capacity = int(self._room * len(pairs.sender)) + _BLOCK
+        return capacity - capacity % _BLOCK
+
+    def _padded(self, pairs: Pairs, capacity: int) -> Pairs:
+        """The pairs, and those of the ghosts with themselves."""
         missing = capacity - len(pairs.sender)
         places = torch.arange(missing, device=pairs.sender.device)
         ghosts = self._n + places * self._n_ghosts // max(missing, 1)
-        more = Pairs(
+        return Pairs(
             sender=torch.cat((pairs.sender, ghosts)),
             receiver=torch.cat((pairs.receiver, ghosts)),
             static=_padding(pairs.static, missing),
             shift=_padding(pairs.shift, missing),
         )
+
+    def _layout(self, pairs: Pairs) -> Layout:
         is_periodic = self._networks.search.is_periodic
-        return lay_out(more, len(self._beads.masses), is_periodic=is_periodic)
+        return lay_out(pairs, len(self._beads.masses), is_periodic=is_periodic)
 
     def _record(
-        self, layout: Layout, history: History, draws: torch.Tensor
+        self, pairs: list[Pairs], history: History, draws: torch.Tensor
     ) -> _Recorded:
-        """Record the step of a frame."""
+        """Record the step of a frame; see `__call__` for what the pairs are."""
         known = History(*(_longer(part, len(self._beads.masses)) for part in history))
         noise = _longer(draws, len(self._beads.masses))
+        layout, far = self._layout(pairs[0]), None if len(pairs) == 1 else pairs[1]
 
         def step() -> torch.Tensor:
-            near = self._networks.neighbourhood(layout)
+            near = self._networks.neighbourhood(layout, far)
             return self._networks.next_positions(near, known, noise, self._refinement)
 
-        recorded = _Recorded(layout, known, noise, step)
+        recorded = _Recorded(pairs, layout, known, noise, step)
         self._fill(recorded, history, draws)
         self.n_captures += 1
         return recorded._replace(replay=_replayable(step))
+
+    def _copy(self, recorded: _Recorded, pairs: list[Pairs]) -> None:
+        """Copy padded pairs to where the step reads them."""
+        own: list[tuple[torch.Tensor, ...]] = [recorded.layout, *recorded.pairs[1:]]
+        new = [self._layout(pairs[0]), *pairs[1:]]
+        for targets, sources in zip(own, new, strict=True):
+            for target, source in zip(targets, sources, strict=True):
+                target.copy_(source)
 
     def _fill(self, recorded: _Recorded, history: History, draws: torch.Tensor) -> None:
         """Copy a frame to where the step reads it."""

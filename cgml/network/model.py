@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from cgml.contract.atoms import Atoms
+from cgml.contract.stepper import Pairs
 from cgml.molecules.systems import sum_by
+from cgml.network.arrivals import Arrivals
 from cgml.network.blocks import (
     MLP,
     PlacedRadialBasis,
@@ -18,9 +20,11 @@ from cgml.network.blocks import (
     RadialBasis,
     ScalarReadout,
 )
-from cgml.network.conditioner import Conditioner
+from cgml.network.conditioner import Condition, Conditioner
 from cgml.network.denoiser import Denoiser
+from cgml.network.gaussian import unwhiten
 from cgml.network.inputs import Beads
+from cgml.network.pairs import Layout
 from cgml.network.potential import potential_weights
 from cgml.network.predictor import Predictor
 from cgml.spec import BaseSpec, ModelSpec
@@ -144,11 +148,40 @@ class Model(nn.Module):
         self.conditioner = Conditioner(sizes.n_edge, _radial(spec))
         self.denoiser = Denoiser(sizes, n_centres, _radial(spec))
         self.radius_head = RadiusHead(sizes.n_node)
+        self.arrivals = None
+        if spec.reach is not None and spec.cutoff is not None:
+            self.arrivals = Arrivals(sizes.n_embedding, _radial(spec), spec.cutoff)
         if spec.potential is not None:
             self.potential = potential_weights(spec, spec.potential)
         self._set("length_scale", scales.length_scale)
         self._set("displacement_scale", scales.displacement_scale)
         self._set("mean_degree", scales.mean_degree)
+
+    def denoise(
+        self,
+        where: tuple[Beads, Layout, Pairs],
+        embedding: torch.Tensor,
+        condition: Condition,
+        white: torch.Tensor,
+        sigma: torch.Tensor,
+    ) -> torch.Tensor:
+        """Expect noise-free white coordinates, (n_beads, 3), with pairs that arrive.
+
+        Args:
+            where: beads, layout of the edges, and pairs beyond the cutoff.
+            embedding: (n_beads, n_embedding).
+            condition: of this step.
+            white: (n_beads, 3) noisy white coordinates.
+            sigma: (n_beads, 1) or (1, 1) noise level.
+        """
+        beads, layout, far = where
+        clean: torch.Tensor = self.denoiser(beads, layout, condition, white, sigma)
+        if self.arrivals is None:
+            return clean
+        mean, spread = condition.mean, condition.spread
+        unit = white / torch.sqrt(1.0 + sigma.square())
+        candidate = unwhiten(unit, mean, spread, beads)
+        return clean + self.arrivals(beads, far, embedding, spread, candidate, sigma)
 
     def _set(self, name: str, value: float) -> None:
         """Fill every buffer of that name."""

@@ -148,6 +148,20 @@ class PairSearch:
         return Pairs(*(part.to(self._device) for part in found))
 
 
+def divide(pairs: Pairs, positions: torch.Tensor, cutoff: float) -> tuple[Pairs, Pairs]:
+    """Pairs within a cutoff, and bonds; and all others.
+
+    Args:
+        pairs: within a longer one.
+        positions: (n_beads, 3) nm, where they were found.
+        cutoff: nm.
+    """
+    gaps = positions[pairs.receiver] - positions[pairs.sender] + pairs.shift
+    is_near = (gaps.square().sum(dim=1) < cutoff**2) | (pairs.static[:, 0] == 1.0)
+    near, far = (Pairs(*(part[rows] for part in pairs)) for rows in (is_near, ~is_near))
+    return near, far
+
+
 def _bond_table(
     kinds: Kinds, n: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from cgml.network.inputs import Beads
 from cgml.network.kinds import Kinds
 from cgml.network.leaves import multiply
 from cgml.network.model import Model
-from cgml.network.pairs import Layout, bond_features, lay_out
+from cgml.network.pairs import bond_features, lay_out
 from cgml.network.predictor import History
 from cgml.network.sampler import Evaluation, advance, n_draws, schedule
 from cgml.spec import ModelSpec
@@ -33,7 +33,10 @@ class OwnProgram(Program):
         super().__init__(spec, n_draws(spec.refinement), model.embedding)
         self.predictor = model.predictor
         self.conditioner, self.denoiser = model.conditioner, model.denoiser
-        self.radius_head = model.radius_head
+        self.arrivals, self.radius_head = model.arrivals, model.radius_head
+        self.near = self.cutoff
+        if spec.reach is not None:
+            self.cutoff = spec.reach
         if spec.potential is not None:  # its weights; the program makes steps alone
             self.potential = model.potential
         masses = list(spec.particle_types.values())
@@ -100,7 +103,8 @@ class OwnProgram(Program):
         flags = known.float().expand(-1, positions.size(0), 1)
         history = History(near, moves.float() * flags, flags)
         beads = self.beads(system)
-        layout = self.edges(system, positions, origin, pairs)
+        near_pairs, far = self.pairs(system, positions, origin, pairs)
+        layout = lay_out(near_pairs, positions.size(0), is_periodic=True)
         prediction = self.predictor(beads, layout, system["embedding"], history)
         condition = self.conditioner(layout, near, prediction)
         mean, spread = prediction.mean, prediction.spread
@@ -115,7 +119,12 @@ class OwnProgram(Program):
             sigma = torch.full((1, 1), row.sigma, dtype=torch.float64)
             level, white = self.denoiser.level(weights, sigma), unit / row.cosine
             given = self.denoiser.look(beads, layout, condition, nodes, level, white)
-            clean = project(self.denoiser.evaluate(weights, given), spread, beads)
+            candidate, clean = given.candidate, self.denoiser.evaluate(weights, given)
+            if self.arrivals is not None:
+                clean = clean + self.arrivals(
+                    beads, far, system["embedding"], spread, candidate, level.sigma
+                )
+            clean = project(clean, spread, beads)
             unit, slope = advance(row, unit, slope, clean, draws)
         return unwhiten(unit, mean, spread, beads).double() - near.double()
 
@@ -147,14 +156,16 @@ class OwnProgram(Program):
             centre_weights=system["centre_weights"],
         )
 
-    def edges(
+    def pairs(
         self,
         system: dict[str, torch.Tensor],
         positions: torch.Tensor,
         origin: torch.Tensor,
         edges: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    ) -> Layout:
-        """Pairs within the cutoff, and bonds, between molecules moved to the origin.
+    ) -> tuple[Pairs, Pairs]:
+        """Pairs that exchange messages, and those that may arrive.
+
+        Both between molecules moved to the origin.
 
         Args:
             system: from `embed`.
@@ -176,11 +187,13 @@ class OwnProgram(Program):
         bonds = system["apart"].index_select(0, place)
         bonds = bonds.masked_fill(is_other, float("inf"))
         gaps = positions[receiver] - positions[sender] + shift
-        is_kept = (gaps.norm(p=2, dim=1) < self.cutoff) | (bonds == 1.0)
-        order = is_kept.nonzero().flatten()
-        order = order[torch.argsort(receiver[order] * n + sender[order])]
-        sender, receiver = sender[order], receiver[order]
-        moved = shift[order] + origin[receiver] - origin[sender]
-        static = bond_features(bonds[order])
-        pairs = Pairs(sender, receiver, static, moved.float())
-        return lay_out(pairs, n, is_periodic=True)
+        lengths = gaps.norm(p=2, dim=1)
+        is_near = (lengths < self.near) | (bonds == 1.0)
+        moved = (shift + origin[receiver] - origin[sender]).float()
+        found: list[Pairs] = []
+        for kept in (is_near, ~is_near & (lengths < self.cutoff)):
+            order = kept.nonzero().flatten()
+            order = order[torch.argsort(receiver[order] * n + sender[order])]
+            static = bond_features(bonds[order])
+            found.append(Pairs(sender[order], receiver[order], static, moved[order]))
+        return found[0], found[1]

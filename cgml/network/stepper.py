@@ -18,13 +18,13 @@ from cgml.network.compiled import compiled_parts
 from cgml.network.gaussian import Prediction, whiten
 from cgml.network.inputs import build_system, join_beads
 from cgml.network.kinds import apply_kernels
-from cgml.network.pairs import PairSearch
+from cgml.network.pairs import PairSearch, divide
 from cgml.network.predictor import History
 from cgml.network.sampler import n_draws
 from cgml.spec import Execution, ModelSpec, Refinement
 
-Next = Callable[[Pairs, History, torch.Tensor], torch.Tensor]
-"""Next positions from pairs, history and noise; see BoundNetworks.next_positions."""
+Next = Callable[[Pairs, Pairs | None, History, torch.Tensor], torch.Tensor]
+"""Next positions from pairs, those that may arrive, history and noise."""
 
 
 class LearnedStepper:
@@ -60,7 +60,7 @@ class LearnedStepper:
         )
         beads = join_beads([graph.beads for graph in graphs])
         self._beads = to_device(beads, systems.device)
-        self._last: tuple[torch.Tensor, View] | None = None
+        self._last: tuple[torch.Tensor, View, Pairs | None] | None = None
         with torch.inference_mode():
             self._networks = self._bind(embedding, execution)
             self._next: Next = self._step
@@ -77,7 +77,8 @@ class LearnedStepper:
         """Bind the networks as the execution says."""
         systems, spec = self._systems, self._spec
         boxes = None if systems.boxes is None else list(systems.boxes.cpu())
-        search = PairSearch(self._beads, systems.sizes, spec.cutoff, boxes)
+        reach = spec.cutoff if spec.reach is None else spec.reach
+        search = PairSearch(self._beads, systems.sizes, reach, boxes)
         bound = (self._module, self._beads, embedding, search)
         if execution.precision == "bfloat16":
             return BoundNetworks(*bound, torch.bfloat16)
@@ -86,9 +87,9 @@ class LearnedStepper:
         return BoundNetworks(*bound, None, parts)
 
     def _step(
-        self, pairs: Pairs, history: History, draws: torch.Tensor
+        self, pairs: Pairs, far: Pairs | None, history: History, draws: torch.Tensor
     ) -> torch.Tensor:
-        near = self._networks.lay_out(pairs)
+        near = self._networks.lay_out(pairs, far)
         return self._networks.next_positions(near, history, draws, self._refinement)
 
     def view(self, positions: torch.Tensor) -> View:
@@ -100,9 +101,17 @@ class LearnedStepper:
             positions: (n_beads, 3) float64 nm, unwrapped; not to be changed in place.
         """
         if self._last is None or self._last[0] is not positions:
-            near = self._systems.near_origin(positions)
-            self._last = positions, (near, self._networks.search(near))
+            near, far = self._systems.near_origin(positions), None
+            pairs = self._networks.search(near)
+            if self._spec.reach is not None and self._spec.cutoff is not None:
+                pairs, far = divide(pairs, near, self._spec.cutoff)
+            self._last = positions, (near, pairs), far
         return self._last[1]
+
+    def _far(self, positions: torch.Tensor) -> Pairs | None:
+        """Pairs that may arrive, where the model looks at them; see `view`."""
+        self.view(positions)
+        return None if self._last is None else self._last[2]
 
     def displacement(self, state: State, draws: torch.Tensor) -> torch.Tensor:
         """Displacement of one step; see `Stepper`.
@@ -111,7 +120,8 @@ class LearnedStepper:
         """
         with torch.inference_mode():
             history, pairs = self._look(state)
-            moved = self._next(pairs, history, draws).double()
+            far = self._far(state.positions)
+            moved = self._next(pairs, far, history, draws).double()
             displacement = moved - history.positions.double()
             if self._holds_centre:
                 centre = self._systems.molecule_centre(displacement)
@@ -178,7 +188,7 @@ class LearnedStepper:
 
     def _predict(self, state: State) -> tuple[History, Neighbourhood, Prediction]:
         history, pairs = self._look(state)
-        near = self._networks.lay_out(pairs)
+        near = self._networks.lay_out(pairs, self._far(state.positions))
         return history, near, self._networks.predict(near, history)
 
     def _look(self, state: State) -> tuple[History, Pairs]:

@@ -26,7 +26,7 @@ from cgml.fields import (
     Time,
 )
 from cgml.files import component, read_text
-from cgml.spec import NetworkConfig, Refinement
+from cgml.spec import NetworkConfig, Refinement, check_reach
 
 
 class DataConfig(Section):
@@ -124,7 +124,14 @@ class OptimiserConfig(Section):
     n_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
     frozen: list[
-        Literal["embedding", "predictor", "conditioner", "denoiser", "radius_head"]
+        Literal[
+            "embedding",
+            "predictor",
+            "conditioner",
+            "denoiser",
+            "arrivals",
+            "radius_head",
+        ]
     ] = Field(default=[])
     readouts_only: bool = False
 
@@ -198,6 +205,10 @@ class TrainingConfig(Section):
         keep_groups: whether small groups and rings stay whole; none: likewise.
         cutoff: neighbour cutoff, nm, as boxes need it; none: all pairs of beads of a
             molecule, and molecules do not see each other.
+        reach: nm, beyond the cutoff: the score network sees pairs of beads up to here,
+            where they come within the cutoff in a step; half as far again is enough.
+            None: pairs that were beyond the cutoff before a step end it wherever
+            chance puts them, on top of each other now and then.
         temperature: of the training data, K.
         friction: of the thermostat, 1/ps, from which the diffusion of whole molecules
             follows; none: the networks move the centres of mass, as in boxes.
@@ -216,6 +227,7 @@ class TrainingConfig(Section):
     keep_hydrogens: bool | None = None
     keep_groups: bool | None = None
     cutoff: Length | None = None
+    reach: Length | None = None
     temperature: Temperature
     friction: Rate | None = None
     remove_drift: bool = False
@@ -226,6 +238,12 @@ class TrainingConfig(Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     stationarity: StationarityConfig = StationarityConfig()
+
+    @model_validator(mode="after")
+    def _reach_farther(self) -> Self:
+        if self.cutoff is not None:  # that of the model, where a run goes on from one
+            check_reach(self.reach, self.cutoff)
+        return self
 
     @property
     def recipe(self) -> dict[str, Any]:

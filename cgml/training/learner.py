@@ -86,8 +86,12 @@ class Learner(lightning.LightningModule):
         condition = model.conditioner(batch.layout, batch.history.positions, fixed)
         sigma, noise = self._noise(batch, stream)
         noise = project(noise, fixed.spread, batch.beads)
-        denoised = model.denoiser(
-            batch.beads, batch.layout, condition, target + sigma * noise, sigma
+        denoised = model.denoise(
+            (batch.beads, batch.layout, batch.far),
+            embedding,
+            condition,
+            target + sigma * noise,
+            sigma,
         )
         white, space = denoising_loss(
             denoised, target, fixed.spread, sigma, batch.beads

@@ -80,6 +80,7 @@ def make_spec(
         keep_hydrogens=recipe.keep_hydrogens,
         keep_groups=recipe.keep_groups,
         cutoff=config.cutoff,
+        reach=config.reach,
         periodic=boundaries.pop(),
         temperature=config.temperature,
         friction=config.friction,

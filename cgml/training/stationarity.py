@@ -20,7 +20,6 @@ import torch
 
 from cgml.molecules.frames import BeadTrajectory, near_origin
 from cgml.molecules.systems import sum_by
-from cgml.network.denoiser import Denoiser
 from cgml.network.gaussian import Prediction, project, unwhiten
 from cgml.network.inputs import Beads, build_system, join_beads
 from cgml.network.leaves import add_shift, differences
@@ -85,11 +84,12 @@ def drifts(
     beads, layout, systems = batch.beads, batch.layout, batch.systems
     mean, spread, now = prediction.mean, prediction.spread, batch.history.positions
     condition = model.conditioner(layout, now, prediction)
-    denoiser: Denoiser = model.denoiser
+    embedding = model.embedding(batch.atoms).index_select(0, batch.embedding_rows)
+    where = beads, layout, batch.far
 
     def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
         level = white.new_full((1, 1), sigma)
-        clean = denoiser(beads, layout, condition, white, level)
+        clean = model.denoise(where, embedding, condition, white, level)
         return project(clean, spread, beads)
 
     square = squares(beads, systems, mean, spread) - squares(beads, systems, now)

@@ -7,6 +7,8 @@ name, temperature and what the model has seen are those of the new data, too.
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from torch import nn
+
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.recipe import Recipe
 from cgml.molecules.seen import survey
@@ -19,7 +21,7 @@ from cgml.training.config import OptimiserConfig, TrainingConfig
 
 FIXED = "time_step", "n_history", "cutoff", "friction", "remove_drift"
 SECTIONS = "network", "refinement"
-READOUTS = "predictor.shift.", "predictor.spread.", "denoiser.readout."
+READOUTS = "predictor.shift.", "predictor.spread.", "denoiser.readout.", "arrivals."
 
 
 def spec_from(
@@ -60,6 +62,7 @@ def spec_from(
         update={
             "name": config.name,
             "temperature": config.temperature,
+            "reach": config.reach or spec.reach,
             "seen": survey(
                 ((one.mapping, one.box) for one in train),
                 spec.seen,
@@ -89,11 +92,18 @@ def check_frozen(config: TrainingConfig, origin: LearnedModel | None) -> None:
 def begin(model: Model, origin: LearnedModel | None, sizes: OptimiserConfig) -> None:
     """Give a model the weights of the origin, if any; what is frozen stays so.
 
-    But for rounding in the last place, where the average of the weights is taken.
+    But for rounding in the last place, where the average of the weights is taken. A run
+    may add a reach, whose network says nothing at first.
     """
     if origin is None:
         return
-    model.load_state_dict(origin.module.state_dict())
+    weights = origin.module.state_dict()
+    if model.arrivals is not None and origin.spec.reach is None:
+        for values in model.arrivals.strength.second.parameters():
+            nn.init.zeros_(values)
+        own = model.state_dict()
+        weights |= {name: own[name] for name in own if name.startswith("arrivals.")}
+    model.load_state_dict(weights)
     for name, values in model.named_parameters():
         is_frozen = name.partition(".")[0] in sizes.frozen
         is_last = name.startswith(READOUTS)

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from cgml.contract.atoms import Atoms
+from cgml.contract.stepper import Pairs
 from cgml.molecules.centres import centre_of_mass
 from cgml.molecules.frames import BeadTrajectory, centred, near_origin
 from cgml.network.inputs import (
@@ -18,7 +19,7 @@ from cgml.network.inputs import (
     join_atoms,
     join_beads,
 )
-from cgml.network.pairs import Layout, PairSearch, lay_out
+from cgml.network.pairs import Layout, PairSearch, divide, lay_out
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec
 from cgml.training.config import AugmentationConfig
@@ -53,6 +54,7 @@ class Batch(NamedTuple):
         embedding_rows: (n_beads,) row of the embedding that each bead takes.
         beads: all windows one after the other.
         layout: of the edges of all windows.
+        far: pairs that may arrive, none where the model does not look.
         systems: (n_beads,) window of each bead.
         history: present positions and earlier displacements.
         target: (n_beads, 3) next positions, nm.
@@ -67,6 +69,7 @@ class Batch(NamedTuple):
     embedding_rows: torch.Tensor
     beads: Beads
     layout: Layout
+    far: Pairs
     systems: torch.Tensor
     history: History
     target: torch.Tensor
@@ -185,12 +188,13 @@ class WindowDataset(Dataset[Batch]):
         positions = torch.cat([window.present for window in windows])
         boxes = [window.source.box for window in windows]
         cells = boxes if self._spec.periodic else None
-        pairs = PairSearch(beads, sizes, self._spec.cutoff, cells)(positions)
+        pairs, far = near_and_far(self._spec, beads, sizes, cells, positions)
         return Batch(
             atoms=join_atoms(atoms),
             embedding_rows=torch.cat(rows),
             beads=beads,
             layout=lay_out(pairs, len(positions), is_periodic=self._spec.periodic),
+            far=far,
             systems=torch.repeat_interleave(torch.tensor(sizes)),
             history=History(
                 positions,
@@ -263,6 +267,21 @@ class WindowDataset(Dataset[Batch]):
         )
         target = present + (frames[-1] - frames[-2])
         return present, moves * known, known, target, radius
+
+
+def near_and_far(
+    spec: ModelSpec,
+    beads: Beads,
+    sizes: Sequence[int],
+    boxes: Sequence[torch.Tensor] | None,
+    positions: torch.Tensor,
+) -> tuple[Pairs, Pairs]:
+    """Pairs that exchange messages, and those that may arrive; see `PairSearch`."""
+    reach = spec.cutoff if spec.reach is None else spec.reach
+    pairs = PairSearch(beads, sizes, reach, boxes)(positions)
+    if spec.reach is None or spec.cutoff is None:
+        return pairs, Pairs(*(part[:0] for part in pairs))
+    return divide(pairs, positions.double(), spec.cutoff)
 
 
 def _source(

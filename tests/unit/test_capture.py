@@ -19,6 +19,7 @@ CASES: dict[str, dict[str, Any]] = {
     "all pairs": {},
     "cutoff": {"cutoff": 3.0},
     "box": {"cutoff": 2.5, "periodic": True, "friction": None},
+    "pairs that arrive": {"cutoff": 1.5, "reach": 4.0},
     "angles and places": {
         "network": {"n_vectors": 4, "atom_places": True, "chiral": True}
     },
@@ -62,9 +63,10 @@ def test_padding_changes_nothing(case):
     assert (one.positions.numpy() - starts(MAPPINGS)).max() > 0.1
 
 
-def test_more_pairs_than_there_is_room_for_make_more_room():
+@pytest.mark.parametrize("reach", [None, 6.0])
+def test_more_pairs_than_there_is_room_for_make_more_room(reach):
     """From far apart, where only bonds are seen, to close together."""
-    model = learned(small_spec(cutoff=3.0))
+    model = learned(small_spec(cutoff=3.0, reach=reach))
     usual, other = bound(model), bound(model)
     step = padded(other, model)
     for factor, n_captures in ((1.0, 1), (1.0, 1), (0.05, 2), (1.0, 2)):

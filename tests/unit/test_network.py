@@ -22,10 +22,11 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network.inputs import build_system, join_atoms, join_beads
 from cgml.network.model import LearnedModel
-from cgml.network.pairs import PairSearch, lay_out
+from cgml.network.pairs import lay_out
 from cgml.network.predictor import History
 from cgml.network.stepper import check_execution
 from cgml.spec import Execution
+from cgml.training.windows import near_and_far
 
 SHORT = Execution(precision="bfloat16")
 NARROW = np.array([[4.0, 0.0, 0.0], [1.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])
@@ -37,6 +38,12 @@ CASES: dict[str, dict[str, Any]] = {
     "cutoff": {"cutoff": 3.0},
     "free centre": {"cutoff": 1.0, "friction": None},
     "box": {"cutoff": 2.5, "periodic": True, "friction": None},
+    "pairs that arrive": {
+        "cutoff": 1.5,
+        "reach": 3.5,
+        "periodic": True,
+        "friction": None,
+    },
     "wide": {"network": WIDE},
     "odd": {"network": {"n_node": 30, "n_edge": 21}},
     "angles": {"network": {"n_vectors": 4}},
@@ -84,13 +91,12 @@ def test_forward_and_gradients(case):
     module = learned(spec).module.double()
     systems = [double_system(build_system(item, spec)) for item in MAPPINGS]
     beads = join_beads([system.beads for system in systems])
-    sizes = [item.n_beads for item in MAPPINGS]
+    sizes, places = [item.n_beads for item in MAPPINGS], torch.tensor(starts(MAPPINGS))
     boxes = [torch.tensor(NARROW)] * len(sizes) if spec.periodic else None
-    places = torch.tensor(starts(MAPPINGS))
-    pairs = PairSearch(beads, sizes, spec.cutoff, boxes)(places)
+    pairs, far = near_and_far(spec, beads, sizes, boxes, places)
     layout = as_double(lay_out(pairs, len(places), is_periodic=spec.periodic))
-    edges = as_double(naive_edges(beads, sizes, places, spec.cutoff, boxes))
-    n = len(places)
+    near, n = naive_edges(beads, sizes, places, spec.cutoff, boxes), len(places)
+    edges, others = as_double(near), as_double(both_ways(far))
     known = torch.ones(spec.n_history, n, 1, dtype=torch.float64)
     history = History(places, normal(0, spec.n_history, n, 3), known)
     white, sigma = normal(1, n, 3), 0.1 + normal(2, n, 1).abs()
@@ -101,9 +107,11 @@ def test_forward_and_gradients(case):
         if way == "network":
             found = module.predictor(beads, layout, embedding, history)
             condition = module.conditioner(layout, places, found)
-            clean = module.denoiser(beads, layout, condition, white, sigma)
+            where = beads, layout, as_double(far)
+            clean = module.denoise(where, embedding, condition, white, sigma)
         else:
-            found, clean = step(module, beads, edges, embedding, history, white, sigma)
+            given = embedding, history, white, sigma, others
+            found, clean = step(module, beads, edges, *given)
         answer = (found.mean, found.spread, clean)
         loss = sum((w * a).sum() for w, a in zip(weights, answer, strict=True))
         names, values = zip(*module.named_parameters(), strict=True)

@@ -107,11 +107,11 @@ def test_the_global_stream_is_not_touched(model):
     ],
     ids=["small", "wide", "angles", "wide with angles", "places", "chiral"],
 )
-@pytest.mark.parametrize("cutoff", [None, 3.0])
+@pytest.mark.parametrize(("cutoff", "reach"), [(None, None), (3.0, None), (1.5, 4.0)])
 @pytest.mark.parametrize("mappings", [BY_FOUR, ANY_SIZE], ids=["by_four", "any_size"])
-def test_a_replica_alone_is_the_replica_in_a_batch(mappings, network, cutoff):
+def test_a_replica_alone_is_the_replica_in_a_batch(mappings, network, cutoff, reach):
     """To the last bit, whatever else is in the batch, larger molecules included."""
-    model = learned(small_spec(network=network, cutoff=cutoff))
+    model = learned(small_spec(network=network, cutoff=cutoff, reach=reach))
     batch = Propagator(model, mappings, seed=1)
     state = run(batch, batch.start(starts(*mappings)), 3)
     for number, (mapping, part) in enumerate(zip(mappings, batch.slices, strict=True)):

@@ -126,6 +126,7 @@ def steps_of(
     steps = []
     is_published = model.spec.kind == "graphwm"
     reach = (model.spec.cutoff or np.inf) + (3.0 if is_published else 0.2)
+    reach = max(reach, getattr(model.spec, "reach", None) or 0.0)
     for _ in range(N_STEPS):
         noise = propagator._noise.draw(propagator._stepper.n_draws, state.step, [0])
         edges = pairs(
@@ -193,10 +194,12 @@ def cases(folder: Path) -> dict[str, tuple[Path, Any]]:
         save_model(folder / f"{name}.pt", model.spec, model.module)
         own = replace(mixture(), hands=hands if name == "chiral" else None)
         add(name, folder / f"{name}.pt", own, coil(own), None)
-    spec = small_spec(periodic=True, cutoff=4.0, friction=None, remove_drift=True)
-    model = learned(spec)  # beads see several images of others, and their own
-    save_model(folder / "narrow.pt", spec, model.module)
-    add("narrow", folder / "narrow.pt", mixture(), coil(mixture()), 0.5 * BOX)
+    # beads see several images of others, and their own
+    for name, cutoff, reach in (("narrow", 4.0, None), ("arrivals", 2.0, 4.0)):
+        box = {"periodic": True, "friction": None, "remove_drift": True}
+        model = learned(small_spec(cutoff=cutoff, reach=reach, **box))
+        save_model(folder / f"{name}.pt", model.spec, model.module)
+        add(name, folder / f"{name}.pt", mixture(), coil(mixture()), 0.5 * BOX)
     types = "ACDB" * 20
     graph = chain(types).graph
     graph = MolecularGraph.create(types, np.ones(80), graph.bonds)
@@ -245,7 +248,7 @@ def test_it_makes_the_steps_of_the_propagator_where_only_torch_is(tmp_path):
         spec = load_model(found[name][0]).spec
         assert worst < CLOSE, name
         assert time_step == spec.time_step
-        assert cutoff == (np.inf if spec.cutoff is None else spec.cutoff)
+        assert cutoff == (getattr(spec, "reach", None) or spec.cutoff or np.inf)
         assert n_draws == len(found[name][1]["steps"][0][0][6])
         assert types == list(spec.particle_types)
 

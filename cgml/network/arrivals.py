@@ -1,0 +1,169 @@
+"""Pairs that arrive: beyond the cutoff before a step, near each other at its end.
+
+Messages run between beads within the cutoff before a step. Two beads farther apart may
+end it in contact (of large ones four in ten that touch), and nothing would keep them
+from ending it on top of each other. So the score network looks at the noisy candidate
+for pairs that came from farther away, and moves the two along their line, by a strength
+that depends on their distance, on what they are and on the noise level. Pairs alone: no
+messages, so it costs little.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from cgml.contract.stepper import Pairs
+from cgml.molecules.systems import sum_by
+from cgml.network.blocks import MlpWeights, Radial, ScalarReadout
+from cgml.network.inputs import Beads
+from cgml.network.kinds import apply_kernels
+from cgml.network.leaves import Product, length_and_direction, multiply, pack
+from cgml.network.potential import envelope
+
+N_HIDDEN = 32
+
+
+class Far(NamedTuple):
+    """Pairs beyond the cutoff before a step, and what their beads are.
+
+    Attributes:
+        receiver: (n,).
+        sender: (n,).
+        shift: (n, 3) nm, to add to receiver minus sender.
+        products: (n, N_HIDDEN) of learned properties of the two beads.
+    """
+
+    receiver: torch.Tensor
+    sender: torch.Tensor
+    shift: torch.Tensor
+    products: torch.Tensor
+
+
+class ArrivalWeights(NamedTuple):
+    """Packed weights of Arrivals."""
+
+    properties: Product  # of the embedding
+    filter: Product  # of the distances, multiplies the products of properties
+    phase: Product  # of the noise level
+    strength: MlpWeights  # readout
+
+
+class Arrivals(nn.Module):
+    """What the score network adds for pairs that arrive.
+
+    Args:
+        n_embedding: width of the bead embedding.
+        radial: functions of the distance.
+        cutoff: nm, at which the strength ends.
+    """
+
+    length_scale: torch.Tensor
+    frequencies: torch.Tensor
+    cutoff: float
+
+    def __init__(self, n_embedding: int, radial: Radial, cutoff: float) -> None:
+        super().__init__()
+        self.register_buffer("length_scale", torch.tensor(1.0))
+        self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0]))
+        self.radial, self.cutoff = radial, cutoff
+        self.properties = nn.Linear(n_embedding, N_HIDDEN, bias=False)
+        self.filter = nn.Linear(radial.n_functions, N_HIDDEN, bias=False)
+        self.phase = nn.Linear(8, N_HIDDEN)
+        self.strength = ScalarReadout(N_HIDDEN)
+
+    def forward(
+        self,
+        beads: Beads,
+        pairs: Pairs,
+        embedding: torch.Tensor,
+        spread: torch.Tensor,
+        candidate: torch.Tensor,
+        sigma: torch.Tensor,
+    ) -> torch.Tensor:
+        """What to add to the denoised point, (n_beads, 3) white coordinates.
+
+        Args:
+            beads: static description.
+            pairs: beyond the cutoff before the step.
+            embedding: (n_beads, n_embedding).
+            spread: (n_beads, 1) of the prediction.
+            candidate: (n_beads, 3) nm, where noisy coordinates are in space.
+            sigma: (n_beads, 1) or (1, 1) noise level.
+        """
+        weights = self.pack()
+        far = self.far(weights, pairs, embedding)
+        return self.shift(weights, beads, far, spread, candidate, sigma)
+
+    def pack(self) -> ArrivalWeights:
+        """Prepare the weights."""
+        return ArrivalWeights(
+            properties=pack(self.properties.weight, None),
+            filter=pack(self.filter.weight, None),
+            phase=pack(self.phase.weight, self.phase.bias),
+            strength=self.strength.pack(),
+        )
+
+    def far(
+        self, weights: ArrivalWeights, pairs: Pairs, embedding: torch.Tensor
+    ) -> Far:
+        """Prepare what stays over all evaluations of a step."""
+        own = multiply(weights.properties, embedding)
+        first = own.index_select(0, pairs.receiver)
+        products = first * own.index_select(0, pairs.sender)
+        return Far(pairs.receiver, pairs.sender, pairs.shift, products)
+
+    def shift(
+        self,
+        weights: ArrivalWeights,
+        beads: Beads,
+        far: Far,
+        spread: torch.Tensor,
+        candidate: torch.Tensor,
+        sigma: torch.Tensor,
+    ) -> torch.Tensor:
+        """What to add to the denoised point; see `forward`.
+
+        Forces on the beads, opposite for the two of a pair, brought to white
+        coordinates like a gradient: what moves a bead there moves its neighbours, too.
+
+        Args:
+            weights: packed.
+            beads: static description.
+            far: of the pairs.
+            spread: (n_beads, 1) of the prediction.
+            candidate: (n_beads, 3) nm.
+            sigma: (n_beads, 1) or (1, 1) noise level.
+        """
+        gaps = self._gaps(far, candidate)
+        if candidate.is_cpu:  # a GPU does all: nothing there may wait for numbers
+            reached = (gaps.square().sum(dim=1) < self.cutoff**2).nonzero().squeeze(1)
+            far = Far(
+                far.receiver.index_select(0, reached),
+                far.sender.index_select(0, reached),
+                far.shift.index_select(0, reached),
+                far.products.index_select(0, reached),
+            )
+            gaps = self._gaps(far, candidate)
+        lengths, along = length_and_direction(gaps)
+        radial = self.radial(lengths.squeeze(1) / self.length_scale)  # (n_radial, n)
+        phase = torch.log(sigma.double()).to(gaps.dtype) * self.frequencies
+        waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
+        level = multiply(weights.phase, waves)
+        if level.size(0) > 1:
+            level = level.index_select(0, far.receiver)
+        hidden = multiply(weights.filter, radial.t()) * far.products + level
+        strength = self.strength.run(weights.strength, hidden)
+        strength = strength * envelope(lengths, self.cutoff)
+        forces = (strength * along).double()
+        ends = torch.cat((far.receiver, far.sender))
+        total = sum_by(ends, torch.cat((forces, -forces)), candidate.size(0))
+        back = [kernel.transpose(1, 2) for kernel in beads.kinds.root]
+        moved = apply_kernels(back, beads.kinds, total).to(candidate.dtype)
+        noise = (sigma / torch.sqrt(1.0 + sigma * sigma)).to(candidate.dtype)
+        shift: torch.Tensor = noise * spread * moved / self.length_scale
+        return shift
+
+    def _gaps(self, far: Far, candidate: torch.Tensor) -> torch.Tensor:
+        first = candidate.index_select(0, far.receiver)
+        return first - candidate.index_select(0, far.sender) + far.shift
