@@ -51,6 +51,7 @@ SPEC: dict[str, Any] = {
     },
     "has_property": True,
     "radial_centres": (),
+    "reach": None,
     "provenance": {},
     "rotation": [],
 }
@@ -61,6 +62,7 @@ BOX = np.array([[7.0, 0.0, 0.0], [1.0, 7.0, 0.0], [0.0, -1.0, 8.0]])
 
 def small_spec(**changes: Any) -> ModelSpec:
     """Return a spec with guards that never trip; dictionaries are merged."""
+    assert changes.keys() <= SPEC.keys()
     content = {
         key: value | changes[key]
         if isinstance(value, dict) and key in changes and key != "particle_types"

@@ -349,7 +349,7 @@ def arrivals(
     hidden = hidden * own[edges.receiver] * own[edges.sender]
     phase = torch.log(sigma) * module.frequencies
     waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
-    hidden = hidden + module.phase(waves)[edges.receiver]
+    hidden = hidden + module.phase(waves)[torch.minimum(edges.receiver, edges.sender)]
     strength = module.strength.second(silu(module.strength.first(hidden)))
     share = 0.5 * (1.0 + torch.cos(torch.pi * length / module.cutoff))
     strength = torch.where(length < module.cutoff, share * strength, 0.0)

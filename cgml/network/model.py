@@ -181,7 +181,8 @@ class Model(nn.Module):
         mean, spread = condition.mean, condition.spread
         unit = white / torch.sqrt(1.0 + sigma.square())
         candidate = unwhiten(unit, mean, spread, beads)
-        return clean + self.arrivals(beads, far, embedding, spread, candidate, sigma)
+        coming = self.arrivals(beads, far, embedding, spread, candidate, sigma)
+        return torch.add(clean, coming)
 
     def _set(self, name: str, value: float) -> None:
         """Fill every buffer of that name."""

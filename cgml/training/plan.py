@@ -93,6 +93,8 @@ def settings_of(config: TrainingConfig) -> dict[str, Any]:
         del settings["optimiser"]["frozen"]
     if not config.optimiser.readouts_only:
         del settings["optimiser"]["readouts_only"]
+    if config.reach is None:
+        del settings["reach"]
     if config.stationarity.weight == 0.0:
         del settings["stationarity"]
     return settings

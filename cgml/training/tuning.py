@@ -14,7 +14,7 @@ from cgml.molecules.recipe import Recipe
 from cgml.molecules.seen import survey
 from cgml.molecules.turning import joined
 from cgml.network.model import LearnedModel, Model
-from cgml.spec import ModelSpec
+from cgml.spec import ModelSpec, check_reach
 from cgml.texts import short
 from cgml.training.agreement import shared_recipe
 from cgml.training.config import OptimiserConfig, TrainingConfig
@@ -51,6 +51,8 @@ def spec_from(
             f"a run from {spec.name!r} keeps its networks and steps, "
             f"{'; '.join(differences)}: leave these out, or train anew without --from"
         )
+    reach = spec.reach if config.reach is None else config.reach
+    check_reach(reach, spec.cutoff)
     recipe = shared_recipe(train, config.recipe)
     Recipe.from_spec(spec).require(asdict(recipe), f"the beads of {spec.name!r}")
     for item in train:
@@ -62,7 +64,7 @@ def spec_from(
         update={
             "name": config.name,
             "temperature": config.temperature,
-            "reach": config.reach or spec.reach,
+            "reach": reach,
             "seen": survey(
                 ((one.mapping, one.box) for one in train),
                 spec.seen,
@@ -98,7 +100,7 @@ def begin(model: Model, origin: LearnedModel | None, sizes: OptimiserConfig) -> 
     if origin is None:
         return
     weights = origin.module.state_dict()
-    if model.arrivals is not None and origin.spec.reach is None:
+    if model.arrivals is not None and origin.module.arrivals is None:
         for values in model.arrivals.strength.second.parameters():
             nn.init.zeros_(values)
         own = model.state_dict()
