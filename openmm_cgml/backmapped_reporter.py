@@ -13,13 +13,15 @@ from cgml.molecules.whole import whole_beads
 from cgml.ranges import at_least
 from openmm_cgml.backmapper import Backmapper, FrameReport
 from openmm_cgml.convert import in_nanometers
+from openmm_cgml.systems import atoms_of
 
 
 class BackmappedReporter:
     """Writes atoms, relaxed by a force field, to an XTC file.
 
     The particles of the Simulation are the atoms, carried along with their beads, or
-    the beads; what is carried is not what is written. A frame that cannot be relaxed is
+    the beads; what is carried is not what is written. Particles without mass (virtual
+    sites) are not looked at. A frame that cannot be relaxed is
     left out, with a warning; the times of the others stay right. Atoms of other hands
     than the Backmapper's are refused at the first frame.
 
@@ -62,7 +64,7 @@ class BackmappedReporter:
         box = None
         if simulation.system.usesPeriodicBoundaryConditions():
             box = in_nanometers(state.getPeriodicBoxVectors(asNumpy=True))
-        particles = in_nanometers(state.getPositions(asNumpy=True))
+        particles = self._moved(simulation, state)
         beads = whole_beads(mapping, particles[None], box)[0]
         if not self.reports and len(particles) == mapping.graph.n_atoms:
             self._backmapper.check_hands(particles, box)
@@ -79,3 +81,20 @@ class BackmappedReporter:
             box=None if box is None else box[None].astype(np.float32),
         )
         self._file.flush()
+
+    def _moved(self, simulation: app.Simulation, state: Any) -> Any:
+        """Positions of the particles that have a mass, nm.
+
+        Raises:
+            ValueError: they are neither the atoms of the Backmapper nor its beads.
+        """
+        positions = in_nanometers(state.getPositions(asNumpy=True))
+        moved = positions[atoms_of(simulation.system)]
+        mapping = self._backmapper.ingredients.mapping
+        if len(moved) not in (mapping.graph.n_atoms, mapping.n_beads):
+            raise ValueError(
+                f"a Simulation of the {mapping.graph.n_atoms} atoms of the Backmapper, "
+                f"or of its {mapping.n_beads} beads, is required, this one has "
+                f"{len(moved)} particles with mass"
+            )
+        return moved

@@ -134,6 +134,12 @@ class Backmapper:
         if not isinstance(fragments, Fragments):
             fragments = Fragments.load(fragments)
         shown = None if reference is None else in_nanometers(reference)
+        if shown is not None and shown.shape != (mapping.graph.n_atoms, 3):
+            raise ValueError(
+                f"the positions of the {mapping.graph.n_atoms} atoms of the mapping "
+                f"are required as reference, ({mapping.graph.n_atoms}, 3), got "
+                f"{shown.shape}"
+            )
         self.ingredients = Ingredients(
             fragments,
             mapping,

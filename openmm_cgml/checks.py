@@ -43,11 +43,27 @@ def check_particles(
             "all atoms"
         )
     if len(fixed):
+        n_acting = _n_acting(system, fixed)
+        lost = ""
+        if n_acting:
+            lost = f"; {n_acting} have charge or Lennard-Jones forces, which are lost"
         LOGGER.warning(
             "%d particles without mass and element stay where they are, as in MD: a "
-            "model knows nothing of them",
+            "model knows nothing of them%s",
             len(fixed),
+            lost,
         )
+
+
+def _n_acting(system: openmm.System, particles: NDArray[np.int64]) -> int:
+    """Count the particles that a NonbondedForce lets act on others."""
+    acts = np.zeros(system.getNumParticles(), dtype=np.bool_)
+    for force in system.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            for i in particles.tolist():
+                charge, _, depth = force.getParticleParameters(i)
+                acts[i] |= charge._value != 0.0 or depth._value != 0.0
+    return int(acts.sum())
 
 
 def check_boundaries(spec: BaseSpec, *, is_periodic: bool) -> None:

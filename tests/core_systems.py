@@ -26,6 +26,8 @@ SPEC: dict[str, Any] = {
     "bond_types": ["bond", "double"],
     "atoms_per_bead": 2.0,
     "partition": "recursive",
+    "single_bead_limit": 0,
+    "keep_hydrogens": False,
     "cutoff": None,
     "periodic": False,
     "temperature": 300.0,

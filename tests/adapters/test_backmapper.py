@@ -286,13 +286,19 @@ def test_barostats_and_thermostats_do_not_act(kind):
     assert names.isdisjoint({kind, "CMMotionRemover"})
 
 
-def molecular_dynamics(positions: np.ndarray) -> app.Simulation:
-    """A Simulation of the atoms."""
+def molecular_dynamics(positions: np.ndarray, *more: float) -> app.Simulation:
+    """A Simulation of the atoms, and of particles of these masses."""
     mapping, system, _ = chain(N_UNITS)
     topology = app.Topology()
     residue = topology.addResidue("A", topology.addChain())
     for name in mapping.graph.types:
         topology.addAtom(name, app.Element.getBySymbol(name), residue)
+    for mass in more:
+        topology.addAtom("X", None, residue)
+        system.addParticle(mass)
+        for force in system.getForces():
+            if isinstance(force, openmm.NonbondedForce):
+                force.addParticle(0.0, 1.0, 0.0)
     integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 1.0, 0.001)
     platform = openmm.Platform.getPlatformByName("Reference")
     simulation = app.Simulation(topology, system, integrator, platform)
@@ -310,6 +316,27 @@ def test_a_reporter_refuses_atoms_of_the_other_hand(tmp_path):
         simulation.step(1)
     assert reporter.reports == []
     backmapper().check_hands(right)
+
+
+@pytest.mark.parametrize("mass", [0.0, 1.0])
+def test_particles_of_a_reporter_without_mass_are_passed_over(tmp_path, mass):
+    """One more than the Backmapper knows; with a mass it is another molecule."""
+    start = md(N_UNITS, n_frames=3).positions[0]
+    simulation = molecular_dynamics(np.concatenate((start, [[3.0, 3.0, 3.0]])), mass)
+    reporter = BackmappedReporter(tmp_path / "a.xtc", 1, backmapper())
+    simulation.reporters.append(reporter)
+    if mass > 0.0:
+        with pytest.raises(ValueError, match=r"20 atoms .* has 21 particles with mass"):
+            simulation.step(1)
+    else:
+        simulation.step(1)
+        assert [report.problem for report in reporter.reports] == [""]
+
+
+def test_a_reference_is_of_all_atoms():
+    mapping, system, start = chain(N_UNITS)
+    with pytest.raises(ValueError, match=r"as reference, \(20, 3\), got \(17"):
+        Backmapper(library(), mapping, system, TEMPERATURE, reference=start[:-3])
 
 
 def test_a_reporter_writes_atoms(tmp_path):

@@ -723,7 +723,8 @@ def test_a_frozen_atom_is_refused():
         simulate(parts)
 
 
-def test_a_particle_without_mass_and_element_stays(caplog):
+@pytest.mark.parametrize("charge", [0.0, 1.0])
+def test_a_particle_without_mass_and_element_stays(caplog, charge):
     topology, system, positions = plain()
     modeller = app.Modeller(topology, positions)
     marker = app.Topology()
@@ -731,9 +732,10 @@ def test_a_particle_without_mass_and_element_stays(caplog):
     marker.addAtom("X", None, residue)
     modeller.add(marker, np.ones((1, 3)) * unit.nanometer)
     system.addParticle(0.0)
-    nonbonded(system).addParticle(0.0, 1.0, 0.0)
+    nonbonded(system).addParticle(charge, 1.0, 0.0)
     with caplog.at_level(logging.WARNING):
         simulation = simulate((modeller.topology, system, modeller.positions))
     assert "1 particles without mass and element stay where they are" in caplog.text
+    assert ("1 have charge or Lennard-Jones" in caplog.text) == (charge != 0.0)
     simulation.step(2)
     np.testing.assert_array_equal(positions_of(simulation)[-1], 1.0)
