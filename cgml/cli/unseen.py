@@ -27,6 +27,10 @@ def check(
 
     Returns:
         What would have been refused, had it not been allowed.
+
+    Raises:
+        ValueError: a system has other boundaries than the model, or beads that the
+            model has not seen and may not move.
     """
     from cgml.dynamics.passengers import known_mapping
     from cgml.molecules.seen import ALLOWED, check_seen
@@ -34,6 +38,10 @@ def check(
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for system in systems:
+            try:
+                spec.check_boundaries(is_periodic=system.box is not None)
+            except ValueError as error:
+                raise ValueError(f"{system.name}: {error}") from error
             check_seen(
                 spec,
                 [known_mapping(system.mapping, spec)],

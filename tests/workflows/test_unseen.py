@@ -1,6 +1,7 @@
 """Molecules that a model has not seen, on the command line and in the engines."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import openmm
@@ -8,6 +9,8 @@ import pytest
 from workflow_tools import write_chains
 
 from ase_cgml import CGMLDynamics
+from cgml.formats.arrays import read_reference
+from cgml.formats.h5md import write_beads
 from cgml.models.file import load_model, save_model
 from cgml.network.model import LearnedModel
 from cgml.spec import Seen
@@ -51,6 +54,20 @@ def test_commands_refuse_and_go_on_where_told(cgml, model, tmp_path, command):
         plan = json.loads((tmp_path / "out" / "run.json").read_text())["plan"]
         assert "allowed: bead 0" in plan["unseen"][0]
         assert cgml(*line, "--allow-unseen").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate"])
+def test_a_box_is_refused_before_its_beads(cgml, model, tmp_path, command):
+    """Which of several files, too."""
+    item = read_reference(write_chains(tmp_path / "a.npz", 1, 60, seed=1))[0]
+    path = tmp_path / "b.h5md"
+    write_beads(path, replace(item, box=9.0 * np.eye(3), name="dense"))
+    names = [path] if command == "run" else ["--reference", path]
+    refused = cgml(command, model, *names, "--time", 400, "--output", tmp_path / "out")
+    text = " ".join(refused.output.split())
+    assert refused.exit_code == 1
+    assert "was trained in open boundaries, the system has periodic boxes" in text
+    assert "has never seen" not in text
 
 
 def test_engines_refuse_and_go_on_where_told(model):
