@@ -28,6 +28,9 @@ def train_potential(
         typer.Option(help="On the frames, over fluctuations of the ideal chain."),
     ] = 0.3,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 4000,
+    likelihood_steps: Annotated[
+        int, typer.Option(min=0, help="Steps for the likelihood afterwards.")
+    ] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Frames in a batch.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 2e-3,
     seed: options.Seed = 0,
@@ -63,6 +66,7 @@ def train_potential(
             n_node=width,
             noise=noise,
             n_steps=steps,
+            n_likelihood=likelihood_steps,
             n_systems=batch,
             learning_rate=learning_rate,
             seed=seed,

@@ -11,30 +11,28 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
 
-from cgml.fields import Count, Positive, Section, Width
+from cgml.fields import Count, Positive, Section, Whole, Width
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.recipe import Recipe
-from cgml.molecules.systems import sum_by
 from cgml.network.energies import build_energy, stored
-from cgml.network.inputs import Beads
-from cgml.network.kinds import apply_kernels
 from cgml.network.model import LearnedModel, Model
-from cgml.network.potential import prior_energy
-from cgml.spec import ModelSpec, PotentialSpec
+from cgml.spec import PotentialSpec
 from cgml.training.agreement import shared_recipe
-from cgml.training.potential_batches import Batch, Batches
+from cgml.training.potential_batches import Batch, Batches, white
+from cgml.training.potential_likelihood import Energy, Walkers
 from cgml.training.potential_prior import fit_prior
 
 AVERAGE = 0.998  # decay of the moving average of the weights
 REACH = 6.0  # length scales: cutoff of networks that need one, without boxes
 N_VALIDATION = 12  # batches
+LIKELY = 0.25  # learning rate of the likelihood, over that of the scores
 CLIP = 5.0
 
 
@@ -47,31 +45,28 @@ class PotentialConfig(Section):
         noise: largest noise on the frames, over the fluctuations of the ideal chain;
             the smallest is a third.
         n_steps: optimiser steps.
+        n_likelihood: optimiser steps for the likelihood afterwards, see
+            potential_likelihood.py.
         n_systems: frames per batch, of different systems where there are so many.
         learning_rate: at the start; it falls to zero (cosine).
         seed: of weights and batches.
         time_limit: s, by which the learning rate falls to zero where the steps take
-            longer; none: all steps are done, and repeated the weights are the same.
+            longer, the likelihood having half of it; none: all steps are done, and
+            repeated the weights are the same.
     """
 
     network: Literal["messages", "tensornet"] = "messages"
     n_node: Width = 48
     noise: Annotated[Positive, Field(lt=1.0)] = 0.3
     n_steps: Count = 4000
+    n_likelihood: Whole = 0
     n_systems: Count = 32
     learning_rate: Positive = 2e-3
     seed: Annotated[int, Field(ge=0)] = 0
     time_limit: Positive | None = None
 
 
-def loss(
-    energy: Any,
-    spec: ModelSpec,
-    potential: PotentialSpec,
-    batch: Batch,
-    *,
-    is_training: bool = True,
-) -> torch.Tensor:
+def loss(energy: Energy, batch: Batch, *, is_training: bool = True) -> torch.Tensor:
     """Score matching loss, but for a constant; per coordinate.
 
     With the forces f+ and f- (in kT/nm) of the two signs of the noise s L z, their mean
@@ -81,29 +76,14 @@ def loss(
     is what the denoising loss |s L^T f + z|^2 is without |z|^2.
 
     Args:
-        energy: an EnergyNetwork, or None: the prior alone.
-        spec: of the model.
-        potential: the prior.
+        energy: of beads.
         batch: frames.
         is_training: whether the loss shall be differentiated.
     """
-    vectors = batch.edges.vectors.detach().requires_grad_()
-    edges = batch.edges._replace(vectors=vectors)
-    total = prior_energy(spec, potential, edges).sum()
-    if energy is not None:
-        total = total + energy.energies(batch.embedding, edges).sum()
-    (slope,) = torch.autograd.grad(total, vectors, create_graph=is_training)
-    n = len(batch.embedding)
-    force = sum_by(edges.sender, slope, n) - sum_by(edges.receiver, slope, n)
-    plus, minus = (batch.sizes * _white(half, batch.beads) for half in force.chunk(2))
+    force = energy.forces(batch.embedding, batch.edges, is_training=is_training)
+    plus, minus = (batch.sizes * white(half, batch.beads) for half in force.chunk(2))
     square = 0.5 * (plus.square() + minus.square())
     return (square + (plus - minus) * batch.noise).mean()
-
-
-def _white(force: torch.Tensor, beads: Beads) -> torch.Tensor:
-    """L^T f, which is w L f / w, w being the roots of the masses; (n_beads, 3)."""
-    weights = beads.masses.sqrt()
-    return weights * apply_kernels(beads.kinds.root, beads.kinds, force / weights)
 
 
 def fit_potential(
@@ -151,9 +131,8 @@ def fit_potential(
         noise=config.noise * scale,
         **prior._asdict(),
     )
-    generator = torch.Generator().manual_seed(config.seed)
-    energy = build_energy(spec, potential)
-    _randomise(energy, generator)
+    network = build_energy(spec, potential)
+    _randomise(network, torch.Generator().manual_seed(config.seed))
     batches, tests = (
         Batches(
             items,
@@ -166,14 +145,20 @@ def fit_potential(
         for items in (train, validation or train)
     )
     tested = [tests(10**9 + i) for i in range(N_VALIDATION if validation else 0)]
-    watched = (batches, tested, on_status)
-    average, n_steps = _optimise(energy, spec, potential, config, watched)
-    energy.load_state_dict(average)
-    said = (provenance or {}) | {"steps": str(n_steps)}
-    if tested:
-        said |= _scores(energy, spec, potential, tested)
+    energy, said = Energy(network, spec, potential), dict(provenance or {})
+
+    def tell(text: str) -> None:
+        end = f", validation {np.mean(_values(energy, tested)):.4f}" if tested else ""
+        on_status(text + end)
+
+    for name, stage in _stages(energy, batches, config).items():
+        said[name] = str(_optimise(network, stage, tell))
+    for name, own in (("prior", energy._replace(network=None)), ("validation", energy)):
+        if scores := _values(own, tested):
+            error = np.std(scores, ddof=1) / math.sqrt(len(scores))
+            said[f"{name} loss"] = f"{np.mean(scores):.5f} +- {error:.5f}"
     potential = potential.model_copy(update={"provenance": said})
-    return with_potential(model, potential, energy)
+    return with_potential(model, potential, network)
 
 
 def with_potential(
@@ -194,27 +179,53 @@ def with_potential(
     return LearnedModel(whole, networks.requires_grad_(requires_grad=False).eval())
 
 
-def _optimise(
-    energy: nn.Module,
-    spec: ModelSpec,
-    potential: PotentialSpec,
-    config: PotentialConfig,
-    watched: tuple[Callable[[int], Batch], list[Batch], Callable[[str], None]],
-) -> tuple[dict[str, torch.Tensor], int]:
-    """Adam with clipped gradients: the moving average of the weights, and the steps."""
-    batches, tested, on_status = watched
-    optimiser = torch.optim.Adam(energy.parameters(), lr=config.learning_rate)
-    average = {name: own.clone() for name, own in energy.state_dict().items()}
+class _Stage(NamedTuple):
+    """What is minimised, in how many steps, from which rate on, in how many seconds."""
+
+    loss: Callable[[int], torch.Tensor]  # of the number of the step
+    n_steps: int
+    learning_rate: float
+    time_limit: float | None
+
+
+def _stages(
+    energy: Energy, batches: Batches, config: PotentialConfig
+) -> dict[str, _Stage]:
+    """Scores, and the likelihood where it is asked for."""
+    rate, seconds, more = config.learning_rate, config.time_limit, config.n_likelihood
+    if more and seconds is not None:
+        seconds = 0.5 * seconds
+    stages = {
+        "steps": _Stage(
+            lambda step: loss(energy, batches(step)), config.n_steps, rate, seconds
+        )
+    }
+    if more:
+        walkers = Walkers(batches, config.n_systems, config.seed)
+        stages["likelihood steps"] = _Stage(
+            lambda _: walkers.loss(energy), more, LIKELY * rate, seconds
+        )
+    return stages
+
+
+def _optimise(network: nn.Module, stage: _Stage, tell: Callable[[str], None]) -> int:
+    """Adam with clipped gradients; the network gets the moving average of its weights.
+
+    Returns:
+        The number of steps.
+    """
+    optimiser = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
+    average = {name: own.clone() for name, own in network.state_dict().items()}
     recent: list[float] = []
     begin, is_done, step = time.monotonic(), False, 0
     while not is_done:
-        done = step / config.n_steps
-        if config.time_limit is not None:
-            done = max(done, (time.monotonic() - begin) / config.time_limit)
+        done = step / stage.n_steps
+        if stage.time_limit is not None:
+            done = max(done, (time.monotonic() - begin) / stage.time_limit)
         rise, fall = min(1.0, (step + 1) / 100), 0.5 * (1.0 + math.cos(math.pi * done))
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * rise * fall
-        found = loss(energy, spec, potential, batches(step))
+            group["lr"] = stage.learning_rate * rise * fall
+        found = stage.loss(step)
         if not torch.isfinite(found):
             raise ValueError(
                 f"the loss is {float(found)} at step {step}: choose a lower learning "
@@ -222,40 +233,22 @@ def _optimise(
             )
         optimiser.zero_grad()
         torch.autograd.backward(found)
-        nn.utils.clip_grad_norm_(energy.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         optimiser.step()
         keep = min(AVERAGE, (step + 1) / (step + 10))
-        for name, own in energy.state_dict().items():
+        for name, own in network.state_dict().items():
             average[name].lerp_(own, 1.0 - keep)
         recent.append(float(found.detach()))
         step += 1
-        is_done = step == config.n_steps or done >= 0.995
+        is_done = step == stage.n_steps or done >= 0.995
         if step % 200 == 0 or is_done:
-            text = f"step {step:,}: loss {np.mean(recent[-200:]):.4f}"
-            if tested:
-                scores = [_value(energy, spec, potential, item) for item in tested]
-                text += f", validation {np.mean(scores):.4f}"
-            on_status(text)
-    return average, step
+            tell(f"step {step:,}: loss {np.mean(recent[-200:]):.4f}")
+    network.load_state_dict(average)
+    return step
 
 
-def _value(
-    energy: nn.Module | None, spec: ModelSpec, potential: PotentialSpec, batch: Batch
-) -> float:
-    found = loss(energy, spec, potential, batch, is_training=False)
-    return float(found.detach())
-
-
-def _scores(
-    energy: nn.Module, spec: ModelSpec, potential: PotentialSpec, tested: list[Batch]
-) -> dict[str, str]:
-    """Validation losses of the prior and of the whole, with their standard errors."""
-    said = {}
-    for name, network in (("prior", None), ("validation", energy)):
-        scores = [_value(network, spec, potential, item) for item in tested]
-        error = np.std(scores, ddof=1) / math.sqrt(len(scores))
-        said[f"{name} loss"] = f"{np.mean(scores):.5f} +- {error:.5f}"
-    return said
+def _values(energy: Energy, tested: list[Batch]) -> list[float]:
+    return [float(loss(energy, one, is_training=False).detach()) for one in tested]
 
 
 def _randomise(energy: nn.Module, generator: torch.Generator) -> None:

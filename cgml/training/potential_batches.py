@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """Frames of one system."""
 
     positions: torch.Tensor  # (n_frames, n_beads, 3) float64 nm, near the origin
@@ -80,14 +80,14 @@ class Batches:
         seed: int,
     ) -> None:
         self._noise, self._n_systems, self._seed = noise, n_systems, seed
-        self._sources = [_source(item, model, cutoff) for item in systems]
+        self.sources = [_source(item, model, cutoff) for item in systems]
 
     def __call__(self, number: int) -> Batch:
         """Draw the frames of a batch, and their noise."""
         stream = np.random.default_rng((self._seed, number))
-        n_all, n = len(self._sources), self._n_systems
+        n_all, n = len(self.sources), self._n_systems
         places = stream.choice(n_all, n, replace=n > n_all)
-        chosen = [self._sources[place] for place in places]
+        chosen = [self.sources[place] for place in places]
         frames = [
             one.positions[int(stream.integers(len(one.positions)))] for one in chosen
         ]
@@ -100,18 +100,33 @@ class Batches:
         kept = torch.sqrt(1.0 - sizes**2)
         x = kept * x + (1.0 - kept) * apply_kernels(beads.kinds.mean, beads.kinds, x)
         moves = sizes * apply_kernels(beads.kinds.root, beads.kinds, noise)
-        parts, begin = list[Edges](), 0
-        for moved in (x + moves, x - moves):
-            for source, frame in zip(chosen, torch.split(moved, counts), strict=True):
-                parts.append(_moved(source.edges(frame), begin))
-                begin += len(frame)
+        moved = torch.cat((x + moves, x - moves))
+        embedding, edges = joined(2 * chosen, torch.split(moved, 2 * counts))
         return Batch(
-            torch.cat([one.embedding for one in chosen]).repeat(2, 1),
-            Edges(*(torch.cat(part) for part in zip(*parts, strict=True))),
+            embedding,
+            edges,
             noise.float(),
             sizes.float(),
             beads,
         )
+
+
+def joined(
+    sources: Sequence[Source], frames: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, Edges]:
+    """Embedding and edges of frames of some systems, one after the other."""
+    parts, begin = list[Edges](), 0
+    for source, frame in zip(sources, frames, strict=True):
+        parts.append(_moved(source.edges(frame), begin))
+        begin += len(frame)
+    edges = Edges(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return torch.cat([one.embedding for one in sources]), edges
+
+
+def white(force: torch.Tensor, beads: Beads) -> torch.Tensor:
+    """L^T f, which is w L f / w, w being the roots of the masses; (n_beads, 3)."""
+    weights = beads.masses.sqrt()
+    return weights * apply_kernels(beads.kinds.root, beads.kinds, force / weights)
 
 
 def _moved(edges: Edges, offset: int) -> Edges:
@@ -121,7 +136,7 @@ def _moved(edges: Edges, offset: int) -> Edges:
     )
 
 
-def _source(item: BeadTrajectory, model: LearnedModel, cutoff: float | None) -> _Source:
+def _source(item: BeadTrajectory, model: LearnedModel, cutoff: float | None) -> Source:
     spec: Any = model.spec
     graph = build_system(item.mapping, metric(spec))
     cpu = torch.device("cpu")
@@ -130,7 +145,7 @@ def _source(item: BeadTrajectory, model: LearnedModel, cutoff: float | None) -> 
     _, embedding = build_all(systems, lambda _: graph, model.module.embedding)
     search = PairSearch(graph.beads, [item.mapping.n_beads], cutoff, boxes)
     positions = torch.from_numpy(near_origin(item))
-    return _Source(positions, embedding.clone(), search, graph.beads)
+    return Source(positions, embedding.clone(), search, graph.beads)
 
 
 def metric(spec: ModelSpec) -> ModelSpec:

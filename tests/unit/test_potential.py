@@ -25,6 +25,7 @@ from cgml.models.file import load_model, save_model
 from cgml.network.potential import envelope, prior_energy
 from cgml.training.potential import PotentialConfig, fit_potential, loss
 from cgml.training.potential_batches import Batches
+from cgml.training.potential_likelihood import Energy, Walkers
 from cgml.training.potential_prior import spring
 from cgml.units import thermal_energy
 
@@ -161,7 +162,7 @@ def test_the_loss_is_in_the_metric_of_the_ideal_chain():
     frames = [frames_of(mapping, rouse_frames(mapping, spec, 9, 0), spacing=20.0)]
     batch = Batches(frames, model, None, 0.3, 1, 0)(0)
     prior = spec.potential
-    found = loss(None, spec, prior, batch, is_training=False)
+    found = loss(Energy(None, spec, prior), batch, is_training=False)
     n, root = mapping.n_beads, batch.beads.kinds.root[0][0].numpy()
     halves = []
     for half in (0, 1):
@@ -201,6 +202,63 @@ def test_a_fit_finds_the_springs_of_ideal_chains():
     assert error < 0.15, error
     said = model.spec.potential.provenance
     assert float(said["validation loss"].split()[0]) < 0.0
+
+
+class Springs(torch.nn.Module):
+    """An energy of k/2 r^2 kT a bond: an ideal chain, of which k is to be found."""
+
+    def __init__(self, stiffness: float) -> None:
+        super().__init__()
+        self.stiffness = torch.nn.Parameter(torch.tensor(stiffness))
+
+    def energies(self, _: torch.Tensor, edges: Any) -> torch.Tensor:
+        is_bond = edges.static[:, 0] > 0.5
+        return 0.5 * self.stiffness * edges.vectors[is_bond].square().sum(dim=1)
+
+
+def ideal_chains(n_walkers: int, variance: float = 0.7) -> Batches:
+    """Return frames of one ideal chain, as so many systems."""
+    spec, mapping = small_spec(prior={"variance": variance}), chain("ABCDABCDAB")
+    frames = frames_of(mapping, rouse_frames(mapping, spec, 300, 0), spacing=20.0)
+    return Batches([frames] * n_walkers, learned(spec), None, 0.3, n_walkers, 0)
+
+
+def springs(stiffness: float) -> Energy:
+    """Return the energy without a prior."""
+    prior = {"bond_stiffness": 0.0, "wall_distance": 0.0}
+    spec = energetic().spec
+    potential = spec.potential.model_copy(update=prior)
+    return Energy(Springs(stiffness), spec, potential)
+
+
+def test_walkers_come_to_the_equilibrium_of_the_potential():
+    """<r^2> = 3 / k of all bonds, from frames of another k."""
+    energy, batches, n = springs(1.0 / 0.35), ideal_chains(60), 60
+    walkers = Walkers(batches, n, 0)
+    for _ in range(12):  # 60 steps
+        walkers.loss(energy)
+    ends = np.arange(4)[:, None] + [0, 1]  # of the bonds
+    places = torch.stack([walker.positions for walker in walkers.all]).numpy()
+    bonds = np.square(np.diff(places[:, ends], axis=2)).sum(axis=-1)
+    assert abs(bonds.mean() / (3.0 * 0.35) - 1.0) < 4.0 * np.sqrt(2.0 / 3.0 / (4 * n))
+
+
+def test_the_likelihood_finds_a_spring_that_it_was_not_told():
+    """Frames have <r^2> = 3 (0.7 nm^2); the energy starts at twice the stiffness."""
+    energy, walkers = springs(2.0 / 0.7), Walkers(ideal_chains(20), 20, 0)
+    optimiser, found = torch.optim.Adam(energy.network.parameters(), lr=0.1), []
+    for _ in range(70):
+        optimiser.zero_grad()
+        walkers.loss(energy).backward()
+        optimiser.step()
+        found.append(energy.network.stiffness.item())
+    assert abs(np.mean(found[-40:]) * 0.7 - 1.0) < 0.15, found[::10]
+
+
+def test_a_walker_that_leaves_is_said():
+    energy, walkers = springs(-1e30), Walkers(ideal_chains(2), 2, 0)
+    with pytest.raises(ValueError, match=r"left all bounds: choose a lower learning"):
+        walkers.loss(energy)
 
 
 def test_without_torchmd_net_a_text_says_so(monkeypatch):

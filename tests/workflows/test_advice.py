@@ -24,6 +24,7 @@ PRINTED_BY = {  # module or package -> commands that can print its texts
     "training/sources.py": READERS,
     "training/plan.py": ("train",),
     "training/potential.py": ("train-potential",),
+    "training/potential_likelihood.py": ("train-potential",),
     "training/tuning.py": ("train",),
     "training/members.py": ("train",),
     "training": ("train", "export"),

@@ -228,8 +228,11 @@ def test_a_trained_model_as_json(cgml, tmp_path):
     assert exported == trained
     frames = tmp_path / "train.npz"
     words = (trained["model"], frames, "--steps", 2, "--width", 4, "--batch", 2)
-    fitted = answer(cgml, "train-potential", *words, "-o", tmp_path / "p.pt")
-    assert fitted["spec"]["potential"]["n_node"] == 4
+    words = (*words, "--likelihood-steps", 3, "-o", tmp_path / "p.pt")
+    fitted = answer(cgml, "train-potential", *words)["spec"]["potential"]
+    assert fitted["n_node"] == 4
+    assert fitted["provenance"]["steps"] == "2"
+    assert fitted["provenance"]["likelihood steps"] == "3"
 
 
 def test_files_as_json(cgml, chains, tiny_model, tmp_path):
