@@ -1,8 +1,9 @@
 """The potential of mean force of a model, as its file describes it."""
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cgml.fields import Length, NonNegative, Rounds, Section, Whole, Width
 
@@ -14,8 +15,9 @@ class PotentialSpec(Section):
         network: "messages" (ours), or "tensornet" of torchmd-net, to be installed.
         n_node: width of the features.
         n_layers: rounds of messages.
-        n_radial: functions of the distance; where the model has radial_centres of its
-            own, these are taken.
+        n_radial: functions of the distance, where no centres are given.
+        radial_centres: of these functions, nm, ascending ("messages"); empty: those of
+            the model, and where that has none, even on a logarithmic axis.
         n_vectors: vectors of a bead, with which messages know angles ("messages").
         cutoff: nm, at which the network's part ends; None: all pairs of a molecule.
         noise: of the training frames, of a mode as stiff as a bond, nm; the largest.
@@ -31,6 +33,7 @@ class PotentialSpec(Section):
     n_node: Width = 48
     n_layers: Annotated[Rounds, Field(ge=1)] = 2
     n_radial: Annotated[Width, Field(ge=2)] = 16
+    radial_centres: tuple[NonNegative, ...] = Field(default=())
     n_vectors: Width = 8
     cutoff: Length | None = None
     noise: Length
@@ -40,3 +43,13 @@ class PotentialSpec(Section):
     wall_height: NonNegative
     weights: dict[str, list[Whole]] = Field(default={})
     provenance: dict[str, str] = Field(default={})
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        centres = self.radial_centres
+        if len(centres) == 1 or any(a >= b for a, b in pairwise(centres)):
+            raise ValueError(
+                "radial_centres of a potential must be two or more ascending "
+                f"distances, or none, got {list(centres)}"
+            )
+        return self

@@ -117,8 +117,8 @@ def _linears(n: int, n_input: int, n_output: int) -> nn.ModuleList:
 def _centres(spec: ModelSpec, potential: PotentialSpec) -> list[float]:
     """Centres of the functions of the distance, log(1 + r / length_scale)."""
     scale = spec.statistics.length_scale
-    if spec.radial_centres:
-        return [math.log1p(r / scale) for r in spec.radial_centres]
+    if centres := potential.radial_centres or spec.radial_centres:
+        return [math.log1p(r / scale) for r in centres]
     largest = OPEN_REACH
     if potential.cutoff is not None:
         largest = math.log1p(potential.cutoff / scale)

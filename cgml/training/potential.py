@@ -28,8 +28,10 @@ from cgml.training.agreement import shared_recipe
 from cgml.training.potential_batches import Batch, Batches, white
 from cgml.training.potential_likelihood import Energy, Walkers
 from cgml.training.potential_prior import fit_prior
+from cgml.training.radial import place_functions
 
 AVERAGE = 0.998  # decay of the moving average of the weights
+N_RADIAL = 24  # functions of the distance in boxes, placed where pairs are
 REACH = 6.0  # length scales: cutoff of networks that need one, without boxes
 N_VALIDATION = 12  # batches
 LIKELY = 0.25  # learning rate of the likelihood, over that of the scores
@@ -124,9 +126,13 @@ def fit_potential(
     prior = fit_prior(spec, train)
     needs_cutoff = spec.cutoff is None and config.network == "tensornet"
     scale = spec.statistics.length_scale
+    centres: tuple[float, ...] = ()
+    if config.network == "messages" and spec.periodic and not spec.radial_centres:
+        centres = place_functions(train, N_RADIAL, scale, spec.cutoff)
     potential = PotentialSpec(
         network=config.network,
         n_node=config.n_node,
+        radial_centres=centres,
         cutoff=REACH * scale if needs_cutoff else spec.cutoff,
         noise=config.noise * scale,
         **prior._asdict(),

@@ -24,6 +24,11 @@ from cgml.training.potential_batches import Batches, Source, joined, white
 
 STEP, FRICTION = 0.15, 0.7  # in the metric of the noise, whose springs are 1
 N_MOVES = 5  # of a walker between two steps of the optimiser
+FAR = 3.0  # kT per coordinate between frames and walkers: equilibrium is far below
+LOST = (
+    "a walker of the likelihood has left all bounds: choose a lower learning rate "
+    "(--learning-rate), or more steps before (--steps)"
+)
 
 
 class Energy(NamedTuple):
@@ -95,10 +100,13 @@ class Walkers:
         self._move(energy, chosen)
         sources = [walker.source for walker in chosen]
         frames = [self._frame(source) for source in sources]
-        found = [walker.positions for walker in chosen]
+        walked = [walker.positions for walker in chosen]
         n = 3 * sum(len(frame) for frame in frames)
-        own, other = (energy.total(*joined(sources, x)) for x in (frames, found))
-        return (own - other) / n
+        own, other = (energy.total(*joined(sources, x)) for x in (frames, walked))
+        loss: torch.Tensor = (own - other) / n
+        if not abs(float(loss.detach())) < FAR:
+            raise ValueError(LOST)
+        return loss
 
     def _frame(self, source: Source) -> torch.Tensor:
         number = int(self._stream.integers(len(source.positions)))
@@ -119,10 +127,7 @@ class Walkers:
 
         def half_kick() -> torch.Tensor:
             if not torch.isfinite(x).all():
-                raise ValueError(
-                    "a walker of the likelihood has left all bounds: choose a lower "
-                    "learning rate (--learning-rate), or more steps before (--steps)"
-                )
+                raise ValueError(LOST)
             here = joined(sources, torch.split(x, counts))
             force = energy.forces(*here, is_training=False)
             return 0.5 * STEP * white(force, beads).double()

@@ -1,6 +1,7 @@
 """The potential of mean force: derivatives, symmetries, the file, a fit."""
 
 import builtins
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from cgml.dynamics.potential import Potential
 from cgml.dynamics.propagator import Propagator
 from cgml.models.file import load_model, save_model
 from cgml.network.potential import envelope, prior_energy
+from cgml.spec import PotentialSpec
 from cgml.training.potential import PotentialConfig, fit_potential, loss
 from cgml.training.potential_batches import Batches
 from cgml.training.potential_likelihood import Energy, Walkers
@@ -255,10 +257,37 @@ def test_the_likelihood_finds_a_spring_that_it_was_not_told():
     assert abs(np.mean(found[-40:]) * 0.7 - 1.0) < 0.15, found[::10]
 
 
-def test_a_walker_that_leaves_is_said():
-    energy, walkers = springs(-1e30), Walkers(ideal_chains(2), 2, 0)
+@pytest.mark.parametrize("stiffness", [-1e30, -30.0])
+def test_a_walker_that_leaves_is_said(stiffness):
+    energy, walkers = springs(stiffness), Walkers(ideal_chains(2), 2, 0)
     with pytest.raises(ValueError, match=r"left all bounds: choose a lower learning"):
         walkers.loss(energy)
+
+
+def test_functions_of_the_distance_in_boxes_stand_where_pairs_are(tmp_path):
+    """Those of the file, ascending to the cutoff, close together at the one bond."""
+    model, mapping = energetic(is_periodic=True), chain("AABBCDDCABCC")
+    frames = np.stack([coil(mapping, k, bond=1.1 + 0.002 * k) for k in range(20)])
+    train = replace(frames_of(mapping, frames), box=BOX)
+    config = PotentialConfig(n_node=8, n_steps=1, n_systems=1)
+    fitted = fit_potential(model, [train], [], config)
+    centres = np.array(fitted.spec.potential.radial_centres)
+    assert len(centres) == 24
+    assert (centres[0], centres[-1]) == pytest.approx((0.0, 3.0), abs=0.01)
+    near = np.abs(centres - 1.1).argmin()
+    assert np.diff(centres)[near - 1 : near + 1].max() < 0.5 * np.diff(centres).mean()
+    save_model(tmp_path / "m.pt", fitted.spec, fitted.module)
+    energies = [
+        Potential(one, mapping, box=BOX, unseen="allow")(frames[0]).energy
+        for one in (fitted, load_model(tmp_path / "m.pt"))
+    ]
+    np.testing.assert_array_equal(*energies)
+
+
+def test_functions_of_the_distance_must_ascend():
+    content = energetic().spec.potential.model_dump() | {"radial_centres": (0.2, 0.1)}
+    with pytest.raises(ValueError, match=r"two or more ascending.*\[0.2, 0.1\]"):
+        PotentialSpec.model_validate(content)
 
 
 def test_without_torchmd_net_a_text_says_so(monkeypatch):
