@@ -4,13 +4,15 @@ Denoising score matching (Vincent 2011): frames x are moved by Gaussian noise, s
 with L of the ideal chain (potential_batches.py), and the mean over frames of
 |s L^T F(x + s L z) / kT + z|^2 is least where F / kT is the gradient of the logarithm
 of their density, convolved with that noise. Noise comes in pairs of opposite sign, so
-that z cancels but for what the force differs between the two.
+that z cancels but for what the force differs between the two. The likelihood may follow
+(potential_likelihood.py).
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -153,12 +155,13 @@ def fit_potential(
     tested = [tests(10**9 + i) for i in range(N_VALIDATION if validation else 0)]
     energy, said = Energy(network, spec, potential), dict(provenance or {})
 
-    def tell(text: str) -> None:
+    def tell(what: str, text: str) -> None:
         end = f", validation {np.mean(_values(energy, tested)):.4f}" if tested else ""
-        on_status(text + end)
+        on_status(f"{what} {text}{end}")
 
     for name, stage in _stages(energy, batches, config).items():
-        said[name] = str(_optimise(network, stage, tell))
+        watch = partial(tell, name.removesuffix("s"))
+        said[name] = str(_optimise(network, stage, watch))
     for name, own in (("prior", energy._replace(network=None)), ("validation", energy)):
         if scores := _values(own, tested):
             error = np.std(scores, ddof=1) / math.sqrt(len(scores))
@@ -248,7 +251,7 @@ def _optimise(network: nn.Module, stage: _Stage, tell: Callable[[str], None]) ->
         step += 1
         is_done = step == stage.n_steps or done >= 0.995
         if step % 200 == 0 or is_done:
-            tell(f"step {step:,}: loss {np.mean(recent[-200:]):.4f}")
+            tell(f"{step:,}: loss {np.mean(recent[-200:]):.4f}")
     network.load_state_dict(average)
     return step
 

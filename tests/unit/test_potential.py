@@ -188,10 +188,14 @@ def test_a_fit_finds_the_springs_of_ideal_chains():
     spec, mapping = small_spec(prior={"variance": 0.7}), chain("ABCDABCDAB")
     frames = rouse_frames(mapping, spec, 400, 0)
     tests = rouse_frames(mapping, spec, 40, 1)
-    config = PotentialConfig(n_steps=30, n_systems=8, n_node=8)
+    config = PotentialConfig(n_steps=30, n_likelihood=2, n_systems=8, n_node=8)
+    lines: list[str] = []
     made = (frames_of(mapping, x, spacing=20.0) for x in (frames, tests))
     train, validation = ([item] for item in made)
-    model = fit_potential(learned(spec), train, validation, config)
+    model = fit_potential(
+        learned(spec), train, validation, config, on_status=lines.append
+    )
+    assert [line.split(":")[0] for line in lines] == ["step 30", "likelihood step 2"]
     laplacian = np.zeros((mapping.n_beads, mapping.n_beads))
     for first, second in mapping.bead_bonds:
         laplacian[first, second] = laplacian[second, first] = -1.0
