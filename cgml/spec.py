@@ -27,7 +27,7 @@ from cgml.fields import (
 )
 from cgml.mean_force import PotentialSpec
 from cgml.sampling import FAST, Execution, Refinement
-from cgml.training_data import Rotation, Seen
+from cgml.training_data import Rotation, RousePrior, Seen, Statistics
 
 __all__ = [  # known to all as parts of the spec
     "FAST",
@@ -35,7 +35,9 @@ __all__ = [  # known to all as parts of the spec
     "PotentialSpec",
     "Refinement",
     "Rotation",
+    "RousePrior",
     "Seen",
+    "Statistics",
 ]
 
 
@@ -93,47 +95,6 @@ class NetworkConfig(Section):
             raise ValueError(
                 "chiral = true is about the vectors of beads, n_vectors is 0: write "
                 "n_vectors = 8, or leave chiral out"
-            )
-        return self
-
-
-class RousePrior(Section):
-    """Relaxation of the bond graph: the analytic part of the model (ideal_chain.py).
-
-    Attributes:
-        rate: b, relaxation of the unit Laplacian mode in one step.
-        variance: c, stationary variance of the unit Laplacian mode, nm^2.
-    """
-
-    rate: Positive
-    variance: Positive
-
-
-class Statistics(Section):
-    """What the training data looked like: scales and the limits of the guards.
-
-    Attributes:
-        length_scale: rms distance of bonded beads, nm.
-        displacement_scale: rms displacement of a bead in one step, nm.
-        max_displacement: largest displacement of a bead seen in one step, nm.
-        bond_length_range: shortest and longest distance of bonded beads seen, nm.
-        min_distance: shortest distance of two beads that share no bond, nm.
-        mean_degree: mean number of edges that arrive at a bead.
-    """
-
-    length_scale: Length
-    displacement_scale: Length
-    max_displacement: Length
-    bond_length_range: tuple[NonNegative, Length]
-    min_distance: NonNegative
-    mean_degree: Positive
-
-    @model_validator(mode="after")
-    def _ascend(self) -> Self:
-        shortest, longest = self.bond_length_range
-        if shortest > longest:
-            raise ValueError(
-                f"bond_length_range must ascend, got {shortest} and {longest}"
             )
         return self
 
@@ -225,6 +186,11 @@ class BaseSpec(Section):
     @property
     def is_compilable(self) -> bool:
         """Whether `cgml compile` can make anything of the networks."""
+        return False
+
+    @property
+    def has_free_sampler(self) -> bool:
+        """Whether the score network can be sampled in another way, or left out."""
         return False
 
     @property
@@ -345,6 +311,11 @@ class ModelSpec(BaseSpec):
     def calibrated(self) -> Calibration | None:
         """How unsure it is of new molecules."""
         return self.calibration
+
+    @property
+    def has_free_sampler(self) -> bool:
+        """It can."""
+        return True
 
     @property
     def is_compilable(self) -> bool:

@@ -1,10 +1,15 @@
-"""What a model file says of the molecules that a model was trained on."""
+"""What a model file says of the data that a model was trained on."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from cgml.fields import Positive, Section, Time, Whole
+from cgml.fields import Length, NonNegative, Positive, Section, Time, Whole
 
 
 class Seen(Section):
@@ -45,3 +50,44 @@ class Rotation(Section):
 
     atoms: dict[str, Whole]
     time: Time
+
+
+class RousePrior(Section):
+    """Relaxation of the bond graph: the analytic part of the model (ideal_chain.py).
+
+    Attributes:
+        rate: b, relaxation of the unit Laplacian mode in one step.
+        variance: c, stationary variance of the unit Laplacian mode, nm^2.
+    """
+
+    rate: Positive
+    variance: Positive
+
+
+class Statistics(Section):
+    """What the training data looked like: scales and the limits of the guards.
+
+    Attributes:
+        length_scale: rms distance of bonded beads, nm.
+        displacement_scale: rms displacement of a bead in one step, nm.
+        max_displacement: largest displacement of a bead seen in one step, nm.
+        bond_length_range: shortest and longest distance of bonded beads seen, nm.
+        min_distance: shortest distance of two beads that share no bond, nm.
+        mean_degree: mean number of edges that arrive at a bead.
+    """
+
+    length_scale: Length
+    displacement_scale: Length
+    max_displacement: Length
+    bond_length_range: tuple[NonNegative, Length]
+    min_distance: NonNegative
+    mean_degree: Positive
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        shortest, longest = self.bond_length_range
+        if shortest > longest:
+            raise ValueError(
+                f"bond_length_range must ascend, got {shortest} and {longest}"
+            )
+        return self

@@ -352,7 +352,7 @@ def arrivals(
     hidden = hidden + module.phase(waves)[torch.minimum(edges.receiver, edges.sender)]
     strength = module.strength.second(silu(module.strength.first(hidden)))
     share = 0.5 * (1.0 + torch.cos(torch.pi * length / module.cutoff))
-    strength = torch.where(length < module.cutoff, share * strength, 0.0)
+    strength = torch.where(length < module.cutoff, 10.0 * share * strength, 0.0)
     force = total(strength * along, edges.receiver, len(white))
     return sigma / scale * given.spread * (root.T @ force) / module.length_scale
 

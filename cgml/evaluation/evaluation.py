@@ -62,7 +62,7 @@ def evaluate(
         subjects: what the references are, from `describe_references`; None: without
             charges, species named by formula.
         predictions: baselines for the same subjects, from `baselines.load`.
-        ablate: also run without the score network; None: in boxes.
+        ablate: also run without the score network; None: in boxes, where it can be.
         on_step: called with the number of model steps done; from 1 again in the runs
             without the score network.
 
@@ -84,6 +84,12 @@ def evaluate(
     firsts, seconds = [one for one, _ in cut], [other for _, other in cut]
     comparing = ComparisonOptions(longest=options.longest_lag, step=spec.time_step)
     halves = _compare(subjects, firsts, seconds, comparing)  # what fails, fails at once
+    can_ablate = spec.has_free_sampler
+    if ablate and not can_ablate:
+        raise ValueError(
+            f"the sampler of the published model {spec.name!r} is fixed, it does not "
+            "run without its score network: leave --ablation out"
+        )
     paths = simulate(model, references, options, on_step, uses_atoms=uses_atoms)
     runs = forecast.added(model, references, paths.runs, options)
     comparisons = _compare(subjects, right, runs, comparing)
@@ -94,7 +100,7 @@ def evaluate(
             f"became NaN or infinite: {', '.join(item.name for item in subjects)}"
         )
     ablation: list[Comparison] = []
-    if spec.periodic if ablate is None else ablate:
+    if spec.periodic and can_ablate if ablate is None else ablate:
         plain = Refinement(sampler="none")
         without = simulate(model, references, options, on_step, refinement=plain)
         ablation = _compare(subjects, right, without.runs, comparing)

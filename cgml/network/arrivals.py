@@ -61,12 +61,14 @@ class Arrivals(nn.Module):
     length_scale: torch.Tensor
     frequencies: torch.Tensor
     cutoff: float
+    gain: float
 
     def __init__(self, n_embedding: int, radial: Radial, cutoff: float) -> None:
         super().__init__()
         self.register_buffer("length_scale", torch.tensor(1.0))
         self.register_buffer("frequencies", torch.tensor([0.5, 1.0, 2.0, 4.0]))
         self.radial, self.cutoff = radial, cutoff
+        self.gain = 10.0  # walls are steep, and weights begin small
         self.properties = nn.Linear(n_embedding, N_HIDDEN, bias=False)
         self.filter = nn.Linear(radial.n_functions, N_HIDDEN, bias=False)
         self.phase = nn.Linear(8, N_HIDDEN)
@@ -154,7 +156,7 @@ class Arrivals(nn.Module):
             level = level.index_select(0, far.receiver)
         hidden = multiply(weights.filter, radial.t()) * far.products + level
         strength = self.strength.run(weights.strength, hidden)
-        strength = strength * envelope(lengths, self.cutoff)
+        strength = self.gain * strength * envelope(lengths, self.cutoff)
         forces = (strength * along).double()
         ends = torch.cat((far.receiver, far.sender))
         total = sum_by(ends, torch.cat((forces, -forces)), candidate.size(0))

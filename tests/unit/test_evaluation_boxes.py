@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from core_systems import idle_model, small_spec
+from graphwm_files import MELT, hyper_parameters, random_weights, write
 
 from cgml.evaluation import baselines, report
 from cgml.evaluation.evaluation import describe_references, evaluate
@@ -15,6 +16,8 @@ from cgml.evaluation.regression import NetworkOptions
 from cgml.evaluation.report import ABLATED
 from cgml.evaluation.results import Evaluation, EvaluationOptions, column
 from cgml.evaluation.subject import Subject
+from cgml.models.conversion import Origin, import_checkpoint
+from cgml.models.file import load_model
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
@@ -169,6 +172,35 @@ def pure_melt() -> BeadTrajectory:
     return BeadTrajectory(
         melted, item.positions[:, :n_beads], item.times, item.box, "melt"
     )
+
+
+def test_a_published_model_is_not_run_without_its_score_network(tmp_path):
+    """Its sampler is fixed: not tried where nobody asks, else refused at once."""
+    origin = Origin(frame_spacing=2.0, temperature=353.0, periodic=True)
+    weights = {
+        "state_dict": random_weights(MELT),
+        "hyper_parameters": hyper_parameters(MELT),
+    }
+    source = write(tmp_path / "melt.ckpt", weights)
+    import_checkpoint(source, tmp_path / "melt.pt", origin)
+    mapping = Mapping.from_labels(
+        MolecularGraph.create(["Li"] * 6, [6.94] * 6, np.empty((0, 2), dtype=int)),
+        range(6),
+    )
+    stream = np.random.default_rng(0)
+    moves = 0.05 * stream.normal(size=(40, 6, 3))
+    walk = BeadTrajectory(
+        mapping=mapping,
+        positions=np.cumsum(moves, axis=0) + stream.uniform(0.0, 2.0, size=(6, 3)),
+        times=2.0 * np.arange(40.0),
+        box=2.0 * np.eye(3),
+        name="ions",
+    )
+    published = load_model(tmp_path / "melt.pt")
+    options = EvaluationOptions(seed=3)
+    with pytest.raises(ValueError, match="it does not run without its score network"):
+        evaluate(published, [walk], options, ablate=True)
+    assert evaluate(published, [walk], options).ablation == []
 
 
 def test_a_box_of_one_kind_of_molecules(model, tmp_path):
