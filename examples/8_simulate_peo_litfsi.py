@@ -31,7 +31,7 @@ BOXES = (  # in this order: training can begin with the first few
     PeoBox("train", 8, 16, 20, 4.0, 6),
     # chains of a length that is trained on, an amount of salt that is not; and no box
     # of the test, so that nothing is chosen by the test
-    PeoBox("validation", 16, 8, 14, 3.0, 7),
+    PeoBox("validation", 16, 8, 14, 13.0, 7),
     PeoBox("test", 8, 16, 14, 20.0, 8),
     PeoBox("test", 5, 26, 13, 20.0, 9),  # chains longer than any of the training
     PeoBox("test", 8, 16, 10, 20.0, 10),  # as in training, from another start
