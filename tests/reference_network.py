@@ -345,15 +345,22 @@ def arrivals(
     candidate = given.mean + root @ (given.spread * white / scale)
     length, along = direction(vectors_of(candidate, edges))
     own = module.properties(embedding)
+    before, ahead = direction(vectors_of(given.mean, edges))
+    unit = white / scale
+    relative = unit[edges.receiver] - unit[edges.sender]
+    turned = [along * ahead, along * relative, ahead * relative]
     hidden = module.filter(radial(module.radial, length / module.length_scale))
     hidden = hidden * own[edges.receiver] * own[edges.sender]
     phase = torch.log(sigma) * module.frequencies
     waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
     hidden = hidden + module.phase(waves)[torch.minimum(edges.receiver, edges.sender)]
-    strength = module.strength.second(silu(module.strength.first(hidden)))
+    hidden = hidden + module.ahead(radial(module.radial, before / module.length_scale))
+    hidden = hidden + module.turned(torch.stack([v.sum(dim=1) for v in turned], dim=1))
+    strength = mlp(module.strengths, hidden)
     share = 0.5 * (1.0 + torch.cos(torch.pi * length / module.cutoff))
     strength = torch.where(length < module.cutoff, 10.0 * share * strength, 0.0)
-    force = total(strength * along, edges.receiver, len(white))
+    force = strength[:, :1] * along + strength[:, 1:] * ahead
+    force = total(force, edges.receiver, len(white))
     return sigma / scale * given.spread * (root.T @ force) / module.length_scale
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 import torch
 
 from cgml.contract.stepper import Pairs
-from cgml.network.arrivals import ArrivalWeights, Far
+from cgml.network.arrivals import ArrivalWeights
 from cgml.network.conditioner import ConditionerWeights
 from cgml.network.denoiser import DenoiserInputs, DenoiserWeights, Level
 from cgml.network.gaussian import Prediction, held_direction, unwhiten, without
@@ -45,7 +45,7 @@ class Neighbourhood(NamedTuple):
 
     layout: Layout
     terms: Terms
-    far: Far | None  # pairs that may arrive
+    far: Pairs | None  # pairs that may arrive
 
 
 class BoundNetworks:
@@ -99,11 +99,9 @@ class BoundNetworks:
 
     def neighbourhood(self, layout: Layout, far: Pairs | None) -> Neighbourhood:
         """Add to a layout what the networks know of it."""
-        predictor, coming = self._module.predictor, None
+        predictor = self._module.predictor
         terms = predictor.terms(self._predictor, self._beads, layout, self._embedding)
-        if self._arrivals is not None and far is not None:
-            coming = self._module.arrivals.far(self._arrivals, far, self._embedding)
-        return Neighbourhood(layout, terms, coming)
+        return Neighbourhood(layout, terms, far)
 
     def next_positions(
         self,
@@ -158,24 +156,22 @@ class BoundNetworks:
         )
         nodes = multiply(self._denoiser.known, condition.nodes)
         held = held_direction(condition.spread, beads)
+        arrivals, far = self._module.arrivals, None
+        if self._arrivals is not None and near.far is not None:
+            own = self._arrivals, near.far, self._embedding
+            far = arrivals.far(*own, condition.mean)
 
         def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
             level = self._level(sigma)
             inputs = module.look(beads, layout, condition, nodes, level, white)
-            candidate = inputs.candidate
+            unit, candidate = inputs.unit, inputs.candidate
             if self._compiled is None:
                 clean = module.evaluate(self._denoiser, inputs)
             else:
                 (clean,) = self._compiled.evaluate(flat(inputs))
-            if near.far is not None:
-                clean = clean + self._module.arrivals.shift(
-                    self._arrivals,
-                    beads,
-                    near.far,
-                    condition.spread,
-                    candidate,
-                    level.sigma,
-                )
+            if far is not None:
+                own = self._arrivals, beads, far, condition
+                clean = clean + arrivals.shift(*own, unit, candidate, level.sigma)
             return without(clean, held, beads) if self._is_held else clean
 
         return denoise

@@ -22,7 +22,6 @@ from cgml.network.blocks import (
 )
 from cgml.network.conditioner import Condition, Conditioner
 from cgml.network.denoiser import Denoiser
-from cgml.network.gaussian import unwhiten
 from cgml.network.inputs import Beads
 from cgml.network.pairs import Layout
 from cgml.network.potential import potential_weights
@@ -178,10 +177,8 @@ class Model(nn.Module):
         clean: torch.Tensor = self.denoiser(beads, layout, condition, white, sigma)
         if self.arrivals is None:
             return clean
-        mean, spread = condition.mean, condition.spread
         unit = white / torch.sqrt(1.0 + sigma.square())
-        candidate = unwhiten(unit, mean, spread, beads)
-        coming = self.arrivals(beads, far, embedding, spread, candidate, sigma)
+        coming = self.arrivals(beads, far, embedding, condition, unit, sigma)
         return torch.add(clean, coming)
 
     def _set(self, name: str, value: float) -> None:

@@ -119,10 +119,11 @@ class OwnProgram(Program):
             sigma = torch.full((1, 1), row.sigma, dtype=torch.float64)
             level, white = self.denoiser.level(weights, sigma), unit / row.cosine
             given = self.denoiser.look(beads, layout, condition, nodes, level, white)
-            candidate, clean = given.candidate, self.denoiser.evaluate(weights, given)
+            clean = self.denoiser.evaluate(weights, given)
             if self.arrivals is not None:
+                embedding, noisy = system["embedding"], white / level.total
                 clean = clean + self.arrivals(
-                    beads, far, system["embedding"], spread, candidate, level.sigma
+                    beads, far, embedding, condition, noisy, level.sigma
                 )
             clean = project(clean, spread, beads)
             unit, slope = advance(row, unit, slope, clean, draws)

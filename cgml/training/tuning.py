@@ -101,7 +101,7 @@ def begin(model: Model, origin: LearnedModel | None, sizes: OptimiserConfig) -> 
         return
     weights = origin.module.state_dict()
     if model.arrivals is not None and origin.module.arrivals is None:
-        for values in model.arrivals.strength.second.parameters():
+        for values in model.arrivals.strengths.second.parameters():
             nn.init.zeros_(values)
         own = model.state_dict()
         weights |= {name: own[name] for name in own if name.startswith("arrivals.")}

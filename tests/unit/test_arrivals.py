@@ -53,7 +53,7 @@ def test_pairs_that_arrive_are_moved_along_their_line(push):
     told = learned(small_spec(cutoff=4.0, reach=9.0, friction=None))
     state = told.module.state_dict() | plain.module.state_dict()
     told.module.load_state_dict(state)
-    strength = told.module.arrivals.strength.second
+    strength = told.module.arrivals.strengths.second
     torch.nn.init.zeros_(strength.weight)
     torch.nn.init.constant_(strength.bias, push)
     start = np.tile([[0.0, 0.0, 0.0], [4.2, 0.0, 0.0]], (400, 1))
@@ -83,7 +83,7 @@ def test_a_run_that_adds_a_reach_begins_where_it_goes_on_from():
     assert np.array_equal(one, other)
     again = Model(spec)
     begin(again, learned(spec, seed=3), OptimiserConfig())  # which has one: kept
-    assert again.arrivals.strength.second.weight.abs().min() > 0.0
+    assert again.arrivals.strengths.second.weight.abs().min() > 0.0
 
 
 @pytest.mark.parametrize(
