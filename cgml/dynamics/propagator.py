@@ -46,7 +46,7 @@ class Propagator:
         guard: what happens when a step of a replica leaves the range of the training
             data. "raise" a GuardError. "stop" the replica, which stays in its last
             good state (see `stopped`) while the others go on; what is rare, one draw
-            and one more per 100,000 moves of its beads, is drawn anew. "redraw" the
+            and one more per 10,000 moves of its beads, is drawn anew. "redraw" the
             noise of each such step, up to 10 times, then stop the replica. "record"
             it in `guard_counts` and go on; only what is not finite stops the replica.
             A molecule whose `grades` say that the model extrapolates stops the replica

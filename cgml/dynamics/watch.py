@@ -14,7 +14,9 @@ from cgml.molecules.systems import Systems
 GuardPolicy = Literal["raise", "stop", "redraw", "record"]
 POLICIES: tuple[GuardPolicy, ...] = get_args(GuardPolicy)
 MAX_REDRAWS = 10  # of one step of one replica
-RARE = 1.0e-5  # most draws refused, of all moves of beads, that "stop" draws anew
+RARE = 1.0e-4  # most draws refused, of all moves of beads, that "stop" draws anew:
+# sound models make 0 to 2e-5, one sampled too coarsely 3e-4, one without score network
+# 1e-2 (docs/method.md, section 8)
 
 
 class Watch:

@@ -500,9 +500,9 @@ def test_with_all_replicas_stopped_there_is_an_error():
     assert not propagator.stopped
 
 
-@pytest.mark.parametrize(("n_steps", "n_anew"), [(0, 1), (250_000, 26)])
+@pytest.mark.parametrize(("n_steps", "n_anew"), [(0, 1), (25_000, 26)])
 def test_what_is_rare_is_drawn_anew(monkeypatch, n_steps, n_anew):
-    """One draw, and one more per 100,000 moves of the replica's 10 beads."""
+    """One draw, and one more per 10,000 moves of the replica's 10 beads."""
     mapping = chain("ABCDABCDABABCDABCDAB")
     propagator = Propagator(limited(), mapping, guard="stop")
     state = propagator.start(starts(mapping), step=n_steps)
@@ -516,7 +516,8 @@ def test_what_is_rare_is_drawn_anew(monkeypatch, n_steps, n_anew):
 
     monkeypatch.setattr(propagator._stepper, "displacement", wild_at_first)
     n_beads = mapping.n_beads
-    n_allowed = 1 + n_steps * n_beads // 100_000
+    n_allowed = 1 + n_steps * n_beads // 10_000
+    assert n_allowed == n_anew
     for _ in range(n_allowed):
         state = propagator.step(state)
     assert propagator.guard_counts["displacement"] == n_allowed
