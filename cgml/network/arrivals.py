@@ -5,7 +5,7 @@ end it in contact (of large ones four in ten that touch), and nothing would keep
 from ending it on top of each other. So the score network looks at the noisy candidate
 for pairs that came from farther away, and moves the two along their line and along the
 one predicted, by strengths that depend on both distances, on the angle between, on what
-they are and on the noise level. Pairs alone: no messages, so it costs a tenth of a step.
+they are and on the noise level. Pairs alone, no messages: it costs a tenth of a step.
 """
 
 from typing import NamedTuple
