@@ -41,17 +41,25 @@ __all__ = [  # known to all as parts of the spec
 ]
 
 
+FARTHEST = 3.0  # cutoffs: from farther away nothing comes within it in a step
+
+
 def check_reach(reach: float | None, cutoff: float | None) -> None:
-    """Refuse a reach that is not beyond the cutoff.
+    """Refuse a reach that is not beyond the cutoff, or far beyond.
 
     Raises:
-        ValueError: it is not, or there is no cutoff.
+        ValueError: it is, or there is no cutoff.
     """
-    if reach is not None and (cutoff is None or reach <= cutoff):
+    if reach is not None and cutoff is None:
         raise ValueError(
-            f"a reach beyond the cutoff is required, got {reach:g} nm with cutoff = "
-            f"{'none' if cutoff is None else f'{cutoff:g} nm'}: pairs nearer are seen "
-            "anyway, leave the reach out or make it half as long again"
+            f"a reach of {reach:g} nm is about pairs beyond a cutoff, and there is "
+            "none: give a cutoff, or leave the reach out"
+        )
+    if reach is not None and cutoff and not cutoff < reach <= FARTHEST * cutoff:
+        raise ValueError(
+            f"a reach beyond the cutoff of {cutoff:g} nm is required, up to "
+            f"{FARTHEST * cutoff:g} nm, got {reach:g} nm: half as long again as the "
+            "cutoff is enough; nearer pairs are seen anyway"
         )
 
 

@@ -271,7 +271,7 @@ class TrainingConfig(Section):
             raise ValueError(f"{path} is not valid TOML: {error}") from error
         except ValidationError as error:
             lines = [
-                f"  {'.'.join(str(part) for part in item['loc'])}: {_fault(item)}"
+                "  " + ": ".join(filter(None, (_place(item), _fault(item))))
                 for item in error.errors()
             ]
             text = "\n".join(lines)
@@ -288,11 +288,17 @@ class TrainingConfig(Section):
         return config.model_copy(update={"output": output, "data": data})
 
 
+def _place(item: Any) -> str:
+    """Key of an entry; "" where several do not agree."""
+    return ".".join(str(part) for part in item["loc"])
+
+
 def _fault(item: Any) -> str:
     """Say what is wrong with an entry; name the known keys beside an unknown one."""
     if item["type"] != "extra_forbidden":
         is_said = item["type"] in {"missing", "value_error"}
-        return str(item["msg"]) + ("" if is_said else f", got {item['input']!r}")
+        said = str(item["msg"]).removeprefix("Value error, ")
+        return said if is_said else f"{said}, got {item['input']!r}"
     section: Any = TrainingConfig
     *tables, key = item["loc"]
     for name in tables:

@@ -54,7 +54,7 @@ from cgml.training.plan import (
     find_start,
     spec_of,
 )
-from cgml.training.tuning import begin, check_frozen
+from cgml.training.tuning import begin, check_start
 from cgml.training.watcher import Status, Watcher
 
 PAGE, MODEL = "progress.html", "model.pt"
@@ -144,7 +144,7 @@ def _fit(
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     files = [find_files(each) for each in (config.data.train, config.data.validation)]
-    check_frozen(config, origin)
+    check_start(config, origin)
     plan = describe(config, files, origin.digest if origin else None)
     folder = config.output / CHECKPOINTS
     if not resume:

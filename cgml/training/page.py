@@ -85,7 +85,8 @@ def _compare(reference: BeadTrajectory, learned: NDArray[np.floating]) -> Figure
     """Bond lengths, sizes of molecules, and neighbours, of both sides."""
     kept = learned[np.isfinite(learned).all(axis=(1, 2))]
     mapping = reference.mapping
-    bonds, boxed = mapping.bead_bonds, reference.box is not None
+    is_melt = mapping.molecule_index.max() > 0  # pairs of different molecules
+    bonds, boxed = mapping.bead_bonds, reference.box is not None and is_melt
     figure, axes = _panels(2 + boxed, 2.6)
     figure.suptitle(reference.name, fontsize=9)
     sides = (reference.positions, kept)
@@ -100,7 +101,7 @@ def _compare(reference: BeadTrajectory, learned: NDArray[np.floating]) -> Figure
         sizes = [_squared_radii(reference, frames) for frames in sides]
         ratio = sizes[1].mean() / sizes[0].mean() - 1.0
         _histograms(axes[1], sizes, "$R_g^2$ / nm$^2$", f"mean {ratio:+.1%}")
-    if reference.box is not None:
+    if reference.box is not None and boxed:
         reach = 0.499 * float(widths(reference.box).min())
         for frames, colour in zip(sides, COLOURS, strict=True):
             few = frames[:: max(1, len(frames) // N_FRAMES)]

@@ -115,11 +115,7 @@ def fit_potential(
     Raises:
         ValueError: the model is a published one, or frames are not of its kind.
     """
-    if not model.spec.is_compilable:
-        raise ValueError(
-            f"a potential is of models that were trained by cgml, {model.spec.name!r} "
-            "was imported"
-        )
+    _check_model(model)
     spec: Any = model.spec
     for item in (*train, *validation):
         spec.check_boundaries(is_periodic=item.box is not None)
@@ -168,6 +164,21 @@ def fit_potential(
             said[f"{name} loss"] = f"{np.mean(scores):.5f} +- {error:.5f}"
     potential = potential.model_copy(update={"provenance": said})
     return with_potential(model, potential, network)
+
+
+def _check_model(model: LearnedModel) -> None:
+    """Refuse models that a potential cannot stand beside."""
+    spec = model.spec
+    if not spec.is_compilable:
+        raise ValueError(
+            f"a potential is of models that were trained by cgml, {spec.name!r} "
+            "was imported"
+        )
+    if spec.n_members > 1:
+        raise ValueError(
+            f"a potential is of one set of weights, {spec.name!r} has "
+            f"{spec.n_members}: give one of the models that it was joined from"
+        )
 
 
 def with_potential(
@@ -230,7 +241,8 @@ def _optimise(network: nn.Module, stage: _Stage, tell: Callable[[str], None]) ->
     while not is_done:
         done = step / stage.n_steps
         if stage.time_limit is not None:
-            done = max(done, (time.monotonic() - begin) / stage.time_limit)
+            spent = (time.monotonic() - begin) / stage.time_limit
+            done = min(max(done, spent), 1.0)
         rise, fall = min(1.0, (step + 1) / 100), 0.5 * (1.0 + math.cos(math.pi * done))
         for group in optimiser.param_groups:
             group["lr"] = stage.learning_rate * rise * fall

@@ -76,19 +76,41 @@ def spec_from(
     )
 
 
-def check_frozen(config: TrainingConfig, origin: LearnedModel | None) -> None:
-    """Refuse to freeze random weights.
+def check_start(config: TrainingConfig, origin: LearnedModel | None) -> None:
+    """Refuse to freeze random weights or all that there are, and a reach alone.
 
     Raises:
-        ValueError: the file does.
+        ValueError: the file does, or has a reach without a cutoff.
     """
     sizes = config.optimiser
+    if origin is None:
+        check_reach(config.reach, config.cutoff)
+    elif isinstance(origin.spec, ModelSpec):
+        _check_left(config, origin.spec)
     for name in ("frozen", "readouts_only"):
         if getattr(sizes, name) and origin is None:
             raise ValueError(
                 f"optimiser.{name} is about a model that the run goes on from: give "
                 "one with --from, or leave it out"
             )
+
+
+def _check_left(config: TrainingConfig, spec: ModelSpec) -> None:
+    """Require that of a model with some networks frozen others learn."""
+    frozen = set(config.optimiser.frozen)
+    if "arrivals" in frozen and spec.reach is None:
+        raise ValueError(
+            f"optimiser.frozen names arrivals, and {spec.name!r} has no reach: leave "
+            "arrivals out, or it would say nothing for good"
+        )
+    learns = {"embedding", "predictor", "conditioner", "denoiser"}
+    if config.reach is not None or spec.reach is not None:
+        learns.add("arrivals")
+    if learns <= frozen:
+        raise ValueError(
+            "optimiser.frozen leaves nothing to learn: take one of "
+            f"{', '.join(sorted(learns))} out"
+        )
 
 
 def begin(model: Model, origin: LearnedModel | None, sizes: OptimiserConfig) -> None:

@@ -14,8 +14,8 @@ from cgml.network.inputs import build_system
 from cgml.network.model import LearnedModel, Model
 from cgml.network.pairs import PairSearch, divide
 from cgml.spec import ModelSpec
-from cgml.training.config import OptimiserConfig
-from cgml.training.tuning import begin
+from cgml.training.config import OptimiserConfig, TrainingConfig
+from cgml.training.tuning import begin, check_start
 
 CUTOFF, REACH = 1.5, 4.0
 PAIR = Mapping.from_labels(
@@ -87,11 +87,43 @@ def test_a_run_that_adds_a_reach_begins_where_it_goes_on_from():
 
 
 @pytest.mark.parametrize(
-    ("cutoff", "reach"), [(1.5, 1.5), (1.5, 1.0), (None, 2.0)], ids=str
+    ("cutoff", "reach", "words"),
+    [
+        (1.5, 1.5, r"of 1\.5 nm is required, up to 4\.5 nm, got 1\.5 nm"),
+        (1.5, 1.0, "got 1 nm"),
+        (0.9, 13.5, r"up to 2\.7 nm, got 13\.5 nm"),
+        (None, 2.0, "a reach of 2 nm .* there is none: give a cutoff"),
+    ],
 )
-def test_a_reach_is_beyond_a_cutoff(cutoff, reach):
-    with pytest.raises(ValueError, match=r"a reach beyond the cutoff is required, got"):
+def test_a_reach_is_beyond_a_cutoff(cutoff, reach, words):
+    with pytest.raises(ValueError, match=words):
         small_spec(cutoff=cutoff, reach=reach)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "reach", "words"),
+    [
+        (["arrivals"], None, "names arrivals, and 'small' has no reach"),
+        (["embedding", "predictor", "conditioner", "denoiser"], None, "leaves nothing"),
+    ],
+)
+def test_something_is_left_to_learn(frozen, reach, words):
+    config = TrainingConfig.model_validate(
+        {
+            "name": "a",
+            "output": "a",
+            "time_step": 20.0,
+            "temperature": 300.0,
+            "reach": reach,
+            "data": {"train": ["a.npz"], "validation": ["b.npz"]},
+            "optimiser": {"frozen": frozen},
+        }
+    )
+    origin = learned(small_spec(cutoff=CUTOFF))
+    with pytest.raises(ValueError, match=words):
+        check_start(config, origin)
+    if len(frozen) > 1:  # what sees pairs that arrive may learn alone
+        check_start(config.model_copy(update={"reach": REACH}), origin)
 
 
 def test_files_without_a_reach_do_not_speak_of_it():

@@ -13,6 +13,7 @@ from cgml.dynamics.propagator import Propagator
 from cgml.models.file import ModelFileError, load_model, read_spec, save_model
 from cgml.models.joining import join
 from cgml.network.model import LearnedModel
+from cgml.training.potential import PotentialConfig, fit_potential
 
 MAPPINGS = [chain(), mixture(), chain(), chain()]
 
@@ -203,3 +204,8 @@ def test_members_are_several_and_differ():
         join([one])
     with pytest.raises(ValueError, match="two of these 2 are the same model"):
         join([one, learned(small_spec(name="other"))])
+
+
+def test_a_potential_is_of_one_set_of_weights(model):
+    with pytest.raises(ValueError, match=r"of one set of weights, .* has 3: give one"):
+        fit_potential(model, [], [], PotentialConfig())

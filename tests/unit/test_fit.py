@@ -10,6 +10,7 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.spec import ModelSpec, Rotation
+from cgml.training import page
 from cgml.training.checkpoint import WholeFileCheckpoints, read_checkpoint
 from cgml.training.config import TrainingConfig
 from cgml.training.data import WindowModule, load_frames
@@ -373,3 +374,17 @@ def test_a_checkpoint_of_other_things_is_refused(tmp_path, changes, message):
     checkpoint(path, **changes)
     with pytest.raises(ValueError, match=rf"last.ckpt .*{message}"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("n_molecules", [1, 2])
+def test_a_box_of_one_molecule_has_no_pairs_to_draw(n_molecules):
+    """And no reason to end a run for that."""
+    types, bonds = "AABB" * n_molecules, [[0, 1], [1, 2], [2, 3]]
+    bonds = [[i + 4 * k, j + 4 * k] for k in range(n_molecules) for i, j in bonds]
+    graph = MolecularGraph.create(types, [1.0] * len(types), bonds)
+    mapping = Mapping.from_labels(graph, np.arange(len(types)) // 2)
+    stream = np.random.default_rng(0)
+    places = stream.normal(size=(20, mapping.n_beads, 3))
+    item = replace(frames_of(mapping, places), box=6.0 * np.eye(3))
+    figure = page._compare(item, places)
+    assert len(figure.axes) == 1 + n_molecules
