@@ -297,7 +297,9 @@ def _fault(item: Any) -> str:
     """Say what is wrong with an entry; name the known keys beside an unknown one."""
     if item["type"] != "extra_forbidden":
         is_said = item["type"] in {"missing", "value_error"}
-        said = str(item["msg"]).removeprefix("Value error, ")
+        said = str(item["msg"])
+        if not item["loc"]:  # of keys that do not agree
+            said = said.removeprefix("Value error, ")
         return said if is_said else f"{said}, got {item['input']!r}"
     section: Any = TrainingConfig
     *tables, key = item["loc"]
