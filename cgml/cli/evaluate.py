@@ -68,7 +68,7 @@ def evaluate(
     """
     from cgml.cli import overview
     from cgml.cli.values import parse_values
-    from cgml.evaluation import evaluation, provenance, report
+    from cgml.evaluation import evaluation, provenance, report, simulation
     from cgml.evaluation.predictions import load
     from cgml.evaluation.results import EvaluationOptions
     from cgml.evaluation.subject import parse_names
@@ -102,7 +102,7 @@ def evaluate(
         longest_lag=longest_lag,
     )
     n_steps = max(
-        evaluation.count_steps(item, learned.spec, chosen) for item in systems
+        simulation.count_steps(item, learned.spec, chosen) for item in systems
     )
     step = len(systems) * replicas * learned.spec.time_step
     with progress(console.working(), "steps", n_steps, step) as show:

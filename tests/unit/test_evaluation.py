@@ -12,10 +12,11 @@ import pytest
 
 from cgml.dynamics.propagator import Propagator
 from cgml.evaluation import comparison, measures, report
-from cgml.evaluation.evaluation import count_steps, evaluate
+from cgml.evaluation.evaluation import evaluate
 from cgml.evaluation.measures.size import both
 from cgml.evaluation.predictions import Prediction
 from cgml.evaluation.results import Evaluation, EvaluationOptions
+from cgml.evaluation.simulation import count_steps
 from cgml.evaluation.subject import Run, describe
 from cgml.models.file import load_model
 from cgml.molecules.centres import squared_radius_of_gyration
