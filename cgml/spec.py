@@ -321,6 +321,11 @@ class ModelSpec(BaseSpec):
         return self.calibration
 
     @property
+    def farthest(self) -> float | None:
+        """How far apart pairs are looked for, nm; None: all pairs of a molecule."""
+        return self.cutoff if self.reach is None else self.reach
+
+    @property
     def has_free_sampler(self) -> bool:
         """It can."""
         return True

@@ -21,9 +21,9 @@ class BackmappedReporter:
 
     The particles of the Simulation are the atoms, carried along with their beads, or
     the beads; what is carried is not what is written. Particles without mass (virtual
-    sites) are not looked at. A frame that cannot be relaxed is
-    left out, with a warning; the times of the others stay right. Atoms of other hands
-    than the Backmapper's are refused at the first frame.
+    sites) are not looked at. A frame that cannot be relaxed is left out, with a
+    warning; the times of the others stay right. Atoms of other hands than the
+    Backmapper's are refused at the first frame.
 
     Args:
         file: to write, .xtc; one that is there is overwritten.

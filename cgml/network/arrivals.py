@@ -20,7 +20,13 @@ from cgml.network.conditioner import Condition
 from cgml.network.gaussian import unwhiten
 from cgml.network.inputs import Beads
 from cgml.network.kinds import apply_kernels
-from cgml.network.leaves import Product, length_and_direction, multiply, pack
+from cgml.network.leaves import (
+    Product,
+    length_and_direction,
+    level_waves,
+    multiply,
+    pack,
+)
 from cgml.network.potential import envelope
 
 N_HIDDEN = 32
@@ -55,6 +61,13 @@ class ArrivalWeights(NamedTuple):
     ahead: Product  # of the predicted distances
     turned: Product  # of the angle to the predicted direction, and of the noise along
     strengths: MlpWeights  # readout: along the pair, along its predicted direction
+
+
+def between(
+    values: torch.Tensor, receiver: torch.Tensor, sender: torch.Tensor
+) -> torch.Tensor:
+    """Receiver minus sender of (n_beads, 3): (n, 3)."""
+    return values.index_select(0, receiver) - values.index_select(0, sender)
 
 
 class Arrivals(nn.Module):
@@ -130,8 +143,7 @@ class Arrivals(nn.Module):
         own = multiply(weights.properties, embedding)
         first = own.index_select(0, pairs.receiver)
         products = first * own.index_select(0, pairs.sender)
-        gaps = mean.index_select(0, pairs.receiver)
-        gaps = gaps - mean.index_select(0, pairs.sender) + pairs.shift
+        gaps = between(mean, pairs.receiver, pairs.sender) + pairs.shift
         lengths, along = length_and_direction(gaps)
         radial = self.radial(lengths.squeeze(1) / self.length_scale)
         ahead = multiply(weights.ahead, radial.t())
@@ -161,7 +173,7 @@ class Arrivals(nn.Module):
             candidate: (n_beads, 3) nm, where these are in space.
             sigma: (n_beads, 1) or (1, 1) noise level.
         """
-        gaps = self._gaps(far, candidate)
+        gaps = between(candidate, far.receiver, far.sender) + far.shift
         if candidate.is_cpu:  # a GPU does all: nothing there may wait for numbers
             reached = (gaps.square().sum(dim=1) < self.cutoff**2).nonzero().squeeze(1)
             far = Far(
@@ -172,11 +184,10 @@ class Arrivals(nn.Module):
                 far.along.index_select(0, reached),
                 far.ahead.index_select(0, reached),
             )
-            gaps = self._gaps(far, candidate)
+            gaps = gaps.index_select(0, reached)
         lengths, along = length_and_direction(gaps)
         radial = self.radial(lengths.squeeze(1) / self.length_scale)  # (n_radial, n)
-        relative = unit.index_select(0, far.receiver)
-        relative = relative - unit.index_select(0, far.sender)
+        relative = between(unit, far.receiver, far.sender)
         turned = torch.stack(
             (
                 (along * far.along).sum(dim=1),
@@ -199,15 +210,9 @@ class Arrivals(nn.Module):
         shift: torch.Tensor = noise * condition.spread * moved / self.length_scale
         return shift
 
-    def _gaps(self, far: Far, candidate: torch.Tensor) -> torch.Tensor:
-        first = candidate.index_select(0, far.receiver)
-        return first - candidate.index_select(0, far.sender) + far.shift
-
     def _level(
         self, weights: ArrivalWeights, far: Far, sigma: torch.Tensor
     ) -> torch.Tensor:
         """Terms of the noise level, (1 or n, N_HIDDEN)."""
-        phase = torch.log(sigma.double()).to(far.ahead.dtype) * self.frequencies
-        waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
-        level = multiply(weights.phase, waves)
+        level = multiply(weights.phase, level_waves(sigma, self.frequencies))
         return level if level.size(0) == 1 else level.index_select(0, far.receiver)

@@ -34,6 +34,7 @@ from cgml.network.leaves import (
     differences,
     length_and_direction,
     lengths_and_directions,
+    level_waves,
     multiply,
     pack,
 )
@@ -155,8 +156,7 @@ class Denoiser(nn.Module):
     def level(self, weights: DenoiserWeights, sigma: torch.Tensor) -> Level:
         """What evaluations at a noise level, (n_beads, 1) or (1, 1), share."""
         kind, wide = self.frequencies.dtype, sigma.double()
-        phase = torch.log(wide).to(kind) * self.frequencies
-        waves = torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
+        waves = level_waves(sigma, self.frequencies)
         total = torch.sqrt(1.0 + wide * wide).to(kind)
         return Level(multiply(weights.phase, waves), total, sigma.to(kind))
 

@@ -90,6 +90,12 @@ def widened(values: torch.Tensor) -> torch.Tensor:
     return values.float() if values.dtype == torch.bfloat16 else values
 
 
+def level_waves(sigma: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
+    """Sines and cosines of the logarithm of noise levels (n, 1), side by side."""
+    phase = torch.log(sigma.double()).to(frequencies.dtype) * frequencies
+    return torch.cat((torch.sin(phase), torch.cos(phase)), dim=1)
+
+
 def silu(values: torch.Tensor) -> torch.Tensor:
     """SiLU of values that are used up; the same bits whatever else is in the batch.
 

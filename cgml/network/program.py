@@ -103,11 +103,14 @@ class OwnProgram(Program):
         flags = known.float().expand(-1, positions.size(0), 1)
         history = History(near, moves.float() * flags, flags)
         beads = self.beads(system)
-        near_pairs, far = self.pairs(system, positions, origin, pairs)
+        near_pairs, far_pairs = self.pairs(system, positions, origin, pairs)
         layout = lay_out(near_pairs, positions.size(0), is_periodic=True)
         prediction = self.predictor(beads, layout, system["embedding"], history)
         condition = self.conditioner(layout, near, prediction)
         mean, spread = prediction.mean, prediction.spread
+        if self.arrivals is not None:
+            arriving = self.arrivals.pack()
+            far = self.arrivals.far(arriving, far_pairs, system["embedding"], mean)
         weights = self.denoiser.pack(None)
         nodes = multiply(weights.known, condition.nodes)
         draws = torch.stack([project(draw, spread, beads) for draw in noise.unbind()])
@@ -121,9 +124,14 @@ class OwnProgram(Program):
             given = self.denoiser.look(beads, layout, condition, nodes, level, white)
             clean = self.denoiser.evaluate(weights, given)
             if self.arrivals is not None:
-                embedding, noisy = system["embedding"], white / level.total
-                clean = clean + self.arrivals(
-                    beads, far, embedding, condition, noisy, level.sigma
+                clean = clean + self.arrivals.shift(
+                    arriving,  # type: ignore[possibly-undefined]
+                    beads,
+                    far,  # type: ignore[possibly-undefined]
+                    condition,
+                    given.unit,
+                    given.candidate,
+                    level.sigma,
                 )
             clean = project(clean, spread, beads)
             unit, slope = advance(row, unit, slope, clean, draws)

@@ -77,8 +77,7 @@ class LearnedStepper:
         """Bind the networks as the execution says."""
         systems, spec = self._systems, self._spec
         boxes = None if systems.boxes is None else list(systems.boxes.cpu())
-        reach = spec.cutoff if spec.reach is None else spec.reach
-        search = PairSearch(self._beads, systems.sizes, reach, boxes)
+        search = PairSearch(self._beads, systems.sizes, spec.farthest, boxes)
         bound = (self._module, self._beads, embedding, search)
         if execution.precision == "bfloat16":
             return BoundNetworks(*bound, torch.bfloat16)

@@ -277,8 +277,7 @@ def near_and_far(
     positions: torch.Tensor,
 ) -> tuple[Pairs, Pairs]:
     """Pairs that exchange messages, and those that may arrive; see `PairSearch`."""
-    reach = spec.cutoff if spec.reach is None else spec.reach
-    pairs = PairSearch(beads, sizes, reach, boxes)(positions)
+    pairs = PairSearch(beads, sizes, spec.farthest, boxes)(positions)
     if spec.reach is None or spec.cutoff is None:
         return pairs, Pairs(*(part[:0] for part in pairs))
     return divide(pairs, positions.double(), spec.cutoff)
