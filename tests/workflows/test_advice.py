@@ -31,6 +31,7 @@ PRINTED_BY = {  # module or package -> commands that can print its texts
     "runs": ("run",),
     "dynamics": ("run",),
     "evaluation/evaluation.py": ("evaluate",),
+    "evaluation/simulation.py": ("evaluate",),
     "evaluation": ("evaluate", "baseline"),
     "models/conversion.py": ("import",),
     "models/joining.py": ("join", "train"),
