@@ -28,6 +28,9 @@ from cgml.fields import (
 from cgml.files import component, read_text
 from cgml.spec import NetworkConfig, Refinement, check_reach
 
+FILES = ("train", "validation", "corrections")
+"""Keys under [data] that name files."""
+
 
 class DataConfig(Section):
     """Where the bead frames are.
@@ -45,6 +48,10 @@ class DataConfig(Section):
         validation_fraction: of the frames, the last ones, of a split in time.
         bootstrap: train on as many systems drawn at random, with replacement, so that
             members of an ensemble differ in what they saw; scales are those of all.
+        corrections: short MD that began at frames of a model's own runs, back-mapped:
+            what follows where a model goes and MD does not. Half of the systems of a
+            batch are from here, never backwards in time; as it is no equilibrium,
+            scales and prior are those of the others.
     """
 
     train: list[str]
@@ -53,6 +60,7 @@ class DataConfig(Section):
     gap: NonNegative | None = None
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     bootstrap: bool = False
+    corrections: list[str] = Field(default=[])
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -73,6 +81,11 @@ class DataConfig(Section):
             raise ValueError(
                 f"{both[0]} stands under train and under validation: leave validation "
                 'out and write split = "time"'
+            )
+        twice = set(self.corrections) & {*self.train, *self.validation}
+        if twice:
+            raise ValueError(
+                f"{min(twice)} stands under corrections and elsewhere: name it once"
             )
         return self
 
@@ -240,6 +253,21 @@ class TrainingConfig(Section):
     stationarity: StationarityConfig = StationarityConfig()
 
     @model_validator(mode="after")
+    def _correct(self) -> Self:
+        if self.data.corrections and self.optimiser.n_molecules < 2:
+            raise ValueError(
+                "with data.corrections a batch has systems of both kinds: "
+                f"optimiser.n_molecules of 2 or more is required, got "
+                f"{self.optimiser.n_molecules}"
+            )
+        if self.data.corrections and self.stationarity.weight > 0.0:
+            raise ValueError(
+                "stationarity.weight looks at equilibrium, which data.corrections are "
+                "not: use one after the other (cgml train --from)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _reach_farther(self) -> Self:
         if self.cutoff is not None:  # that of the model, where a run goes on from one
             check_reach(self.reach, self.cutoff)
@@ -280,8 +308,8 @@ class TrainingConfig(Section):
         own = config.data
         data = own.model_copy(
             update={
-                "train": [_pattern(folder, item) for item in own.train],
-                "validation": [_pattern(folder, item) for item in own.validation],
+                name: [_pattern(folder, item) for item in getattr(own, name)]
+                for name in FILES
             }
         )
         output = folder / os.path.expanduser(config.output)

@@ -12,7 +12,7 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.recipe import Recipe
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
-from cgml.training.config import OptimiserConfig, TrainingConfig
+from cgml.training.config import FILES, OptimiserConfig, TrainingConfig
 from cgml.training.preparation import read_prepared
 from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
 from cgml.training.stationarity import slow_weights
@@ -29,6 +29,7 @@ class WindowModule(lightning.LightningDataModule):
         validation: other molecules.
         spec: of the model.
         config: of the run.
+        corrections: of training molecules, not in equilibrium.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class WindowModule(lightning.LightningDataModule):
         validation: Sequence[BeadTrajectory],
         spec: ModelSpec,
         config: TrainingConfig,
+        corrections: Sequence[BeadTrajectory] = (),
     ) -> None:
         super().__init__()
         self._sizes = sizes = config.optimiser
@@ -48,6 +50,7 @@ class WindowModule(lightning.LightningDataModule):
             n_windows=sizes.n_windows,
             n_batches=min(sizes.validate_every, sizes.n_steps),
             seed=sizes.seed,
+            corrections=corrections,
         )
         self._validation = WindowDataset(
             validation,
@@ -166,13 +169,15 @@ def load_splits(config: TrainingConfig) -> Splits:
     """
     data = config.data
     recipe = Recipe(**config.recipe) if "atoms_per_bead" in config.recipe else None
-    train, validation = (
-        load_frames(patterns, recipe) for patterns in (data.train, data.validation)
+    train, validation, corrections = (
+        load_frames(getattr(data, name), recipe) for name in FILES
     )
-    shared_recipe([*train, *validation], config.recipe)
+    shared_recipe([*train, *validation, *corrections], config.recipe)
     if data.split == "molecule":
-        check_disjoint(train, validation)
-        return Splits(train, validation)
+        check_disjoint([*train, *corrections], validation)
+        return Splits(train, validation, "", corrections)
     if not validation:
-        return split_in_time(train, data.gap, data.validation_fraction)
-    return Splits(train, validation, f"runs of their own for validation; {CLAIM}")
+        parts = split_in_time(train, data.gap, data.validation_fraction)
+        return parts._replace(corrections=corrections)
+    note = f"runs of their own for validation; {CLAIM}"
+    return Splits(train, validation, note, corrections)

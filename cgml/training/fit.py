@@ -40,7 +40,7 @@ from cgml.training.checkpoint import (
     read_checkpoint,
 )
 from cgml.training.chirality import warnings_of
-from cgml.training.config import TrainingConfig
+from cgml.training.config import FILES, TrainingConfig
 from cgml.training.data import WindowModule, find_files, load_splits
 from cgml.training.keeper import BEST_SO_FAR, LAST, PREVIOUS, Keeper
 from cgml.training.learner import Learner
@@ -143,7 +143,7 @@ def _fit(
         torch.set_num_threads(config.optimiser.n_threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    files = [find_files(each) for each in (config.data.train, config.data.validation)]
+    files = [find_files(getattr(config.data, name)) for name in FILES]
     check_start(config, origin)
     plan = describe(config, files, origin.digest if origin else None)
     folder = config.output / CHECKPOINTS
@@ -154,15 +154,16 @@ def _fit(
     if start is not None and start.is_finished(config):
         return _write_model(config, start.spec, start.content[BEST]["weights"])
     torch.set_num_threads(plan["threads"])
-    train, validation, split = load_splits(config)
+    train, validation, split, corrections = load_splits(config)
     said = [f"split {split}"] if split else []
     for text in said + warnings_of(train, is_chiral=config.network.chiral):
         note(text)
     spec = start.spec if start else make_spec(config, train, split, origin)
-    steps = {"steps": str(config.optimiser.n_steps)}
-    spec = spec.model_copy(update={"provenance": spec.provenance | steps})
+    made = _made(config, len(corrections))
+    spec = spec.model_copy(update={"provenance": spec.provenance | made})
     lightning.seed_everything(config.optimiser.seed, verbose=False)
-    data = WindowModule(resample(train, config), validation, spec, config)
+    systems = resample(train, config)
+    data = WindowModule(systems, validation, spec, config, corrections)
     write_plan(config.output / FILE, {"plan": plan})
     with noted() as flag, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # about its own ways
@@ -180,6 +181,14 @@ def _fit(
     if not trainer.is_global_zero:
         raise SystemExit(0)
     return _write_model(config, spec, keeper.best)
+
+
+def _made(config: TrainingConfig, n_corrections: int) -> dict[str, str]:
+    """What a run adds to the provenance."""
+    made = {"steps": str(config.optimiser.n_steps)}
+    if n_corrections:
+        made["corrections"] = f"{n_corrections} runs of MD from frames of a model"
+    return made
 
 
 def export_checkpoint(config: TrainingConfig, checkpoint: Path | None = None) -> Path:
@@ -243,7 +252,7 @@ def _join(
 ) -> Path:
     """Write the model file of an ensemble from those of its members."""
     model = join([load_model(one.output / MODEL) for one in members])
-    _, validation, _ = load_splits(config)
+    validation = load_splits(config).validation
     n = count(validation)
     if n >= LEAST_MOLECULES:
         model = calibrate(model, [], validation)

@@ -13,7 +13,7 @@ from cgml import machine, plans
 from cgml.archive import ArchiveError, refusing
 from cgml.spec import ModelSpec
 from cgml.training.checkpoint import BEST, PLAN, SPEC, read_checkpoint
-from cgml.training.config import TrainingConfig
+from cgml.training.config import FILES, TrainingConfig
 from cgml.training.keeper import LAST, PREVIOUS
 
 FILE = "train.json"
@@ -62,7 +62,7 @@ def describe(
 
     Args:
         config: of the run.
-        files: of training molecules, and of validation molecules.
+        files: of training molecules, validation molecules and corrections.
         origin: digest of the model that it goes on from.
     """
     device = "cpu"
@@ -71,7 +71,8 @@ def describe(
     plan = settings_of(config)
     plan["data"] |= {
         name: plans.files_of(some)
-        for name, some in zip(("train", "validation"), files, strict=True)
+        for name, some in zip(FILES, files, strict=True)
+        if some or name == "validation"
     }
     plan["threads"] = torch.get_num_threads()
     plan["machine"] = machine.kind(device)
@@ -83,7 +84,8 @@ def describe(
 def settings_of(config: TrainingConfig) -> dict[str, Any]:
     """What the training file says, without the names of files."""
     settings = config.model_dump(mode="json", exclude={"output"})
-    del settings["data"]["train"], settings["data"]["validation"]
+    for name in FILES:
+        del settings["data"][name]
     if not config.network.chiral:  # runs of older versions do not know it
         del settings["network"]["chiral"]
     if not config.data.bootstrap:
@@ -155,7 +157,7 @@ def check_settings(config: TrainingConfig, content: dict[str, Any], path: Path) 
     for plan in (earlier, asked):
         for name in FREE:
             plan["optimiser"].pop(name, None)
-    for name in ("train", "validation"):
+    for name in FILES:
         earlier["data"].pop(name, None)
     for name in ("threads", "machine", "from"):
         earlier.pop(name, None)

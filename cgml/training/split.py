@@ -26,17 +26,19 @@ CLAIM = "same molecules: interpolates, no claim of transfer"
 
 
 class Splits(NamedTuple):
-    """The two lists of a training run.
+    """The lists of a training run.
 
     Attributes:
         train: what the weights are fitted to.
         validation: what the best weights are chosen by.
         note: how they were divided, where they share molecules; else "".
+        corrections: what the weights are fitted to besides, not in equilibrium.
     """
 
     train: list[BeadTrajectory]
     validation: list[BeadTrajectory]
     note: str = ""
+    corrections: Sequence[BeadTrajectory] = ()
 
 
 def check_disjoint(

@@ -134,6 +134,8 @@ class WindowDataset(Dataset[Batch]):
         n_windows: windows of each.
         n_batches: length of the dataset; may be changed.
         seed: of the stream of batches.
+        corrections: trajectories that are not in equilibrium; half of the molecules of
+            a batch are theirs, and time is never reversed.
 
     Attributes:
         slow: (n_trajectories, 2, n_functions) of each molecule, for windows that begin
@@ -142,7 +144,7 @@ class WindowDataset(Dataset[Batch]):
             first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what, of which model, how many)
         self,
         trajectories: Sequence[BeadTrajectory],
         spec: ModelSpec,
@@ -152,17 +154,23 @@ class WindowDataset(Dataset[Batch]):
         n_windows: int,
         n_batches: int,
         seed: int,
+        corrections: Sequence[BeadTrajectory] = (),
     ) -> None:
         self._spec = spec
         self._augmentation = augmentation
-        self._n_molecules = min(n_molecules, len(trajectories))
+        n_corrected = n_molecules // 2 if corrections else 0
+        self._shares = (  # numbers of sources, and of how many to take at a time
+            (len(trajectories), min(n_molecules - n_corrected, len(trajectories))),
+            (len(corrections), min(n_corrected, len(corrections))),
+        )
         self._n_windows = n_windows
         self.n_batches = n_batches
         self._seed = seed
         self.first = 0
         self.rank, self.n_ranks = 0, 1
-        self._sources = [_source(item, spec, augmentation) for item in trajectories]
-        self.slow = torch.zeros(len(trajectories), 2, 0)
+        items = [*trajectories, *corrections]
+        self._sources = [_source(item, spec, augmentation) for item in items]
+        self.slow = torch.zeros(len(items), 2, 0)
 
     def __len__(self) -> int:
         return self.n_batches
@@ -217,14 +225,16 @@ class WindowDataset(Dataset[Batch]):
     @property
     def n_systems(self) -> int:
         """Windows in a batch of all devices."""
-        return self._n_molecules * self._n_windows
+        return sum(n_taken for _, n_taken in self._shares) * self._n_windows
 
     def _draw(self, number: int) -> list[_Window]:
         """All windows of a batch; every rank draws the same."""
         stream = np.random.default_rng((self._seed, number))
-        chosen = stream.choice(len(self._sources), self._n_molecules, replace=False)
+        (n_train, n_molecules), (n_others, n_corrected) = self._shares
+        chosen = stream.choice(n_train, n_molecules, replace=False).tolist()
+        others = stream.choice(n_others, n_corrected, replace=False) if n_others else ()
         windows = []
-        for slot, place in enumerate(chosen.tolist()):
+        for slot, place in enumerate([*chosen, *(n_train + k for k in others)]):
             source = self._sources[place]
             atoms = source.atoms[stream.integers(len(source.atoms))]
             n = len(source.positions) - (self._spec.n_history + 1) * source.stride
@@ -233,19 +243,27 @@ class WindowDataset(Dataset[Batch]):
                 half = int(stream.integers(2))
                 starts = (starts[: max(n // 2, 1)], starts[n // 2 :])[half]
             for _ in range(self._n_windows):
-                parts = self._window(source, starts, stream)
+                parts = self._window(
+                    source, starts, stream, is_equilibrium=place < n_train
+                )
                 windows.append(_Window(slot, place, half, source, atoms, *parts))
         return windows
 
     def _window(
-        self, source: _Source, starts: range, stream: np.random.Generator
+        self,
+        source: _Source,
+        starts: range,
+        stream: np.random.Generator,
+        *,
+        is_equilibrium: bool,
     ) -> tuple[torch.Tensor, ...]:
         n_history, stride = self._spec.n_history, source.stride
         start = starts[int(stream.integers(len(starts)))]
         numbers = start + stride * np.arange(n_history + 2)
         hidden = 0
         if self._augmentation is not None:
-            if self._augmentation.reverse_time and stream.random() < 0.5:
+            can_reverse = self._augmentation.reverse_time and is_equilibrium
+            if can_reverse and stream.random() < 0.5:
                 numbers = numbers[::-1]
             if stream.random() < self._augmentation.history_dropout:
                 hidden = int(stream.integers(1, n_history + 1)) if n_history else 0

@@ -73,6 +73,13 @@ def bead_positions(
     return np.asarray(sums / np.add.reduceat(masses, first)[:, None])
 
 
+def box_of(path: Path) -> PeoSystem:
+    """Pack the box of a trajectory that `write_beads` wrote, as it was at its start."""
+    with np.load(path.with_suffix(".npz")) as file:
+        meta = json.loads(str(file["meta"]))
+    return PeoBox(**meta["box"]).build()
+
+
 def write_beads(folder: Path, output: Path, *, stride: int = 1) -> Path:
     """Reduce a box as far as it is simulated.
 
@@ -97,18 +104,41 @@ def write_beads(folder: Path, output: Path, *, stride: int = 1) -> Path:
     atoms, times = _frames(folder, record, stride)
     output.mkdir(parents=True, exist_ok=True)
     _write_description(output / f"{box.name}.npz", system, record, atoms, times)
-    edges = np.tile(record["edge"] * np.eye(3), (len(times), 1, 1))
-    with (
-        replacing(output / f"{box.name}.xtc") as path,
-        mdtraj.formats.XTCTrajectoryFile(str(path), "w") as stream,
-    ):
-        stream.write(
-            bead_positions(system, atoms).astype(np.float32),
-            time=times,
-            step=np.arange(len(times), dtype=np.int32),
-            box=edges.astype(np.float32),
-        )
-    return output / f"{box.name}.xtc"
+    beads, edges = bead_positions(system, atoms), record["edge"] * np.eye(3)
+    return _write_frames(output / f"{box.name}.xtc", beads, times, edges)
+
+
+def write_branch(
+    path: Path,
+    trunk: Path,
+    beads: NDArray[np.floating[Any]],
+    interval: float,
+    origin: dict[str, Any],
+) -> Path:
+    """Write frames of MD of a box that began somewhere else, at a frame of a model.
+
+    Args:
+        path: the trajectory to write, NAME.xtc; NAME.npz comes to stand beside it,
+            without atoms.
+        trunk: the trajectory of the box, as `write_beads` wrote it.
+        beads: as of `bead_positions`, (n_frames, n_beads, 3), nm.
+        interval: time between frames, and before the first, ps.
+        origin: where it began, as JSON has it.
+
+    Returns:
+        The trajectory.
+    """
+    with np.load(trunk.with_suffix(".npz")) as file:
+        content = {name: file[name] for name in file.files if name != "first_atoms"}
+    meta = json.loads(str(content["meta"])) | {"origin": origin}
+    for name in ("times", "history", "pressed_edges"):  # of the box's own run
+        del meta[name]
+    content |= {"interval": interval, "meta": np.array(json.dumps(meta))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path.with_suffix(".npz")) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **content)
+    times = interval * (1.0 + np.arange(len(beads)))
+    return _write_frames(path, beads, times, content["box"])
 
 
 def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
@@ -121,7 +151,8 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
 
     Returns:
         The frames, with types and masses of atoms as `graph_from_topology` finds them.
-        Atoms of the first frame are there, so that a run can carry them.
+        Atoms of the first frame are there, so that a run can carry them, unless the MD
+        began elsewhere (`write_branch`).
 
     Raises:
         FileNotFoundError: one of the two files is not there.
@@ -162,7 +193,7 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
         times=times.astype(np.float64),
         box=content["box"],
         name=path.stem,
-        first_atoms=content["first_atoms"],
+        first_atoms=content.get("first_atoms"),
         rotation=(TFSI,),
     )
 
@@ -203,6 +234,26 @@ def _frames(
             f"on, their times begin with {stamped[:3].tolist()} ps"
         )
     return np.concatenate(frames), stamped
+
+
+def _write_frames(
+    path: Path,
+    beads: NDArray[np.floating[Any]],
+    times: NDArray[np.floating[Any]],
+    box: NDArray[np.float64],
+) -> Path:
+    """Write (n_frames, n_beads, 3), nm, at times, ps, in a box, whole or not at all."""
+    with (
+        replacing(path) as temporary,
+        mdtraj.formats.XTCTrajectoryFile(str(temporary), "w") as stream,
+    ):
+        stream.write(
+            beads.astype(np.float32),
+            time=times.astype(np.float32),
+            step=np.arange(len(times), dtype=np.int32),
+            box=np.tile(box.astype(np.float32), (len(times), 1, 1)),
+        )
+    return path
 
 
 def _write_description(

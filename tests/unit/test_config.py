@@ -111,6 +111,21 @@ def test_what_is_wrong_in_a_toml_file_is_named(tmp_path, old, new, message):
     assert str(caught.value).startswith(f"{path} cannot be used:")
 
 
+@pytest.mark.parametrize(
+    ("file", "more", "message"),
+    [
+        ("data/validation.npz", "", "validation.npz stands under corrections and else"),
+        ("a.h5md", "[stationarity]\nweight = 1.0", "weight looks at equilibrium"),
+        ("a.h5md", "n_molecules = 1", "n_molecules of 2 or more is required, got 1"),
+    ],
+)
+def test_corrections_that_make_no_sense(tmp_path, file, more, message):
+    text = TOML.replace("[data]", f'[data]\ncorrections = ["{file}"]')
+    path = write(tmp_path, f"{text}\n{more}\n")
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig.from_toml(path)
+
+
 def test_all_mistakes_are_told_at_once(tmp_path):
     text = TOML.replace("friction =", "fricton =").replace("n_node", "n_nodes")
     with pytest.raises(ValueError, match=r"(?s)n_nodes.*fricton|fricton.*n_nodes"):

@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def windows_of(
     trajectories: list[BeadTrajectory],
     spec: ModelSpec,
     augmentation: AugmentationConfig | None,
-    **sizes: int,
+    **sizes: Any,
 ) -> WindowDataset:
     numbers = {"n_molecules": 1, "n_windows": 4, "n_batches": 30, "seed": 0} | sizes
     return WindowDataset(trajectories, spec, augmentation, **numbers)
@@ -105,6 +106,32 @@ def test_half_of_the_windows_run_backwards():
     batch = dataset[0]
     forwards = np.array(number_of(batch.target)) > number_of(batch.history.positions)
     assert abs(forwards.mean() - 0.5) < 4.0 * 0.5 / 20.0
+
+
+def test_half_of_a_batch_are_corrections_and_they_only_run_forwards():
+    augmentation = PLAIN.model_copy(update={"reverse_time": True})
+    own, others = [numbered(9), numbered(9)], [numbered(40) for _ in range(9)]
+    sizes = {"n_molecules": 4, "n_windows": 50, "corrections": others}
+    dataset = windows_of(own, ONE_PAST, augmentation, **sizes)
+    assert dataset.n_systems == 200
+    is_far = False
+    for index in range(5):
+        batch = dataset[index]
+        present, target = number_of(batch.history.positions), number_of(batch.target)
+        forwards = (np.array(target) > present).reshape(4, 50).mean(axis=1)
+        assert (forwards[2:] == 1.0).all()
+        assert ((forwards[:2] > 0.1) & (forwards[:2] < 0.9)).all()
+        assert max(present[:100]) < 9
+        is_far |= max(present[100:]) > 9
+    assert is_far
+
+
+def test_batches_without_corrections_are_what_they_were():
+    dataset = windows_of([numbered(9), numbered(9)], ONE_PAST, PLAIN, n_molecules=2)
+    other = windows_of(
+        [numbered(9), numbered(9)], ONE_PAST, PLAIN, n_molecules=2, corrections=[]
+    )
+    assert all(equal(dataset[index], other[index]) for index in range(5))
 
 
 @pytest.mark.parametrize("n_history", [0, 3])

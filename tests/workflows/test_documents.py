@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import mdtraj
 import numpy as np
 import pytest
 import typer
 from core_systems import chain, coil, energetic
-from workflow_tools import ROOT, environment
+from workflow_tools import ROOT, environment, in_process
 
 from cgml.cli.app import app
 from cgml.formats.trajectory import write_beads
@@ -27,7 +28,9 @@ from cgml.models.file import bundled_models, save_model
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.graph import Labels, MolecularGraph
 from cgml.molecules.hand import read_mapping
+from cgml.molecules.recipe import Recipe
 from cgml.training.config import TrainingConfig
+from openmm_cgml.testsystems.peo_beads import read_beads
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*_*.py"))
@@ -36,6 +39,7 @@ LONG = (
     "10_peo_litfsi",
     "13_backmap",
     *("14_peptide_model", "15_peptide_md", "16_peptide_learned"),
+    "17_correct_peo_litfsi",
 )  # each has a test of its own
 DATA = sorted((ROOT / "examples" / "data").iterdir())
 MODEL = "copolymer-chain"
@@ -412,6 +416,32 @@ def test_an_electrolyte_in_an_engine(folder, script, capsys, engine):
     script("10_peo_litfsi.py", *times, *sizes, *engine)
     assert "0.1 ns in" in capsys.readouterr().out
     assert (folder / "out" / "displacements.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.skipif("peo-litfsi" not in bundled_models(), reason="needs the model")
+def test_md_where_a_model_has_led(folder, script, capsys):
+    """As example 17 does it, from a frame of one box and for a moment."""
+    boxes = folder / "boxes"
+    boxes.mkdir()
+    name = "train_16x8_20_1"
+    for path in (ROOT / "data" / "peo_litfsi").glob(f"{name}.*"):
+        (boxes / path.name).write_bytes(path.read_bytes())
+    config = ROOT / "cgml" / "models" / "peo-litfsi.toml"
+    wanted = ["--config", config, "--frames-only", "--output", "peo"]
+    script("9_train_peo_litfsi.py", "--data", boxes, *wanted)
+    run = ["run", "peo-litfsi", f"peo/train/{name}.h5md", "--time", 60, "--stride", 1]
+    assert in_process(*run, "--output", "peo/own", folder=folder).returncode == 0
+    options = ["--run", "peo/own", "--data", boxes, "--output", boxes]
+    for _ in range(2):
+        script("17_correct_peo_litfsi.py", *options, "--frames", 2, "--length", 4)
+    stem = "correction_16x8_20_1_r0_f2"
+    assert capsys.readouterr().out.count(f"{stem}: 4 ps in") == 1
+    after = read_beads(boxes / f"{stem}.xtc", Recipe(6, "runs", 15))
+    before = mdtraj.formats.DCDTrajectoryFile(f"peo/own/{name}_r0.dcd").read()[0]
+    assert after.times.tolist() == [2.0, 4.0]
+    gaps = np.linalg.norm(after.positions[0] - 0.1 * before[2], axis=1)
+    assert 0.01 < gaps.mean() < 0.3  # it began there, and moved
+    assert after.first_atoms is None
 
 
 def test_demo(folder, script, capsys, model):

@@ -1,5 +1,6 @@
 """`cgml train`: a model file at the end, also after a kill; no misspelt option."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -113,6 +114,28 @@ def test_the_model_cuts_as_the_frames_were_cut(cgml, tmp_path):
         stored = read_beads(path).mapping
         again = Mapping.from_spec(stored.graph, spec)
         np.testing.assert_array_equal(again.bead_index, stored.bead_index)
+
+
+def test_corrections_are_part_of_a_run(cgml, tmp_path):
+    config = write_config(tmp_path, n_steps=2, interval=2)
+    text = config.read_text()
+    write_chains(tmp_path / "after.npz", n_chains=2, n_frames=12, seed=3)
+    config.write_text(text.replace("[data]", '[data]\ncorrections = ["after.npz"]'))
+    assert cgml("train", config).exit_code == 0
+    assert (
+        "2 runs of MD from frames of a model" in (tmp_path / "run/model.md").read_text()
+    )
+    plan = json.loads((tmp_path / "run" / "train.json").read_text())["plan"]
+    assert plan["data"]["corrections"][0].startswith("after.npz ")
+    write_chains(tmp_path / "after.npz", n_chains=2, n_frames=12, seed=4)
+    refused = cgml("train", config)
+    assert refused.exit_code == 1
+    assert "corrections" in refused.output
+    write_chains(tmp_path / "after.npz", n_chains=2, n_frames=30, seed=2)
+    config.write_text(config.read_text().replace('"run"', '"other"'))
+    refused = cgml("train", config)  # those of validation
+    assert refused.exit_code == 1
+    assert "is training molecule" in refused.output
 
 
 @pytest.mark.slow
