@@ -108,7 +108,7 @@ def run(n_frames: int = 200, name: str = "melt") -> BeadTrajectory:
 
 def test_last_frames_are_for_validation_behind_a_gap() -> None:
     whole = run()  # frames 10 ps apart
-    train, validation, note = split_in_time([whole], 95.0, 0.2)
+    train, validation, note, _ = split_in_time([whole], 95.0, 0.2)
     assert validation[0].times[0] - train[0].times[-1] == 100.0
     np.testing.assert_array_equal(validation[0].times, whole.times[160:])
     np.testing.assert_array_equal(validation[0].positions, whole.positions[160:])
@@ -124,7 +124,7 @@ def test_last_frames_are_for_validation_behind_a_gap() -> None:
 
 def test_the_gap_is_five_relaxation_times() -> None:
     whole = run(600)
-    train, validation, note = split_in_time([whole], None, 0.25)
+    train, validation, note, _ = split_in_time([whole], None, 0.25)
     gap = validation[0].times[0] - train[0].times[-1]
     assert gap >= 5.0 * relaxation([whole])
     assert gap < 5.0 * relaxation([whole]) + 20.0
