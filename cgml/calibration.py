@@ -4,9 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from cgml.fields import Count, Positive, Section
-
-Real = Annotated[float, Field(allow_inf_nan=False)]
+from cgml.fields import Count, Positive, Real, Section
 
 
 class LatentRange(Section):

@@ -1,11 +1,18 @@
 """Sections of files, validated: kinds of numbers, unknown keys, faults in one line."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
-from cgml.ranges import is_sensible, sense
+from cgml.ranges import is_sensible, is_truth, sense
 from cgml.texts import short
 
 
@@ -20,19 +27,28 @@ def _in(unit: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_Above = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+def _number(value: Any) -> Any:
+    if is_truth(value):
+        raise PydanticCustomError("truth", "must be a number")
+    return value
+
+
+_NUMBER = BeforeValidator(_number)
+Real = Annotated[float, Field(allow_inf_nan=False), _NUMBER]
+Integer = Annotated[int, _NUMBER]
+_Above = Annotated[Real, Field(gt=0.0)]
 Positive = Annotated[_Above, _in("")]
 Length = Annotated[_Above, _in("nm")]
 Time = Annotated[_Above, _in("ps")]
 Rate = Annotated[_Above, _in("1/ps")]
 Mass = Annotated[_Above, _in("Da")]
 Temperature = Annotated[_Above, _in("K")]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _in("")]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Whole = Annotated[int, Field(ge=0, le=10**9)]
-Width = Annotated[int, Field(ge=1, le=65536)]
+NonNegative = Annotated[Real, Field(ge=0.0), _in("")]
+Count = Annotated[Integer, Field(ge=1, le=10**9)]
+Whole = Annotated[Integer, Field(ge=0, le=10**9)]
+Width = Annotated[Integer, Field(ge=1, le=65536)]
 """Features of a network: bounded, so that a file cannot ask for all memory."""
-Rounds = Annotated[int, Field(ge=0, le=256)]
+Rounds = Annotated[Integer, Field(ge=0, le=256)]
 """Parts of a network one after the other, bounded likewise."""
 
 

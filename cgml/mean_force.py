@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cgml.fields import Length, NonNegative, Rounds, Section, Whole, Width
+from cgml.fields import Length, NonNegative, Real, Rounds, Section, Whole, Width
 
 
 class PotentialSpec(Section):
@@ -38,7 +38,7 @@ class PotentialSpec(Section):
     cutoff: Length | None = None
     noise: Length
     bond_stiffness: NonNegative
-    bond_length: Annotated[float, Field(ge=-1e6, le=1e6)]
+    bond_length: Annotated[Real, Field(ge=-1e6, le=1e6)]
     wall_distance: NonNegative
     wall_height: NonNegative
     weights: dict[str, list[Whole]] = Field(default={})

@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral
+from typing import Any
 
 LIMITS = {
     "": (1e-12, 1e12),
@@ -12,6 +13,22 @@ LIMITS = {
     "K": (1e-3, 1e6),
 }
 """Unit -> least and largest number that makes sense; their squares are finite too."""
+
+
+def is_truth(value: object) -> bool:
+    """Whether a value is true or false, which Python takes for 1 and 0."""
+    return type(value).__name__ in {"bool", "bool_"}  # numpy's are not imported
+
+
+def number(value: Any, name: str) -> Any:
+    """Return a value that is neither true nor false.
+
+    Raises:
+        ValueError: it is; name: of the number, for the error text.
+    """
+    if is_truth(value):
+        raise ValueError(f"{name} must be a number, got {value}")
+    return value
 
 
 def is_sensible(value: float, unit: str) -> bool:
@@ -40,7 +57,7 @@ def positive(value: float, name: str, unit: str = "") -> float:
         >>> positive(2.0, "time_step", "ps")
         2.0
     """
-    if not 0.0 < value < math.inf:
+    if not 0.0 < number(value, name) < math.inf:
         finite = "" if math.isfinite(value) else " and finite"
         raise ValueError(
             f"{name} must be positive{finite}, got {value:g} {unit}".rstrip()

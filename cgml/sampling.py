@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cgml.fields import NonNegative, Positive, Section
+from cgml.fields import Integer, NonNegative, Positive, Section
 
 MAX_EVALUATIONS = 100_000
 
@@ -43,12 +43,12 @@ class Refinement(Section):
     """
 
     sampler: Literal["multistep", "heun", "ancestral", "langevin", "none"] = "multistep"
-    n_levels: Annotated[int, Field(ge=1, le=100_000)] = 5
+    n_levels: Annotated[Integer, Field(ge=1, le=100_000)] = 5
     sigma_max: Positive = 3.0
     sigma_min: Positive = 0.02
     rho: Positive = 1.5
     noise_min: NonNegative = 0.0
-    n_repeats: Annotated[int, Field(ge=1, le=100_000)] = 10
+    n_repeats: Annotated[Integer, Field(ge=1, le=100_000)] = 10
     step_size: Positive = 5e-5
 
     @model_validator(mode="after")

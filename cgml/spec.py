@@ -13,6 +13,7 @@ from pydantic import (
 
 from cgml.calibration import Calibration
 from cgml.fields import (
+    Integer,
     Length,
     Mass,
     NonNegative,
@@ -92,7 +93,7 @@ class NetworkConfig(Section):
     n_edge: Width = 64
     n_radial: Annotated[Width, Field(ge=2)] = 10
     radial: Literal["even", "data"] = "even"
-    n_vectors: Annotated[int, Field(ge=0, le=65536, multiple_of=4)] = 0
+    n_vectors: Annotated[Integer, Field(ge=0, le=65536, multiple_of=4)] = 0
     chiral: bool = False
     n_predictor_layers: Annotated[Rounds, Field(ge=1)] = 2
     n_refiner_layers: Annotated[Rounds, Field(ge=1)] = 3
@@ -159,7 +160,7 @@ class BaseSpec(Section):
     has_property: bool
     provenance: dict[str, str]
     seen: Seen | None = None
-    n_members: Annotated[int, Field(ge=1, le=64)] = 1
+    n_members: Annotated[Integer, Field(ge=1, le=64)] = 1
     rotation: list[Rotation] = Field(default=[])
 
     @model_serializer(mode="wrap")

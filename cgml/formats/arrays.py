@@ -15,7 +15,7 @@ from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
 from cgml.npz import read_arrays
-from cgml.ranges import at_least, positive
+from cgml.ranges import at_least, number, positive
 
 _CHAINS = ("x", "types", "rg2", "x0", "meta")
 _BOX = ("x", "kind", "chain", "seq", "box", "meta")
@@ -195,8 +195,8 @@ def _meta(array: NDArray[Any], path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(str(array))
         return {
-            "frame": _frame(float(meta["frame"])),
-            "group": at_least(int(meta["group"]), 1, "group"),
+            "frame": _frame(float(number(meta["frame"], "frame"))),
+            "group": at_least(int(number(meta["group"], "group")), 1, "group"),
         }
     except KeyError as error:
         raise ValueError(f"the meta of {path} lacks {error}") from error

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from scipy.sparse import csr_array
 
-from cgml.fields import Section, Whole, faults
+from cgml.fields import Section, faults
 from cgml.files import read_text, replacing
 from cgml.molecules import stereocentres
 from cgml.molecules.centres import group_means, group_shares
@@ -27,6 +27,9 @@ FORMAT = "cgml mapping"
 VERSION = 1
 
 
+_Index = Annotated[int, Field(ge=0, le=10**9)]  # strict: true is none, at once
+
+
 class _Content(Section):
     """What `Mapping.to_json` writes."""
 
@@ -36,9 +39,9 @@ class _Content(Section):
     version: int
     types: list[str]
     masses: list[float]
-    bonds: list[list[Whole]]
+    bonds: list[list[_Index]]
     bond_types: list[str]
-    bead_index: list[Whole]
+    bead_index: list[_Index]
     recipe: dict[str, Any] | None = None  # none in older files, nor hands
     hands: list[int] | None = None
 

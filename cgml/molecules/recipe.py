@@ -8,7 +8,7 @@ from collections.abc import Mapping as Table
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from cgml.ranges import at_least
+from cgml.ranges import at_least, number
 from cgml.spec import BaseSpec
 from cgml.texts import short
 
@@ -50,7 +50,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not 1.0 <= self.atoms_per_bead <= _MOST_ATOMS:
+        if not 1.0 <= number(self.atoms_per_bead, "atoms_per_bead") <= _MOST_ATOMS:
             raise ValueError(
                 f"atoms_per_bead must be 1 or more, got {self.atoms_per_bead:g}"
                 + (f"; {_MOST_ATOMS:g} are the most" if self.atoms_per_bead > 1 else "")

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cgml.fields import Count, Length, NonNegative, Positive, Width
+from cgml.fields import Count, Integer, Length, NonNegative, Positive, Width
 from cgml.sampling import check_evaluations
 from cgml.spec import BaseSpec
 
-Hidden = Annotated[int, Field(ge=0, le=8)]
+Hidden = Annotated[Integer, Field(ge=0, le=8)]
 """Hidden layers of a perceptron."""
 
 
@@ -31,7 +31,7 @@ class NetworkSizes(BaseModel):
     latent_dim: Width
     units: Width
     layers: Hidden
-    mp_steps: Annotated[int, Field(ge=0, le=64)]
+    mp_steps: Annotated[Integer, Field(ge=0, le=64)]
 
 
 class HeadSizes(BaseModel):
@@ -90,13 +90,13 @@ class HyperParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: Literal["gns", "pnr"]
-    seq_len: Annotated[int, Field(ge=2, le=256)]
+    seq_len: Annotated[Integer, Field(ge=2, le=256)]
     dilation: Count
     cg_level: Positive
     radius: Positive
     type_emb_size: Width
     num_ptypes: Width
-    num_btypes: Annotated[int, Field(ge=0, le=65536)]
+    num_btypes: Annotated[Integer, Field(ge=0, le=65536)]
     use_atom_mass: bool
     use_weights: bool
     min_std: NonNegative
@@ -112,8 +112,8 @@ class HyperParameters(BaseModel):
     ] = None
     sigma_begin: Positive | None = None
     sigma_end: Positive | None = None
-    sigma_level: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    step_per_sigma: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    sigma_level: Annotated[Integer, Field(ge=1, le=10_000)] | None = None
+    step_per_sigma: Annotated[Integer, Field(ge=1, le=10_000)] | None = None
     step_size: Positive | None = None
 
     @model_validator(mode="after")

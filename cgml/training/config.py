@@ -17,10 +17,12 @@ from pydantic import (
 
 from cgml.fields import (
     Count,
+    Integer,
     Length,
     NonNegative,
     Positive,
     Rate,
+    Real,
     Section,
     Temperature,
     Time,
@@ -58,7 +60,7 @@ class DataConfig(Section):
     validation: list[str] = Field(default=[])
     split: Literal["molecule", "time"] = "molecule"
     gap: NonNegative | None = None
-    validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    validation_fraction: Annotated[Real, Field(gt=0.0, lt=1.0)] = 0.2
     bootstrap: bool = False
     corrections: list[str] = Field(default=[])
 
@@ -126,7 +128,7 @@ class OptimiserConfig(Section):
     n_molecules: Count = 16
     n_windows: Count = 4
     clip: Positive = 1.0
-    average_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    average_decay: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.999
     validate_every: Count = 1000
     save_minutes: Positive = 5.0
     patience: Count = 20
@@ -134,8 +136,8 @@ class OptimiserConfig(Section):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     n_devices: Annotated[Count, Field(le=1024)] = 1
     n_threads: Annotated[Count, Field(le=1024)] | None = None
-    n_workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    seed: Annotated[int, Field(ge=0)] = 0
+    n_workers: Annotated[Integer, Field(ge=0, le=1024)] = 0
+    seed: Annotated[Integer, Field(ge=0)] = 0
     frozen: list[
         Literal[
             "embedding",
@@ -180,7 +182,7 @@ class AugmentationConfig(Section):
 
     reverse_time: bool = True
     exchange: list[tuple[str, str]] = Field(default=[])
-    history_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    history_dropout: Annotated[Real, Field(ge=0.0, le=1.0)] = 0.3
     history_noise: NonNegative = 0.05
 
 
@@ -233,10 +235,10 @@ class TrainingConfig(Section):
     name: Name
     output: Output
     time_step: Time
-    n_history: Annotated[int, Field(ge=0)] = 1
+    n_history: Annotated[Integer, Field(ge=0)] = 1
     atoms_per_bead: Positive | None = None
     partition: Literal["recursive", "kway", "runs", "given"] | None = None
-    single_bead_limit: Annotated[int, Field(ge=0)] | None = None
+    single_bead_limit: Annotated[Integer, Field(ge=0)] | None = None
     keep_hydrogens: bool | None = None
     keep_groups: bool | None = None
     cutoff: Length | None = None
@@ -244,7 +246,7 @@ class TrainingConfig(Section):
     temperature: Temperature
     friction: Rate | None = None
     remove_drift: bool = False
-    ensemble: Annotated[int, Field(ge=1, le=64)] = 1
+    ensemble: Annotated[Integer, Field(ge=1, le=64)] = 1
     data: DataConfig
     network: NetworkConfig = NetworkConfig()
     refinement: Refinement = Refinement()

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from cgml.fields import Count, Positive, Section, Whole, Width
+from cgml.fields import Count, Integer, Positive, Section, Whole, Width
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.recipe import Recipe
 from cgml.network.energies import build_energy, stored
@@ -66,7 +66,7 @@ class PotentialConfig(Section):
     n_likelihood: Whole = 0
     n_systems: Count = 32
     learning_rate: Positive = 2e-3
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[Integer, Field(ge=0)] = 0
     time_limit: Positive | None = None
 
 

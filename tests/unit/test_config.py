@@ -1,13 +1,16 @@
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from core_systems import SPEC, small_spec
 from pydantic import ValidationError
 
+from cgml.fields import faults
 from cgml.spec import ModelSpec, Refinement, RousePrior
 from cgml.training.config import TrainingConfig
+from cgml.training.keys import keys
 
 TOML = """
 name = "chain"
@@ -96,6 +99,7 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
         ("temperature = 120.272", "", r"temperature: Field required"),
         ("= 20.0", "= 0.0", r"time_step: Input should be greater than 0"),
         ("= 20.0", "= nan", r"time_step: Input should be"),
+        ("= 20.0", "= true", r"time_step: must be a number, got True"),
         ("= 20.0", "= inf", r"time_step: Input should be a finite number"),
         ("= 20.0", '= "20 ps"', r"time_step: Input should be a valid number"),
         ("n_node = 32", "n_node = 0", r"network\.n_node: Input should be greater"),
@@ -124,6 +128,17 @@ def test_corrections_that_make_no_sense(tmp_path, file, more, message):
     path = write(tmp_path, f"{text}\n{more}\n")
     with pytest.raises(ValueError, match=message):
         TrainingConfig.from_toml(path)
+
+
+@pytest.mark.parametrize("key", [key for key in keys() if "number" in key.kind])
+def test_true_is_no_number(key):
+    """Python takes it for 1."""
+    content = tomllib.loads(TOML)
+    (content.setdefault(key.table, {}) if key.table else content)[key.name] = True
+    with pytest.raises(ValidationError) as caught:
+        TrainingConfig.model_validate(content)
+    place = f"{key.table}.{key.name}".lstrip(".")
+    assert faults(caught.value) == f"{place} must be a number, got True"
 
 
 def test_all_mistakes_are_told_at_once(tmp_path):

@@ -158,6 +158,8 @@ def spoilt(name: str, value: float) -> np.ndarray:
         ({"meta": np.array('{"frame": NaN, "group": 2}')}, "frame must be positive"),
         ({"meta": np.array('{"frame": 1e999, "group": 2}')}, "frame must be positive"),
         ({"meta": np.array('{"frame": -1, "group": 2}')}, "frame must be positive"),
+        ({"meta": np.array('{"frame": true, "group": 2}')}, "frame must be a number"),
+        ({"meta": np.array('{"frame": 1, "group": true}')}, "group must be a number"),
         ({"meta": np.array('{"frame": 1, "group": 0}')}, "group must be 1 or more"),
         ({"meta": np.array('{"frame": 1, "group": Infinity}')}, "its meta is no JSON"),
     ],
@@ -193,6 +195,13 @@ def test_bead_frames_that_are_no_numbers(tmp_path, name, value, text):
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, -np.inf, 1e400])
 def test_numbers_that_are_not_positive(value):
     with pytest.raises(ValueError, match=r"length must be positive.*, got .* nm"):
+        positive(value, "length", "nm")
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_])
+def test_true_is_no_number(value):
+    """Python takes it for 1."""
+    with pytest.raises(ValueError, match=f"length must be a number, got {value}"):
         positive(value, "length", "nm")
 
 

@@ -30,6 +30,7 @@ def frames(n: int, recipe: Recipe, *, is_known: bool = True, name: str = ""):
         ((0.5,), "atoms_per_bead must be 1 or more, got 0.5"),
         ((np.nan,), "atoms_per_bead must be 1 or more, got nan"),
         ((np.inf,), "atoms_per_bead must be 1 or more, got inf"),
+        ((True,), "atoms_per_bead must be a number, got True"),
         ((5.0, "metis"), "'recursive', 'kway' or 'runs', got 'metis'"),
         ((1e30,), r"atoms_per_bead must be 1 or more, got 1e\+30; 1e\+06 are the most"),
         ((5.0, "kway", -1), "single_bead_limit must be 0 or more, got -1"),

@@ -2,18 +2,26 @@
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from core_systems import learned, small_spec
+from core_systems import energetic, learned, small_spec
 from graphwm_files import MELT, published_spec
 from pydantic import ValidationError
 
+from cgml.calibration import Calibration, LatentRange
 from cgml.fields import faults
 from cgml.models.conversion import Origin, describe
-from cgml.models.file import SPEC_FILE, ModelFileError, read_spec, save_model
+from cgml.models.file import (
+    SPEC_FILE,
+    ModelFileError,
+    bundled_models,
+    read_spec,
+    save_model,
+)
 from cgml.published.spec import HyperParameters, PublishedSpec
 from cgml.ranges import LIMITS, positive
 from cgml.spec import BaseSpec, ModelSpec
@@ -37,9 +45,8 @@ KEYS = {
 }
 
 
-def changed(spec: BaseSpec, keys: tuple[str, ...], value: float) -> dict[str, Any]:
-    content = json.loads(spec.model_dump_json())
-    section = content
+def changed(spec: BaseSpec, keys: tuple[Any, ...], value: float) -> dict[str, Any]:
+    section = content = json.loads(spec.model_dump_json())
     for key in keys[:-1]:
         section = section[key]
     section[keys[-1]] = value
@@ -55,6 +62,45 @@ def test_absurd_numbers_are_refused_by_key(keys, unit, value):
     text = f"{'.'.join(keys)} must be {least:g} to {largest:g} {unit}".rstrip()
     assert f"{text}, got {short(value)}" in faults(caught.value)
     assert "\n" not in faults(caught.value)
+
+
+def places(content: Any, *keys: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield where numbers stand in JSON."""
+    if isinstance(content, dict | list):
+        is_table = isinstance(content, dict)
+        for key, inner in content.items() if is_table else enumerate(content):
+            yield from places(inner, *keys, key)
+    elif type(content) in {int, float}:
+        yield keys
+
+
+def full() -> ModelSpec:
+    """Return the spec of a bundled model, with all that a spec may have."""
+    spec = read_spec(bundled_models()["peo-litfsi"])
+    n = spec.network.n_node
+    latent = LatentRange(mean=[0.0] * n, axes=[[0.0] * n], variances=[1.0], rest=1.0)
+    potential = energetic().spec.potential.model_copy(update={"radial_centres": (1, 2)})
+    more = {
+        "calibration": Calibration(n_molecules=1, typical=1, largest=2, latent=latent),
+        "potential": potential.model_copy(update={"weights": {"a": [1]}}),
+    }
+    return spec.model_copy(update=more)
+
+
+@pytest.mark.parametrize(
+    "make", [full, lambda: published_spec(MELT, 1.0, periodic=True)]
+)
+def test_true_is_no_number(make):
+    """Python takes it for 1."""
+    spec = make()
+    found = list(places(json.loads(spec.model_dump_json())))
+    found.remove(("format",))  # a literal, of one value
+    assert len(found) > 25
+    for keys in found:
+        with pytest.raises(ValidationError) as caught:
+            type(spec).model_validate(changed(spec, keys, True))
+        place = ".".join(map(str, keys))
+        assert faults(caught.value) == f"{place} must be a number, got True"
 
 
 @pytest.mark.parametrize("end", [0, 1])
