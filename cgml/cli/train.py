@@ -78,13 +78,13 @@ def train(
         cgml train chain.toml
     """
     del keys  # its callback has answered
+    from cgml.cli.values import seconds
     from cgml.models.file import load_model
-    from cgml.ranges import positive
     from cgml.training.config import TrainingConfig
     from cgml.training.fit import fit
 
     settings = TrainingConfig.from_toml(config)
-    limit = None if time_limit is None else 60.0 * positive(time_limit, "--time-limit")
+    limit = seconds(time_limit)
     with _shown() as show:
         path = fit(
             settings,

@@ -52,6 +52,7 @@ def train_potential(
     """
     from pydantic import ValidationError
 
+    from cgml.cli.values import seconds
     from cgml.fields import faults
     from cgml.files import check_file
     from cgml.models.file import load_model, save_model
@@ -70,7 +71,7 @@ def train_potential(
             n_systems=batch,
             learning_rate=learning_rate,
             seed=seed,
-            time_limit=None if time_limit is None else 60.0 * time_limit,
+            time_limit=seconds(time_limit),
         )
     except ValidationError as error:
         raise ValueError(f"no potential can be fitted so: {faults(error)}") from error

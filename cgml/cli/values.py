@@ -1,7 +1,9 @@
-"""Numbers and names that users give as NAME=VALUE."""
+"""Numbers and names that users give, as NAME=VALUE or in units of their own."""
 
 import math
 from collections.abc import Iterable
+
+from cgml.ranges import positive
 
 
 def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
@@ -28,6 +30,17 @@ def parse_values(items: Iterable[str], quantity: str) -> dict[str, float]:
                 f"{value:g}"
             )
     return values
+
+
+def seconds(limit: float | None) -> float | None:
+    """Return what --time-limit says, in s; limit: as given, in minutes.
+
+    Raises:
+        ValueError: it is not positive, or makes no sense.
+    """
+    if limit is None:
+        return None
+    return 60.0 * positive(limit, "--time-limit", "minutes")
 
 
 def parse_type_names(items: Iterable[str]) -> dict[int, str]:

@@ -131,6 +131,29 @@ def test_outputs_that_cannot_be_folders(cgml, chains, tmp_path, output, message)
     assert message in " ".join(result.output.replace("│", " ").split())
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, "must be positive, got -1 minutes"),
+        ("inf", "must be positive and finite, got inf minutes"),
+        (1e30, "must be 1e-09 to 1e+09 minutes, got 1e+30 minutes"),
+    ],
+)
+def test_limits_of_time_are_in_minutes(
+    cgml, chains, tiny_model, tmp_path, value, message
+):
+    toml = 'name = "a"\noutput = "b"\ntime_step = 1\ntemperature = 1\n[data]\n'
+    (tmp_path / "a.toml").write_text(toml + 'train = ["a"]\nvalidation = ["b"]')
+    output = ("-o", tmp_path / "a.pt")
+    for words in (
+        ("train", tmp_path / "a.toml"),
+        ("train-potential", tiny_model, chains, *output),
+    ):
+        result = cgml(*words, "--time-limit", value)
+        assert result.exit_code == 1
+        assert f"--time-limit {message}" in " ".join(result.output.split())
+
+
 def test_a_card_can_be_printed_to_ascii():
     done = subprocess.run(
         command("models", "copolymer-chain"),
