@@ -39,7 +39,7 @@ from timing import (
 from cgml.dynamics.propagator import Propagator, State
 from cgml.memory import keep_freed_memory
 from cgml.models.file import load_model
-from cgml.models.kinds import bind
+from cgml.models.members import bind
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.systems import Systems

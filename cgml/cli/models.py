@@ -25,7 +25,7 @@ def models(
     from rich.table import Column, Table
     from rich.text import Text
 
-    from cgml.models.file import bundled_models, read_spec
+    from cgml.models.metadata import bundled_models, read_spec
 
     bundled, is_asked = bundled_models(), console.for_machines.get()
     if name is not None:

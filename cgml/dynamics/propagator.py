@@ -23,7 +23,7 @@ from cgml.dynamics.guards import GUARDS, Guards
 from cgml.dynamics.noise import Source, checked_seed, kick_deviation
 from cgml.dynamics.watch import GuardPolicy, Watch
 from cgml.models.ensemble import EnsembleWay, check_ensemble
-from cgml.models.kinds import bind
+from cgml.models.members import bind
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.seen import Unseen, check_seen
 from cgml.molecules.systems import Systems

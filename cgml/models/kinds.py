@@ -1,24 +1,21 @@
-"""Which kinds of models there are: the one table that tells them apart."""
+"""Which kinds of models there are: the one table that tells them apart.
+
+What needs torch is imported when it is called: a spec is read without.
+"""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import nn
-
-from cgml.contract.stepper import Stepper
-from cgml.forks import one_thread_after_fork
-from cgml.models.ensemble import Choice, Ensemble, EnsembleStepper
-from cgml.models.program import EnsembleProgram
-from cgml.molecules.systems import Systems
-from cgml.network.model import LearnedModel, Model
-from cgml.network.program import OwnProgram
-from cgml.network.stepper import LearnedStepper
-from cgml.published.model import published_model
-from cgml.published.program import PublishedProgram
 from cgml.published.spec import PublishedSpec
-from cgml.published.stepper import PublishedStepper
 from cgml.spec import BaseSpec, Execution, ModelSpec, Refinement
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from cgml.contract.stepper import Stepper
+    from cgml.molecules.systems import Systems
 
 
 class Kind(NamedTuple):
@@ -32,61 +29,30 @@ class Kind(NamedTuple):
     """
 
     spec: type[BaseSpec]
-    networks: Callable[[Any], nn.Module]
-    program: Callable[[Any, Any], nn.Module]
-    stepper: Callable[[Any, Any, Systems, Refinement | None, Execution], Stepper]
+    networks: "Callable[[Any], nn.Module]"
+    program: "Callable[[Any, Any], nn.Module]"
+    stepper: "Callable[[Any, Any, Systems, Refinement | None, Execution], Stepper]"
 
 
-def networks_of(spec: BaseSpec) -> nn.Module:
-    """Networks of a spec, to be filled with the weights of a file."""
-    make = KINDS[spec.kind].networks
-    if spec.n_members == 1:
-        return make(spec)
-    return Ensemble([make(spec) for _ in range(spec.n_members)])
-
-
-def program_of(spec: BaseSpec, networks: Any) -> nn.Module:
-    """Program that a file holds beside these networks."""
-    make, members = KINDS[spec.kind].program, LearnedModel(spec, networks).members
-    programs: list[Any] = [make(member.spec, member.module) for member in members]
-    return programs[0] if spec.n_members == 1 else EnsembleProgram(programs)
-
-
-def bind(
-    model: LearnedModel,
-    systems: Systems,
-    refinement: Refinement | None,
-    execution: Execution,
-    choose: Choice | None = None,
-) -> Stepper:
-    """Bind a model to systems.
-
-    Args:
-        model: from `cgml.load_model`.
-        systems: all replicas.
-        refinement: sampler other than the model's own.
-        execution: how the networks are evaluated.
-        choose: which member of an ensemble moves which replica; None: all, averaged.
-
-    Raises:
-        ValueError: the model cannot do it so, or not with these systems.
-    """
-    one_thread_after_fork()
-    make = KINDS[model.spec.kind].stepper
-
-    def bound(member: LearnedModel, systems: Systems) -> Stepper:
-        return make(member.module, member.spec, systems, refinement, execution)
-
-    if model.spec.n_members == 1:
-        return bound(model, systems)
-    members = [partial(bound, member) for member in model.members]
-    return EnsembleStepper(members, systems, choose)
+def _made(module: str, name: str, *given: Any) -> Any:
+    """Call what a module has, which is imported only then."""
+    return getattr(import_module(module), name)(*given)
 
 
 OWN = "cgml"
 """Kind of the files that do not name one: models trained here."""
 KINDS = {
-    OWN: Kind(ModelSpec, Model, OwnProgram, LearnedStepper),
-    "graphwm": Kind(PublishedSpec, published_model, PublishedProgram, PublishedStepper),
+    OWN: Kind(
+        ModelSpec,
+        networks=partial(_made, "cgml.network.model", "Model"),
+        program=partial(_made, "cgml.network.program", "OwnProgram"),
+        stepper=partial(_made, "cgml.network.stepper", "LearnedStepper"),
+    ),
+    "graphwm": Kind(
+        PublishedSpec,
+        networks=partial(_made, "cgml.published.model", "published_model"),
+        program=partial(_made, "cgml.published.program", "PublishedProgram"),
+        stepper=partial(_made, "cgml.published.stepper", "PublishedStepper"),
+    ),
 }
 """Name of a kind, as its spec and its files have it -> what it brings."""

@@ -12,7 +12,7 @@ from cgml.calibration import Calibration
 from cgml.dynamics.guards import GuardError
 from cgml.models.ensemble import Ensemble
 from cgml.models.file import load_model
-from cgml.models.kinds import networks_of
+from cgml.models.members import networks_of
 from cgml.network.model import LearnedModel
 
 

@@ -166,7 +166,7 @@ def test_a_missing_file(model):
 
 
 def test_bundled_models_are_found_by_name(saved, monkeypatch):
-    monkeypatch.setattr("cgml.models.file.bundled_models", lambda: {"nice": saved})
+    monkeypatch.setattr("cgml.models.metadata.bundled_models", lambda: {"nice": saved})
     assert load_model("nice").spec.name == "small"
     with pytest.raises(ModelFileError, match=r"\(bundled: nice\)"):
         load_model("other")

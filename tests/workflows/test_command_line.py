@@ -17,7 +17,7 @@ import cgml as package
 from cgml.cli import console
 from cgml.cli.app import COMMANDS, app
 from cgml.interrupts import Interrupted, Terminated
-from cgml.models import file as model_file
+from cgml.models import metadata
 
 HEAVY = {"torch", "numpy", "scipy", "pydantic", "lightning", "matplotlib", "mdtraj"}
 
@@ -27,23 +27,35 @@ def test_version(cgml):
     assert in_process("--version").stdout == f"cgml {package.__version__}\n"
 
 
-def test_help_names_every_command_and_imports_nothing_heavy():
+def printed_and_imported(*words: str) -> tuple[str, set[str]]:
+    """Return what a command prints, and the modules that were imported for it."""
     code = (
         "import sys; from cgml.cli.app import app; app(standalone_mode=False); "
         "print('imported', *sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "--help"],
+        [sys.executable, "-c", code, *words],
         env=environment() | {"COLUMNS": "100"},
         capture_output=True,
         text=True,
         check=True,
     )
     text, _, modules = done.stdout.partition("imported")
-    assert not HEAVY & set(modules.split())
-    assert "cgml.cli.models" in modules.split()
+    return text, set(modules.split())
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    text, modules = printed_and_imported("--help")
+    assert not HEAVY & modules
+    assert "cgml.cli.models" in modules
     for name in COMMANDS:
         assert f" {name} " in text
+
+
+def test_models_are_listed_without_torch():
+    text, modules = printed_and_imported("models")
+    assert HEAVY & modules == {"pydantic"}
+    assert "copolymer-chain" in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -212,7 +224,7 @@ def test_any_error_is_one_line(cgml, monkeypatch, error, code, message):
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(model_file, "bundled_models", fail)
+    monkeypatch.setattr(metadata, "bundled_models", fail)
     result = cgml("models")
     assert result.exit_code == code
     assert result.output.startswith(message)
@@ -270,7 +282,7 @@ def test_a_traceback_for_who_asks(monkeypatch, way):
     def fail() -> None:
         raise KeyError("a")
 
-    monkeypatch.setattr(model_file, "bundled_models", fail)
+    monkeypatch.setattr(metadata, "bundled_models", fail)
     first = ["--debug"] if way == "option" else []
     variables = {"CGML_DEBUG": "1"} if way == "environment" else {}
     result = CliRunner().invoke(app, [*first, "models"], env=variables)
