@@ -60,8 +60,9 @@ def evaluate(
     one HTML page. Lengths in nm, times in ps, charges in e.
 
     Species are kinds of molecules, named by formula (A20B30) or by --species; figures
-    are averaged over the boxes that have a species of one name. With --charge, the only
-    kind of positive molecules is called cation, the only negative one anion.
+    are averaged over the boxes that have a species of one name, and those of chains
+    are of its molecules of several beads. With --charge, the only kind of positive
+    molecules is called cation, the only negative one anion.
 
     For example:
         cgml evaluate copolymer-chain --reference chain_devtest.npz --output judged

@@ -111,6 +111,11 @@ class Subject:
             if one != other or np.ptp(self.molecules[self.species[one]]) > 0
         }
 
+    def chained(self, species: str) -> Index:
+        """Beads of the molecules of several beads of a species; perhaps none."""
+        beads = self.species[species]
+        return beads[np.bincount(self.molecules)[self.molecules[beads]] > 1]
+
     def molecule_charges(self, species: str) -> Floats:
         """Net charge of each molecule of a species, (n_molecules,) e."""
         beads = self.species[species]

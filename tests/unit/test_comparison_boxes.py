@@ -1,5 +1,7 @@
 """Comparison of boxes: identical, faster, thinner, collapsed ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from electrolyte_systems import BOX, N_BEADS, N_CHAINS, electrolyte, walk
@@ -271,6 +273,27 @@ def test_ions_are_followed_on_chains(same, reference):
     assert fast.departures.value > 2.0 * slow.departures.value > 0.0
     with pytest.raises(ValueError, match="single beads and molecules of many"):
         attachment.attachment(same.subject, reference, "cation-anion", 0.8)
+
+
+def test_chains_are_measured_in_a_species_with_single_beads_too(same, reference):
+    """As --species '*=all' has it: what is said of them does not change."""
+    item = electrolyte()
+    every, ions = np.arange(len(item.masses)), item.species["cation"]
+    words = ("rg2_polymer_", "end2_polymer_", "end_time_polymer_", "msd_polymer_")
+    names = [name for name in same.figures if name.startswith(words)]
+    names = [name for name in names if name != "msd_polymer_deviation"]  # of centres
+    assert len(names) == 11
+    stays = [name for name in same.figures if name.startswith("stay_cation-polymer")]
+    assert len(stays) == 6
+    for species, known in (
+        ({"all": every}, names),
+        ({"cation": ions, "rest": np.setdiff1d(every, ions)}, names + stays),
+    ):
+        merged = replace(item, species=species)
+        found = comparison.compare(merged, reference, reference, options=OPTIONS)
+        for name in known:
+            own = name.replace("polymer", next(reversed(species)))
+            np.testing.assert_allclose(found.figures[own], same.figures[name])
 
 
 def test_stays_are_judged_at_lags_of_at_most_half_a_run(same):

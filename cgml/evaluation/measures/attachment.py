@@ -40,7 +40,7 @@ class Attachment(NamedTuple):
 
 
 def parts(subject: Subject) -> list[str]:
-    """Pairs of a species of single beads and one of several molecules of many."""
+    """Pairs of a species of single beads and one with several molecules of many."""
     return [name for name in pairs(subject) if _roles(subject, name) is not None]
 
 
@@ -59,7 +59,7 @@ def attachment(subject: Subject, run: Run, pair: str, cutoff: float) -> Attachme
     roles = _roles(subject, pair)
     if roles is None:
         raise ValueError(f"single beads and molecules of many are required: {pair!r}")
-    guests, hosts = (subject.species[name] for name in roles)
+    guests, hosts = subject.species[roles[0]], subject.chained(roles[1])
     found = residence.find_contacts(
         run.positions,
         subject.cell,
@@ -121,13 +121,11 @@ def _difference(one: Estimate, other: Estimate) -> Estimate:
 def _roles(subject: Subject, pair: str) -> tuple[str, str] | None:
     """Return (guests, hosts) of a pair; None where it has not one of each."""
     names = subject.pairs[pair]
-    size = np.bincount(subject.molecules)
-    sizes = {name: size[subject.molecules[subject.species[name]]] for name in names}
-    count = {
-        name: len(np.unique(subject.molecules[subject.species[name]])) for name in names
+    n_chains = {
+        name: len(np.unique(subject.molecules[subject.chained(name)])) for name in names
     }
-    guests = [name for name in names if (sizes[name] == 1).all()]
-    hosts = [name for name in names if (sizes[name] > 1).all() and count[name] > 1]
+    guests = [name for name in names if not n_chains[name]]
+    hosts = [name for name in names if n_chains[name] > 1]
     return (guests[0], hosts[0]) if len(guests) == len(hosts) == 1 else None
 
 

@@ -46,10 +46,10 @@ class Memory(NamedTuple):
 
 
 def squared_radii(subject: Subject, run: Run, name: str) -> Floats:
-    """Return a series for each molecule of a species, (n_units, n_frames) nm^2."""
+    """Return a series for each molecule of several beads, (n_units, n_frames) nm^2."""
     label = subject.molecules
     series: list[Floats] = []
-    for molecule in np.unique(label[subject.species[name]]):
+    for molecule in np.unique(label[subject.chained(name)]):
         own = label == molecule
         squares = squared_radius_of_gyration(
             run.positions[:, :, own], subject.masses[own]

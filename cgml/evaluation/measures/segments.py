@@ -23,11 +23,10 @@ WORDS = "beads", "inner_beads"
 
 
 def parts(subject: Subject) -> list[str]:
-    """Species of molecules of several beads, in a box of more than one molecule."""
+    """Species with molecules of several beads, in a box of more than one molecule."""
     if subject.box is None or subject.is_single:
         return []
-    size = np.bincount(subject.molecules)[subject.molecules]
-    return [name for name, beads in subject.species.items() if (size[beads] > 1).all()]
+    return [name for name in subject.species if len(subject.chained(name))]
 
 
 def curves(comparison: Comparison) -> dict[str, Both]:
@@ -39,7 +38,7 @@ def curves(comparison: Comparison) -> dict[str, Both]:
     n_bonds = np.bincount(subject.bonds.ravel(), minlength=len(subject.masses))
     result = {}
     for name in parts(subject):
-        beads = subject.species[name]
+        beads = subject.chained(name)
         inner = beads[n_bonds[beads] > 1]
         for word, chosen in zip(WORDS, (beads, inner), strict=True):
             if len(chosen) > 0:
