@@ -1,8 +1,9 @@
 """The learned propagator as an ASE molecular dynamics object.
 
 The state of a run lives in the Atoms, in `atoms.info["cgml"]` (record.py): to continue
-from a .traj file is the same as to continue in memory, to the last bit. Formats that
-round positions (extended XYZ) cannot restart a run. Positions that are not those of the
+from a .traj file is the same as to continue in memory, to the last bit. Other formats
+lose it: of extended XYZ, which keeps the places of atoms, that is said; of .json and
+databases it cannot be known. Positions that are not those of the
 state, whole box vectors aside, were set by hand: a new start, with no history, under
 the same seed and step count; so is another cell, in a new dynamics (this one has a
 fixed cell). To start from step 0, delete `atoms.info["cgml"]`.
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ase_cgml import record
 from ase_cgml.beads import check_beads
-from ase_cgml.convert import NM, PS, box_from_atoms
+from ase_cgml.convert import INDEX, NM, PS, box_from_atoms
 from cgml.dynamics.passengers import Passengers, complete
 from cgml.dynamics.propagator import Propagator, State
 from cgml.molecules.mapping import Mapping
@@ -203,6 +204,12 @@ class LearnedCGMD(MolecularDynamics):
                     "positions were set by hand: new start without history at step %d",
                     step,
                 )
+        elif INDEX in atoms.arrays and atoms.get_momenta().any():
+            LOGGER.warning(
+                "atoms that were moved have no atoms.info[%r], which .traj files keep "
+                "and extended XYZ does not: new start without history at step 0",
+                record.KEY,
+            )
         state = passengers.start(atoms.positions / NM, step=step)
         reference = passengers.reference(atoms.positions / NM, step)
         left = record.make(atoms.positions, passengers, state, reference)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase import units
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.io import read
+from ase.io import read, write
 from ase.io.trajectory import Trajectory
 from ase.md import MDLogger
 from ase.md.md import MolecularDynamics
@@ -26,6 +26,7 @@ from ase_systems import (
 )
 
 from ase_cgml import CGMLDynamics
+from ase_cgml.dynamics import LearnedCGMD
 from cgml.dynamics.guards import GuardError
 from cgml.models.file import load_model
 from cgml.molecules.carriage import Carriage
@@ -97,7 +98,7 @@ def test_seed_makes_the_path(tiny_model):
 
 CONTINUE = """
 import sys
-from ase.io import read
+from ase.io import read, write
 from ase_cgml import CGMLDynamics
 for file in ("atoms.traj", "beads.traj"):
     atoms = read(file)
@@ -146,6 +147,27 @@ def test_runs_in_pieces_are_one_run(tiny_model):
     dynamics.run(1)  # finds that another object has moved on
     assert dynamics.nsteps == 4
     assert np.array_equal(dynamics.atoms.positions, whole[-1])
+
+
+@pytest.mark.filterwarnings("ignore:Skipping unhashable information")
+def test_a_lost_state_is_said(tiny_model, tmp_path, caplog):
+    """Extended XYZ keeps velocities and the places of atoms, and no state."""
+
+    def again() -> LearnedCGMD:
+        write(tmp_path / "a.extxyz", dynamics.atoms)
+        atoms = read(tmp_path / "a.extxyz")
+        atoms.calc = CGMLDynamics(tiny_model, type_names=NAMES, guard="record")
+        return atoms.calc.dynamics(atoms)
+
+    dynamics = make_dynamics(tiny_model)
+    again().run(1)
+    assert not caplog.records  # there was nothing to lose
+    dynamics.run(2)
+    found = again()
+    text = "no atoms.info['cgml'], which .traj files keep and extended XYZ does not"
+    assert text in caplog.text
+    found.run(1)
+    assert len(caplog.records) == found.nsteps == 1  # said once
 
 
 def test_positions_set_by_hand_are_a_new_start(tiny_model, caplog):
