@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from cgml import __version__
-from cgml.cli import answers, console
+from cgml.cli import answers, console, options
 from cgml.cli.baseline import baseline
 from cgml.cli.compile import compile_networks
 from cgml.cli.evaluate import evaluate
@@ -54,6 +54,37 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 class Command(TyperCommand):
     """A command whose arguments stand in capitals, as its text names them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse what a shell makes of a pattern without quotes, then read the rest.
+
+        The first file would be the option's, the others arguments: frames to fit, say,
+        in the place of frames to validate.
+        """
+        takes_value = {
+            name: item
+            for item in self.params
+            if not getattr(item, "is_flag", True)
+            for name in item.opts
+        }
+        # arguments may stand behind an option, but not on both sides of it
+        begun = all(item.param_type_name == "option" for item in self.params)
+        words = iter(args)
+        last = ""
+        for word in words:
+            is_word = not word.startswith("-")
+            if is_word and begun and last in options.PATTERNS:
+                raise typer.BadParameter(
+                    f"one file or a pattern in quotes is required, {word} follows: "
+                    f"write {last} 'FOLDER/*', or {last} before each file",
+                    ctx,
+                    takes_value[last],
+                )
+            begun, last = begun or is_word, ""
+            if word in takes_value:
+                next(words, None)
+                last = word
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return arguments and options."""

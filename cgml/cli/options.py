@@ -137,6 +137,7 @@ VALIDATION = typer.Option(
     parser=path,
     callback=matching,
 )
+PATTERNS = ("--reference", "--train", "--validation")  # options of several files
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
 SingleBeadLimit = Annotated[

@@ -73,6 +73,37 @@ def test_arguments_are_named_as_the_text_names_them(cgml):
         assert re.search(r"MODEL( <|')", "".join(rest))
 
 
+FIT = ("train-potential", "m.pt", "a.npz", "-o", "x.pt")
+WITHOUT_QUOTES = [
+    ("--validation", *FIT, "--validation", "v1.npz", "v2.npz"),
+    ("--validation", "join", "a.pt", "--validation", "v1.npz", "v2.npz", "-o", "x"),
+    ("--reference", "evaluate", "m.pt", "--reference", "v1.npz", "v2.npz"),
+    ("--train", "baseline", "--train", "v1.npz", "v2.npz", "-o", "x"),
+]
+
+
+@pytest.mark.parametrize(("option", "words"), [(o, w) for o, *w in WITHOUT_QUOTES])
+def test_patterns_that_the_shell_replaced_are_refused(cgml, option, words):
+    """Else the second file would be an argument: frames to fit, not to validate."""
+    result = cgml(*words)
+    assert result.exit_code == 2
+    text = " ".join(result.output.replace("│", " ").split())
+    assert f"{option}'" in text
+    assert "one file or a pattern in quotes is required, v2.npz follows" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*FIT, "--validation", "v1.npz", "--validation", "v2.npz"),
+        ("train-potential", "--validation", "v1.npz", *FIT[1:]),
+        (*FIT, "--validation=v1.npz"),
+    ],
+)
+def test_each_file_with_its_option_and_options_first_are_taken(cgml, words):
+    assert cgml(*words).exit_code == 1  # there are no such files
+
+
 @pytest.mark.parametrize("name", ["a\nb", "a\tb", "\x1b[2J", "\x9b2J"])
 def test_names_cannot_move_the_cursor(cgml, chains, tmp_path, name):
     result = cgml("prepare", chains, "--output", tmp_path / name)
