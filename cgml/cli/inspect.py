@@ -13,6 +13,7 @@ def inspect(
     reader: options.FramesReader,
     files: options.Files,
     atoms_per_bead: options.AtomsPerBead = 5.0,
+    method: options.Method = "recursive",
     single_bead_limit: options.SingleBeadLimit = 0,
     keep_hydrogens: options.KeepHydrogens = True,
     keep_groups: options.KeepGroups = False,
@@ -38,10 +39,7 @@ def inspect(
 
     coarsening = Coarsening(
         recipe=Recipe(
-            atoms_per_bead,
-            single_bead_limit=single_bead_limit,
-            keep_hydrogens=keep_hydrogens,
-            keep_groups=keep_groups,
+            atoms_per_bead, method, single_bead_limit, keep_hydrogens, keep_groups
         )
     )
     found = list(

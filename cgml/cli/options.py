@@ -140,8 +140,18 @@ VALIDATION = typer.Option(
 PATTERNS = ("--reference", "--train", "--validation")  # options of several files
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
+Method = Annotated[
+    Literal["recursive", "kway", "runs"],
+    typer.Option(
+        help="How METIS divides; runs: unbranched chains every --atoms-per-bead."
+    ),
+]
 SingleBeadLimit = Annotated[
-    int, typer.Option(help="Molecules of at most so many atoms are one bead.")
+    int,
+    typer.Option(
+        help="Molecules of at most so many atoms are one bead; with --method runs "
+        "chains (of atoms, or of groups that are kept) are not."
+    ),
 ]
 
 KeepHydrogens = Annotated[

@@ -1,7 +1,7 @@
 """cgml prepare: trajectories of atoms to bead frames."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -21,12 +21,7 @@ def prepare(
         ),
     ],
     atoms_per_bead: options.AtomsPerBead = 5.0,
-    method: Annotated[
-        Literal["recursive", "kway", "runs"],
-        typer.Option(
-            help="How METIS divides; runs: unbranched chains every --atoms-per-bead."
-        ),
-    ] = "recursive",
+    method: options.Method = "recursive",
     single_bead_limit: options.SingleBeadLimit = 0,
     keep_hydrogens: options.KeepHydrogens = True,
     keep_groups: options.KeepGroups = False,

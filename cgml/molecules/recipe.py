@@ -32,7 +32,8 @@ class Recipe:
             assigned by hand, and other molecules cannot be cut like them.
         single_bead_limit: a molecule of at most so many atoms is one bead, whatever
             atoms_per_bead says (ions, solvents); 0 for none. Unbranched chains that
-            are cut in runs are, however short.
+            are cut in runs are, however short; so are chains of groups that
+            keep_groups keeps whole, as TFSI is one.
         keep_hydrogens: whether hydrogens stay with their heavy atom (groups.py). Off
             where nothing is said, as in older files and models.
         keep_groups: whether small groups (CF3, SO2, CH3) and rings stay whole, too.
@@ -78,7 +79,8 @@ class Recipe:
         words = [f"{self.atoms_per_bead:g} atoms per bead"]
         words.append(how.get(self.method, f"METIS {self.method}"))
         if self.single_bead_limit:
-            words.append(f"molecules of up to {self.single_bead_limit} atoms are one")
+            which = "other molecules" if self.method == RUNS else "molecules"
+            words.append(f"{which} of up to {self.single_bead_limit} atoms are one")
         words += ["hydrogens with their heavy atom"] if self.keep_hydrogens else []
         words += ["groups whole"] if self.keep_groups else []
         return ", ".join(words)

@@ -70,6 +70,20 @@ def test_as_json(cgml, melt):
     assert drawing.read_bytes().startswith(b"\x89PNG")
 
 
+def test_how_chains_will_be_cut(cgml, melt):
+    """As `prepare` cuts them: in runs chains are, also below the limit."""
+    files = (melt / "md.xtc", "--topology", melt / "md.pdb")
+    sizes = ("--atoms-per-bead", 4, "--single-bead-limit", 12)
+    for method, n_beads, words in (
+        ("recursive", 5, "METIS recursive, molecules of up to 12 atoms are one"),
+        ("runs", 9, "chains cut in runs, other molecules of up to 12 atoms are one"),
+    ):
+        result = cgml("inspect", *files, *sizes, "--method", method)
+        text = " ".join(result.output.replace("│", " ").split())
+        assert f"5 molecules, {n_beads} beads" in text
+        assert words in text
+
+
 def test_all_commands_show_it(cgml, melt):
     out = melt / "beads"
     result = cgml(
