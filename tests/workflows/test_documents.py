@@ -200,22 +200,6 @@ def test_beads_by_hand(tmp_path):
     assert read_mapping(tmp_path / "beads.toml", graph).n_beads == 1
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/README.md", *TUTORIALS])
-def test_commands_of_readme_and_tutorials(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    lines = [line.strip() for line in text.splitlines() if line.startswith("    cgml")]
-    group = typer.main.get_command(app)
-    for line in lines:
-        words = [w for w in line.partition("#")[0].split()[1:] if w != "-q"]
-        known = {
-            name
-            for item in group.commands[words[0]].params
-            for name in [*item.opts, *item.secondary_opts]
-        }
-        asked = {word for word in words[1:] if re.match("--?[a-z]", word)}
-        assert asked <= known, line
-
-
 PAGES = [
     path
     for folder in (
@@ -288,6 +272,27 @@ def test_the_tree_is_the_one_described():
 
 
 TODAY = [path for path in PAGES if path.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", TODAY, ids=[path.name for path in TODAY])
+def test_commands_of_the_pages(page):
+    """Lines that are commands, and those in the text; the program has their options."""
+    text = page.read_text(encoding="utf-8")
+    lines = re.findall(r"^    (cgml .*)|`(cgml [^`]*)`", text, flags=re.MULTILINE)
+    group = typer.main.get_command(app)
+    for line in filter(None, (word for pair in lines for word in pair)):
+        words = [w for w in line.partition("#")[0].split()[1:] if w != "-q"]
+        of_all = words[0] == "COMMAND" or words[0].startswith("--")
+        command = group if of_all else group.commands[words[0]]
+        known = {
+            name
+            for item in command.params
+            for name in [*item.opts, *item.secondary_opts]
+        }
+        asked = {word for word in words if re.match("--?[a-z]", word)}
+        assert asked <= known | {"--help"}, line
+        is_bare = re.search(r"--(reference|train|validation) [^'\"\s]*\*", line)
+        assert not is_bare, line  # the shell would make arguments of it
 
 
 @pytest.mark.parametrize("page", TODAY, ids=[path.name for path in TODAY])
