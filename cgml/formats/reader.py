@@ -156,7 +156,7 @@ class Reader:
                 f"{box.round(4).tolist()} nm, differ from the {name}, "
                 f"{one.round(4).tolist()} nm, by {self._scaling:.3g}: leave out the "
                 "frames before the density is steady (start), or allow it "
-                "(max_scaling)"
+                "(--max-scaling); --box is in nm"
             )
 
     def _take(self, number: int, frames: Frames) -> Trajectory:

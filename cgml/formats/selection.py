@@ -203,9 +203,11 @@ def select_atoms(atoms: AtomTable, selection: str) -> Selection:
     topology = _topology(atoms)
     try:
         found = np.sort(np.asarray(topology.select(selection), dtype=np.int64))
-    except Exception as error:  # its parser raises anything
+    except Exception as error:  # its parser raises anything, with its whole grammar
+        why = " ".join(str(error).split()).rpartition(", found ")[2][:80]
         raise ValueError(
-            f"select = {selection!r} is not in mdtraj's selection language: {error}"
+            f"select = {selection!r} is not in mdtraj's selection language, as 'not "
+            f"water' or 'resname PEO' is: unexpected {why}"
         ) from error
     names = ", ".join(
         sorted({residue.name for residue in topology.residues} - {""})[:9]

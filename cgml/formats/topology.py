@@ -100,8 +100,8 @@ def read_atoms(path: Path, options: LammpsOptions) -> AtomTable:
     if atoms.n_atoms > 1 and not len(atoms.bonds):
         raise ValueError(
             f"no bonds: {path} names {atoms.n_atoms} atoms and no bond between them; "
-            "give a file that has them (a PDB file needs CONECT records), or a "
-            "MolecularGraph"
+            "give a file that has them (a PDB file needs CONECT records; GROMACS has "
+            "them in the .top file), or a MolecularGraph"
         )
     return atoms
 

@@ -204,7 +204,8 @@ def test_atoms_are_selected(tmp_path: Path) -> None:
     [
         ("resname CAT", r"names no atom of .*a\.pdb, whose residues are HOH, POL"),
         ("name C", r"takes atom POL\d-C \(0\) of .* leaves POL\d-C1 \(1\).*whole mol"),
-        ("nonsense !", "is not in mdtraj's selection language"),
+        ("nonsense !", "is not in mdtraj's selection language, as 'not water'"),
+        ("name C and", r"language, .* is: unexpected end of text.{,70}$"),
     ],
 )
 def test_selections_that_make_no_sense(tmp_path: Path, select: str, match: str) -> None:
