@@ -102,7 +102,8 @@ def backmap(
             n_workers=workers,
             scheduler=scheduler,
         )
-    console.say(f"{n - len(outcome.failed)} frames in {output}, see {outcome.report}")
+    done = counted(n - len(outcome.failed), "frame")
+    console.say(f"{done} in {output}, see {outcome.report}")
     console.say(_deviations(outcome.good))
     for row in outcome.failed:
         time = beads.times[row.frame]

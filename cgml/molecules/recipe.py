@@ -85,6 +85,15 @@ class Recipe:
         words += ["groups whole"] if self.keep_groups else []
         return ", ".join(words)
 
+    @property
+    def options(self) -> str:
+        """Say it in options of `cgml prepare`; of beads by hand there are none."""
+        words = [f"--atoms-per-bead {self.atoms_per_bead:g} --method {self.method}"]
+        words += [f"--single-bead-limit {self.single_bead_limit}"]
+        words += [f"--{'' if self.keep_hydrogens else 'no-'}keep-hydrogens"]
+        words += ["--keep-groups"] if self.keep_groups else []
+        return " ".join(words)
+
     def n_beads(self, n_atoms: int) -> int:
         """Number of beads of a molecule, more than it has units left aside."""
         if n_atoms <= self.single_bead_limit:

@@ -233,6 +233,17 @@ def _new_kinds(
         row = _named(beads.types, beads.counts[index].tolist())
         return f"bead {index} (atoms {atoms[0]} to {atoms[-1]}) of {_text(row)}"
 
+    own = Recipe.from_spec(spec)
+    known = set(seen.bead_atoms).union(*seen.small_molecules)
+    can_be_cut = known >= set(beads.types) and own.method != GIVEN
+    if can_be_cut and mapping.recipe not in {None, own}:
+        n_beads = Mapping.from_recipe(mapping.graph, own).n_beads
+        if n_beads != mapping.n_beads:
+            yield (
+                f"{mapping.n_beads} beads cut with {mapping.recipe}; its own recipe, "
+                f"{own}, makes {n_beads} of them: give the atoms, or prepare the "
+                f"frames by cgml prepare {own.options}"
+            )
     for row in np.unique(beads.counts[~is_cut], axis=0):
         found = _named(beads.types, row.tolist())
         if found not in seen.small_molecules:
@@ -250,14 +261,6 @@ def _new_kinds(
             + (f"{low} to {high}" if seen.bead_bonds else "molecules of one bead alone")
         )
     yield from _other_hands(beads, seen, spec, named)
-    own = Recipe.from_spec(spec)
-    if mapping.recipe not in {None, own} and own.method != GIVEN:
-        n_beads = Mapping.from_recipe(mapping.graph, own).n_beads
-        if n_beads != mapping.n_beads:
-            yield (
-                f"{mapping.n_beads} beads cut with {mapping.recipe}; its own recipe, "
-                f"{own}, makes {n_beads} of them: prepare the frames with that"
-            )
 
 
 def _other_hands(

@@ -102,6 +102,9 @@ def test_beads_of_another_recipe_are_refused(tiny_model):
     with pytest.raises(ValueError, match=r"beads cut with 6\.5 .* recipe, 7 atoms"):
         check_seen(told, [other], BOX, "refuse")
     check_seen(told, [replace(other, recipe=None)], BOX, "allow")
+    match = r"beads cut with 3 .* give the atoms, .* cgml prepare --atoms-per-bead 7 "
+    with pytest.raises(ValueError, match=match):  # rather than what is in one of them
+        check_seen(told, [mixture(*PEO, ions=3, per_bead=3)], BOX, "refuse")
 
 
 def test_branched_molecules_are_refused(tiny_model):

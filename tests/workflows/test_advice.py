@@ -12,12 +12,14 @@ import typer
 from workflow_tools import ROOT, write_chains
 
 from cgml.cli.app import COMMANDS, app
+from cgml.molecules.recipe import Recipe
 
 READERS = ("inspect", "prepare", "run", "evaluate")
 PRINTED_BY = {  # module or package -> commands that can print its texts
     "formats": READERS,
     "molecules": READERS,
     "molecules/fragments.py": ("backmap",),
+    "molecules/recipe.py": ("prepare",),
     "molecules/seen.py": ("run", "evaluate"),
     "training/inspection.py": ("inspect",),
     "training/preparation.py": READERS,
@@ -301,3 +303,10 @@ def test_numbers_of_evaluate_that_make_no_sense(
     (line,) = [row for row in result.output.splitlines() if row.startswith("error")]
     assert value.split("=")[-1] in line
     assert "--debug" not in line
+
+
+def test_a_recipe_in_options():
+    recipe = Recipe(6.0, "runs", 15, keep_groups=True)
+    text = "--atoms-per-bead 6 --method runs --single-bead-limit 15"
+    assert recipe.options == f"{text} --no-keep-hydrogens --keep-groups"
+    assert not unknown(recipe.options, "prepare")
