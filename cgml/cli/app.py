@@ -61,7 +61,7 @@ class Command(TyperCommand):
         The first file would be the option's, the others arguments: frames to fit, say,
         in the place of frames to validate.
         """
-        takes_value = {
+        takes_value: dict[str, Any] = {
             name: item
             for item in self.params
             if not getattr(item, "is_flag", True)
