@@ -158,7 +158,7 @@ class Model(nn.Module):
 
     def denoise(
         self,
-        where: tuple[Beads, Layout, Pairs],
+        where: tuple[Beads, Layout, Pairs | None],
         embedding: torch.Tensor,
         condition: Condition,
         white: torch.Tensor,
@@ -167,7 +167,7 @@ class Model(nn.Module):
         """Expect noise-free white coordinates, (n_beads, 3), with pairs that arrive.
 
         Args:
-            where: beads, layout of the edges, and pairs beyond the cutoff.
+            where: beads, layout of the edges, and pairs that may arrive, if any may.
             embedding: (n_beads, n_embedding).
             condition: of this step.
             white: (n_beads, 3) noisy white coordinates.
@@ -175,7 +175,7 @@ class Model(nn.Module):
         """
         beads, layout, far = where
         clean: torch.Tensor = self.denoiser(beads, layout, condition, white, sigma)
-        if self.arrivals is None:
+        if self.arrivals is None or far is None:
             return clean
         unit = white / torch.sqrt(1.0 + sigma.square())
         coming = self.arrivals(beads, far, embedding, condition, unit, sigma)

@@ -14,6 +14,7 @@ from cgml.contract.stepper import Pairs
 from cgml.network.inputs import Beads
 from cgml.network.kinds import Kinds
 from cgml.network.neighbours import nearest_images, pairs_within
+from cgml.spec import ModelSpec
 
 try:  # the extra "cluster"
     from torch_cluster import radius_graph
@@ -148,16 +149,22 @@ class PairSearch:
         return Pairs(*(part.to(self._device) for part in found))
 
 
-def divide(pairs: Pairs, positions: torch.Tensor, cutoff: float) -> tuple[Pairs, Pairs]:
-    """Pairs within a cutoff, and bonds; and all others.
+def divide(
+    pairs: Pairs, positions: torch.Tensor, spec: ModelSpec
+) -> tuple[Pairs, Pairs | None]:
+    """Pairs that exchange messages, those within the cutoff and bonds; and all others.
+
+    The others may arrive; None where the model does not look at them.
 
     Args:
-        pairs: within a longer one.
-        positions: (n_beads, 3) nm, where they were found.
-        cutoff: nm.
+        pairs: within the farthest distance that the model looks at.
+        positions: (n_beads, 3) float64 nm, where they were found.
+        spec: of the model.
     """
+    if spec.reach is None or spec.cutoff is None:
+        return pairs, None
     gaps = positions[pairs.receiver] - positions[pairs.sender] + pairs.shift
-    is_near = (gaps.square().sum(dim=1) < cutoff**2) | (pairs.static[:, 0] == 1.0)
+    is_near = (gaps.square().sum(dim=1) < spec.cutoff**2) | (pairs.static[:, 0] == 1.0)
     near, far = (Pairs(*(part[rows] for part in pairs)) for rows in (is_near, ~is_near))
     return near, far
 

@@ -100,10 +100,8 @@ class LearnedStepper:
             positions: (n_beads, 3) float64 nm, unwrapped; not to be changed in place.
         """
         if self._last is None or self._last[0] is not positions:
-            near, far = self._systems.near_origin(positions), None
-            pairs = self._networks.search(near)
-            if self._spec.reach is not None and self._spec.cutoff is not None:
-                pairs, far = divide(pairs, near, self._spec.cutoff)
+            near = self._systems.near_origin(positions)
+            pairs, far = divide(self._networks.search(near), near, self._spec)
             self._last = positions, (near, pairs), far
         return self._last[1]
 

@@ -54,7 +54,7 @@ class Batch(NamedTuple):
         embedding_rows: (n_beads,) row of the embedding that each bead takes.
         beads: all windows one after the other.
         layout: of the edges of all windows.
-        far: pairs that may arrive, none where the model does not look.
+        far: pairs that may arrive; None where the model does not look.
         systems: (n_beads,) window of each bead.
         history: present positions and earlier displacements.
         target: (n_beads, 3) next positions, nm.
@@ -69,7 +69,7 @@ class Batch(NamedTuple):
     embedding_rows: torch.Tensor
     beads: Beads
     layout: Layout
-    far: Pairs
+    far: Pairs | None
     systems: torch.Tensor
     history: History
     target: torch.Tensor
@@ -196,7 +196,8 @@ class WindowDataset(Dataset[Batch]):
         positions = torch.cat([window.present for window in windows])
         boxes = [window.source.box for window in windows]
         cells = boxes if self._spec.periodic else None
-        pairs, far = near_and_far(self._spec, beads, sizes, cells, positions)
+        pairs = PairSearch(beads, sizes, self._spec.farthest, cells)(positions)
+        pairs, far = divide(pairs, positions.double(), self._spec)
         return Batch(
             atoms=join_atoms(atoms),
             embedding_rows=torch.cat(rows),
@@ -285,20 +286,6 @@ class WindowDataset(Dataset[Batch]):
         )
         target = present + (frames[-1] - frames[-2])
         return present, moves * known, known, target, radius
-
-
-def near_and_far(
-    spec: ModelSpec,
-    beads: Beads,
-    sizes: Sequence[int],
-    boxes: Sequence[torch.Tensor] | None,
-    positions: torch.Tensor,
-) -> tuple[Pairs, Pairs]:
-    """Pairs that exchange messages, and those that may arrive; see `PairSearch`."""
-    pairs = PairSearch(beads, sizes, spec.farthest, boxes)(positions)
-    if spec.reach is None or spec.cutoff is None:
-        return pairs, Pairs(*(part[:0] for part in pairs))
-    return divide(pairs, positions.double(), spec.cutoff)
 
 
 def _source(

@@ -30,10 +30,11 @@ def moved(model: LearnedModel, start: Any, mappings: list[Mapping]) -> Any:
 
 def test_each_pair_is_near_or_far_and_bonds_are_near():
     mapping = mixture()
-    beads = build_system(mapping, small_spec()).beads
+    spec = small_spec(cutoff=CUTOFF, reach=REACH, friction=None)
+    beads = build_system(mapping, spec).beads
     places = torch.tensor(3.0 * coil(mapping))  # bonds are longer than the cutoff
     pairs = PairSearch(beads, [mapping.n_beads], 9.0, None)(places)
-    near, far = divide(pairs, places, CUTOFF)
+    near, far = divide(pairs, places, spec)
     every, here, there = (
         set(zip(some.receiver.tolist(), some.sender.tolist(), strict=True))
         for some in (pairs, near, far)

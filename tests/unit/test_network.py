@@ -20,13 +20,12 @@ from cgml.dynamics.propagator import Propagator, State
 from cgml.models.file import bundled_models, load_model
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
-from cgml.network.inputs import build_system, join_atoms, join_beads
+from cgml.network.inputs import Beads, build_system, join_atoms, join_beads
 from cgml.network.model import LearnedModel
-from cgml.network.pairs import lay_out
+from cgml.network.pairs import PairSearch, divide, lay_out
 from cgml.network.predictor import History
 from cgml.network.stepper import check_execution
-from cgml.spec import Execution
-from cgml.training.windows import near_and_far
+from cgml.spec import Execution, ModelSpec
 
 SHORT = Execution(precision="bfloat16")
 NARROW = np.array([[4.0, 0.0, 0.0], [1.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])
@@ -84,6 +83,12 @@ def both(model: LearnedModel, **more: Any) -> tuple[Propagator, Propagator]:
     return by_the_equations(bound(model, **more)), bound(model, **more)
 
 
+def seen(spec: ModelSpec, beads: Beads, sizes: list[int], boxes: Any, places: Any):
+    """Return the pairs that exchange messages, and those that may arrive."""
+    search = PairSearch(beads, sizes, spec.farthest, boxes)
+    return divide(search(places), places, spec)
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_forward_and_gradients(case):
     """In double precision: answers to 1e-9, gradients of all weights to 1e-8."""
@@ -93,10 +98,10 @@ def test_forward_and_gradients(case):
     beads = join_beads([system.beads for system in systems])
     sizes, places = [item.n_beads for item in MAPPINGS], torch.tensor(starts(MAPPINGS))
     boxes = [torch.tensor(NARROW)] * len(sizes) if spec.periodic else None
-    pairs, far = near_and_far(spec, beads, sizes, boxes, places)
+    pairs, far = seen(spec, beads, sizes, boxes, places)
     layout = as_double(lay_out(pairs, len(places), is_periodic=spec.periodic))
     near, n = naive_edges(beads, sizes, places, spec.cutoff, boxes), len(places)
-    edges, others = as_double(near), as_double(both_ways(far))
+    edges, others = as_double(near), far and as_double(both_ways(far))
     known = torch.ones(spec.n_history, n, 1, dtype=torch.float64)
     history = History(places, normal(0, spec.n_history, n, 3), known)
     white, sigma = normal(1, n, 3), 0.1 + normal(2, n, 1).abs()
@@ -107,7 +112,7 @@ def test_forward_and_gradients(case):
         if way == "network":
             found = module.predictor(beads, layout, embedding, history)
             condition = module.conditioner(layout, places, found)
-            where = beads, layout, as_double(far)
+            where = beads, layout, far and as_double(far)
             clean = module.denoise(where, embedding, condition, white, sigma)
         else:
             given = embedding, history, white, sigma, others

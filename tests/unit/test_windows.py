@@ -72,7 +72,7 @@ def triples(dataset: WindowDataset) -> set[tuple[int, ...]]:
 
 
 def tensors(batch: Batch) -> list[torch.Tensor]:
-    return flat(list(batch._replace(share=())))
+    return flat(list(batch._replace(share=(), far=batch.far or ())))
 
 
 def equal(one: Batch, other: Batch) -> bool:
