@@ -61,8 +61,8 @@ class Command(TyperCommand):
         The first file would be the option's, the others arguments: frames to fit, say,
         in the place of frames to validate.
         """
-        takes_value: dict[str, Any] = {
-            name: item
+        takes_value = {
+            name
             for item in self.params
             if not getattr(item, "is_flag", True)
             for name in item.opts
@@ -78,7 +78,7 @@ class Command(TyperCommand):
                     f"one file or a pattern in quotes is required, {word} follows: "
                     f"write {last} 'FOLDER/*', or {last} before each file",
                     ctx,
-                    takes_value[last],
+                    param_hint=f"'{last}'",
                 )
             begun, last = begun or is_word, ""
             if word in takes_value:
