@@ -31,7 +31,10 @@ def models(
     if name is not None:
         if name not in bundled:
             known = ", ".join(bundled) or "none"
-            raise ValueError(f"no bundled model is named {name!r}, there are: {known}")
+            raise ValueError(
+                f"no bundled model is named {name!r}, there are: {known}; a model of "
+                "cgml train has its card beside it, model.md"
+            )
         if is_asked:
             console.emit(read_spec(bundled[name]).model_dump(mode="json"))
             return

@@ -188,7 +188,14 @@ class Guards:
         return trips
 
     def cause(
-        self, trip: Trip, place: int, view: View | None, n_known: int, n_trips: int
+        self,
+        trip: Trip,
+        place: int,
+        view: View | None,
+        n_known: int,
+        n_trips: int,
+        *,
+        is_redrawn: bool = False,
     ) -> str:
         """Say what is likely to be behind a trip.
 
@@ -198,6 +205,7 @@ class Guards:
             view: positions before the step, and the pairs to look at.
             n_known: true displacements before the step; 0: it is the first one.
             n_trips: draws of the replica that were refused, this one among them.
+            is_redrawn: whether the policy has drawn the step anew, as often as it does.
         """
         what = "the start" if n_known == 0 else "the state before the step"
         if self._spec.limits is None or view is None:
@@ -208,11 +216,13 @@ class Guards:
         inside = f"{what} is within the training data"
         excess = max(trip.value / trip.limit, trip.limit / max(trip.value, 1e-9))
         if excess < KINDRED and trip.n == 1:  # no number compares so with nan
-            kind = "a rare draw" if n_trips == 1 else f"draw {n_trips} refused here"
-            return (
-                f"{kind}, at the limit of the model, {inside}: guard policy 'redraw' "
-                "draws such a step anew"
+            kind = "a rare draw" if n_trips == 1 else f"draw {n_trips} refused in all"
+            remedy = (
+                "drawn anew in vain: train for longer, or start from another frame"
+                if is_redrawn
+                else "guard policy 'redraw' draws such a step anew"
             )
+            return f"{kind}, at the limit of the model, {inside}: {remedy}"
         return (
             f"the model is at its limit, {inside}: kind of molecule, density or "
             "temperature may be others than it has seen"

@@ -143,7 +143,10 @@ class Watch:
         if not trip.cause:
             view, n_known = self._view(before.positions), int(before.n_known[place])
             n_trips = sum(self.trips[place].values())
-            cause = self.guards.cause(trip, place, view, n_known, n_trips)
+            is_redrawn = self._policy == "redraw"
+            cause = self.guards.cause(
+                trip, place, view, n_known, n_trips, is_redrawn=is_redrawn
+            )
             trip = replace(trip, cause=cause)
         error = GuardError(trip)
         if self._policy == "raise":

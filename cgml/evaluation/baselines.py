@@ -199,8 +199,11 @@ def short_runs(
         n_frames = round(duration / run.time_step)
         if not MIN_FRAMES <= n_frames <= run.n_frames:
             raise ValueError(
-                f"a short run needs {MIN_FRAMES} frames or more and at most the "
-                f"{run.n_frames} of {subject.name!r}, {duration:g} ps are {n_frames}"
+                f"MD as long as a training run, {duration:g} ps, is among what a model "
+                f"has to beat, so {MIN_FRAMES} frames or more of that length are "
+                f"required of each reference; {duration:g} ps of {subject.name!r} are "
+                f"{n_frames} frames, it has {run.n_frames}: give longer references, or "
+                "others to train on"
             )
         n_pieces = run.n_frames // n_frames
         pieces = run.first(n_pieces * n_frames).pieces(n_pieces)

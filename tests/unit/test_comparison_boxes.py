@@ -64,6 +64,25 @@ def test_a_run_too_short_for_its_lags_has_no_deviation(reference):
     assert np.isnan([value.value for value in values]).all()
 
 
+def test_no_collision_in_a_short_run_is_no_certain_zero(reference):
+    """Of a box that never has one, 20 frames tell less than all of them."""
+    steps = np.stack(np.meshgrid(*3 * [np.arange(0.0, 1.0, 0.25)]), axis=-1)
+    places = steps.reshape(-1, 3)[:N_BEADS] @ BOX  # 0.75 nm apart
+    noise = 0.02 * np.random.default_rng(3).normal(size=(1, 120, N_BEADS, 3))
+    errors = {}
+    for n in (30, 120):
+        apart = Run((places + noise)[:, :n], reference.time_step)
+        figures = comparison.compare(
+            electrolyte(), reference, apart, options=OPTIONS
+        ).figures
+        assert figures["collisions_ratio"].value == 0.0
+        assert figures["collisions_ratio"].error > 0.0
+        errors[n] = figures["collisions_learned"].error
+    expected = figures["collisions_reference"].error
+    assert errors[120] == pytest.approx(expected * np.sqrt(300 / 120))  # two runs
+    assert errors[30] == pytest.approx(2.0 * errors[120])
+
+
 def test_reference_collides_as_the_quantile_says(same, reference):
     """A pair is the nearest of two beads, or of one."""
     share = same.figures["collisions_reference"].value

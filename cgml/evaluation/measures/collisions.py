@@ -60,15 +60,28 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
         frames at least).
     """
     distance, *both = comparison.once(close_pairs)
-    one, other = (statistics.mean_estimate(series) for series in both)
+    one = statistics.mean_estimate(both[0])
+    other = _counted(both[1], one, both[0].size)
     last = both[1][:, -max(both[1].shape[1] // N_SEGMENTS, 2) :]
     return {
         "collision_distance": exact(distance),
         "collisions_reference": one,
         "collisions_learned": other,
         "collisions_ratio": _ratio(other, one),
-        "collisions_end_ratio": _ratio(statistics.mean_estimate(last), one),
+        "collisions_end_ratio": _ratio(_counted(last, one, both[0].size), one),
     }
+
+
+def _counted(series: Floats, reference: Estimate, n_reference: int) -> Estimate:
+    """Mean of a side; where it has no close pair, with the error that MD would have.
+
+    None in a short run is no certain zero: the error is that of the reference, of
+    n_reference frames, in as many frames as the run has.
+    """
+    if series.any():
+        return statistics.mean_estimate(series)
+    scale = np.sqrt(n_reference / series.size)
+    return Estimate(0.0, float(reference.error * scale))
 
 
 def _ratio(value: Estimate, over: Estimate) -> Estimate:
