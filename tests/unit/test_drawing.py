@@ -32,6 +32,17 @@ def lifetimes(boxes: list[Comparison]) -> Figure:
     return parity(residence.PARITY, list(boxes[0].subject.pairs), boxes)
 
 
+def test_pairs_without_contacts_are_not_drawn(boxes, monkeypatch):
+    """Of free walkers some pairs have no minimum of g, and so no panel."""
+    names = residence.formed(boxes[0])
+    assert 0 < len(names) < len(boxes[0].subject.pairs)
+    for draw in (residence.residences, residence.lifetimes):
+        figure = draw(boxes[:1])
+        assert len([axis for axis in figure.axes if axis.axison]) == len(names)
+    monkeypatch.setattr(residence, "formed", lambda comparison: [])
+    assert residence.residences(boxes) is residence.lifetimes(boxes) is None
+
+
 @pytest.fixture(scope="module")
 def boxes() -> list[Comparison]:
     options = ComparisonOptions(shortest=2.0, longest=40.0, quantile=0.02)
@@ -50,7 +61,6 @@ def boxes() -> list[Comparison]:
         (displacement.displacements, 3),
         (pairs.radial_distributions, 12),
         (collisions.picture, 2),
-        (residence.residences, 12),
         (lifetimes, 6),
     ],
 )
@@ -58,11 +68,7 @@ def boxes() -> list[Comparison]:
 def test_every_figure_is_drawn(boxes, draw, n_axes, n_boxes):
     figure = draw(boxes[:n_boxes])
     assert isinstance(figure, Figure)
-    per_box = draw in (
-        pairs.radial_distributions,
-        collisions.picture,
-        residence.residences,
-    )
+    per_box = draw in (pairs.radial_distributions, collisions.picture)
     used = [axis for axis in figure.axes if axis.axison]
     assert len(used) == n_axes // (2 // n_boxes if per_box else 1)
     figure.savefig(io.BytesIO(), format="png", dpi=30)

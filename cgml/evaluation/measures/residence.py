@@ -22,7 +22,6 @@ from cgml.evaluation.measure import (
     log10_ratio,
     magnitude,
     pairs,
-    union,
 )
 from cgml.evaluation.measures.displacement import shown, slowest_first
 from cgml.evaluation.measures.pairs import distributions
@@ -135,11 +134,31 @@ def compute(comparison: Comparison) -> dict[str, Estimate]:
     return figures
 
 
-def residences(comparisons: Sequence[Comparison]) -> Figure:
+def formed(comparison: Comparison) -> list[str]:
+    """Pairs of species that are in contact on a side at least."""
+    return [
+        name
+        for name, both in comparison.once(stays).items()
+        if any(stay is not None for stay, _ in both)
+    ]
+
+
+def lifetimes(comparisons: Sequence[Comparison]) -> Figure | None:
+    """Draw lifetimes of pairs that are in contact in a box, learned over reference."""
+    names = list(dict.fromkeys(name for item in comparisons for name in formed(item)))
+    return parity(PARITY, names, comparisons) if names else None
+
+
+def residences(comparisons: Sequence[Comparison]) -> Figure | None:
     """Draw the correlation of contacts above chance: a row for each box."""
-    chosen = slowest_first(comparisons)
+    kept = {id(item.subject): formed(item) for item in slowest_first(comparisons)}
+    chosen = [item for item in slowest_first(comparisons) if kept[id(item.subject)]]
+    if not chosen:
+        return None
     words = ("time / ps", "contacts, correlation")
-    figure, cells = drawing.subject_panels(chosen, pairs, words)
+    figure, cells = drawing.subject_panels(
+        chosen, lambda subject: kept[id(subject)], words
+    )
     for axis, item, name in cells:
         met = [stay for stay, _ in item.once(stays).get(name, ()) if stay is not None]
         reach = 4.0 * max((stay.lifetime.value for stay in met), default=1.0)
@@ -214,8 +233,8 @@ MEASURE = Measure(
         Picture(
             "lifetimes",
             "Lifetime of contacts of every box, learned over reference, for every pair "
-            "of species. Bars: standard errors. Line: equality.",
-            lambda e: parity(PARITY, union(pairs, e.comparisons), e.comparisons),
+            "of species that has contacts. Bars: standard errors. Line: equality.",
+            lambda e: lifetimes(e.comparisons),
             "contact lifetimes: learned over reference",
         ),
     ),
