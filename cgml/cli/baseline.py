@@ -41,6 +41,12 @@ def baseline(
 
     check_file(output)
     parts = [read_prepared(paths) for paths in (train, validation, reference)]
+    both = sorted({*train, *validation} & {*reference})
+    if both:
+        raise ValueError(
+            f"references must be others than the frames to train on, {both[0]} is "
+            "given for both: leave it out of one"
+        )
     found = baselines.measure(
         *parts,
         charges=parse_values(charge or [], "charge"),

@@ -104,6 +104,11 @@ def test_baselines_are_written_and_read(cgml, references, tmp_path, monkeypatch)
         *("--reference", references, "--output", path),
     )
     assert "there is no file" in " ".join(bad.output.split())
+    mixed = cgml(
+        *("baseline", "--train", other, "--validation", references),
+        *("--reference", references, "--output", path),
+    )
+    assert "references must be others" in " ".join(mixed.output.split())
     bad = cgml(
         *("baseline", "--train", other, "--validation", other),
         *("--reference", references, "--output", path, "--charge", "C"),
