@@ -61,6 +61,8 @@ class Command(TyperCommand):
         The first file would be the option's, the others arguments: frames to fit, say,
         in the place of frames to validate.
         """
+        if ctx.resilient_parsing:  # the shell completes a line
+            return super().parse_args(ctx, args)
         takes_value = {
             name
             for item in self.params
@@ -76,7 +78,8 @@ class Command(TyperCommand):
             if is_word and begun and last in options.PATTERNS:
                 raise typer.BadParameter(
                     f"one file or a pattern in quotes is required, {word} follows: "
-                    f"write {last} 'FOLDER/*', or {last} before each file",
+                    f"write {last} 'FOLDER/*', or {last} before each file; arguments "
+                    "stand together",
                     ctx,
                     param_hint=f"'{last}'",
                 )

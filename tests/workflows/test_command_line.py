@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 from workflow_tools import command, environment, in_process
 
@@ -90,6 +91,13 @@ def test_patterns_that_the_shell_replaced_are_refused(cgml, option, words):
     text = " ".join(result.output.replace("│", " ").split())
     assert f"{option}'" in text
     assert "one file or a pattern in quotes is required, v2.npz follows" in text
+
+
+def test_lines_that_would_be_refused_are_completed():
+    command = typer.main.get_command(app).commands["evaluate"]
+    words = ["m.pt", "--reference", "v1.npz", "v2.npz"]
+    context = command.make_context("evaluate", words, resilient_parsing=True)
+    assert context.params["model"] == "m.pt"
 
 
 @pytest.mark.parametrize(
