@@ -52,8 +52,8 @@ class DataConfig(Section):
             members of an ensemble differ in what they saw; scales are those of all.
         corrections: short MD that began at frames of a model's own runs, back-mapped:
             what follows where a model goes and MD does not. Half of the systems of a
-            batch are from here, never backwards in time; as it is no equilibrium,
-            scales and prior are those of the others.
+            batch are from here, no more than there are others, never backwards in
+            time; as it is no equilibrium, scales and prior are those of the others.
     """
 
     train: list[str]

@@ -12,7 +12,7 @@ from cgml.formats.trajectory import BeadTrajectory
 from cgml.molecules.recipe import Recipe
 from cgml.spec import ModelSpec
 from cgml.training.agreement import shared_recipe
-from cgml.training.config import FILES, OptimiserConfig, TrainingConfig
+from cgml.training.config import FILES, DataConfig, OptimiserConfig, TrainingConfig
 from cgml.training.preparation import read_prepared
 from cgml.training.split import CLAIM, Splits, check_disjoint, split_in_time
 from cgml.training.stationarity import slow_weights
@@ -30,6 +30,10 @@ class WindowModule(lightning.LightningDataModule):
         spec: of the model.
         config: of the run.
         corrections: of training molecules, not in equilibrium.
+
+    Raises:
+        ValueError: frames that this model cannot be trained on, or batches that are too
+            large, or too small for the devices.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class WindowModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self._sizes = sizes = config.optimiser
+        for item in (*train, *validation, *corrections):
+            _check_frames(item, spec)
         self._train = WindowDataset(
             train,
             spec,
@@ -102,6 +108,26 @@ class WindowModule(lightning.LightningDataModule):
         )
 
 
+def _check_frames(item: BeadTrajectory, spec: ModelSpec) -> None:
+    """Refuse boundaries unlike the model's, and frames without what it predicts."""
+    has_box = item.box is not None
+    if has_box != spec.periodic:
+        words = {True: "a box", False: "none"}
+        raise ValueError(
+            f"all frames of a run must have a box, or none: {item.name!r} has "
+            f"{words[has_box]}, the training frames {words[spec.periodic]}: "
+            "prepare it as these, see --box and --no-box of cgml prepare"
+        )
+    n_molecules = item.mapping.graph.n_molecules
+    if spec.has_property and (n_molecules > 1 or "rg2" not in item.observables):
+        known = ", ".join(item.observables) or "none"
+        raise ValueError(
+            "the training frames are of single molecules with the observable rg2, so "
+            f"that is required of all: {item.name!r} has {n_molecules} molecules, "
+            f"observables: {known}; prepare it from its atoms with cgml prepare"
+        )
+
+
 def _check_memory(
     n_windows: int, n_beads: int, spec: ModelSpec, sizes: OptimiserConfig
 ) -> None:
@@ -158,6 +184,19 @@ def load_frames(
     return read_prepared(find_files(patterns), recipe)
 
 
+def _check_files(data: DataConfig) -> None:
+    """Refuse a file that patterns of two keys match."""
+    keys: dict[Path, str] = {}
+    for key in FILES:
+        for path in find_files(getattr(data, key)):
+            other = keys.setdefault(path.resolve(), key)
+            if other != key:
+                raise ValueError(
+                    f"a file must be for one use, {path} is found under {other} and "
+                    f"under {key} of [data]: narrow one of the two patterns"
+                )
+
+
 def load_splits(config: TrainingConfig) -> Splits:
     """Read what a run trains on and what it is validated with.
 
@@ -168,6 +207,7 @@ def load_splits(config: TrainingConfig) -> Splits:
             than the config says.
     """
     data = config.data
+    _check_files(data)
     recipe = Recipe(**config.recipe) if "atoms_per_bead" in config.recipe else None
     train, validation, corrections = (
         load_frames(getattr(data, name), recipe) for name in FILES

@@ -135,7 +135,8 @@ class WindowDataset(Dataset[Batch]):
         n_batches: length of the dataset; may be changed.
         seed: of the stream of batches.
         corrections: trajectories that are not in equilibrium; half of the molecules of
-            a batch are theirs, and time is never reversed.
+            a batch are theirs, no more than there are others, and time is never
+            reversed.
 
     Attributes:
         slow: (n_trajectories, 2, n_functions) of each molecule, for windows that begin
@@ -158,7 +159,7 @@ class WindowDataset(Dataset[Batch]):
     ) -> None:
         self._spec = spec
         self._augmentation = augmentation
-        n_corrected = n_molecules // 2 if corrections else 0
+        n_corrected = min(n_molecules // 2, len(trajectories)) if corrections else 0
         self._shares = (  # numbers of sources, and of how many to take at a time
             (len(trajectories), min(n_molecules - n_corrected, len(trajectories))),
             (len(corrections), min(n_corrected, len(corrections))),

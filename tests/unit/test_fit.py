@@ -279,6 +279,27 @@ def test_every_device_needs_a_window(spec, trajectories):
         WindowModule(trajectories, trajectories, spec, wide)
 
 
+@pytest.mark.parametrize("place", [1, 2])  # validation, corrections
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"box": 5.0 * np.eye(3)},
+            "'chain 0' has a box, the training frames none",
+        ),
+        ({"observables": {}}, "'chain 0' has 1 molecules, observables: none; prepare"),
+    ],
+)
+def test_all_frames_have_what_the_training_frames_have(
+    spec, trajectories, place, changes, text
+):
+    lists = [list(trajectories) for _ in range(3)]
+    lists[place][0] = replace(trajectories[0], **changes)
+    train, validation, corrections = lists
+    with pytest.raises(ValueError, match=text):
+        WindowModule(train, validation, spec, config(), corrections)
+
+
 @pytest.mark.parametrize("sizes", [{"n_windows": 1}, {"n_devices": 2}])
 def test_stationarity_takes_pairs_of_windows(spec, trajectories, sizes):
     wide = config(optimiser=sizes, stationarity={"weight": 1.0})

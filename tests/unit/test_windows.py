@@ -126,6 +126,13 @@ def test_half_of_a_batch_are_corrections_and_they_only_run_forwards():
     assert is_far
 
 
+def test_a_batch_has_no_more_corrections_than_others():
+    """Of one melt there is one system to train on, however many corrections."""
+    sizes = {"n_molecules": 16, "corrections": [numbered(9) for _ in range(9)]}
+    dataset = windows_of([numbered(9)], ONE_PAST, PLAIN, **sizes)
+    assert dataset.n_systems == 2 * 4
+
+
 def test_batches_without_corrections_are_what_they_were():
     dataset = windows_of([numbered(9), numbered(9)], ONE_PAST, PLAIN, n_molecules=2)
     other = windows_of(

@@ -138,6 +138,20 @@ def test_corrections_are_part_of_a_run(cgml, tmp_path):
     assert "is training molecule" in refused.output
 
 
+def test_a_file_that_two_patterns_match_is_refused(cgml, tmp_path):
+    """Else it would run backwards, and be validated by what it was fitted to."""
+    config = write_config(tmp_path, n_steps=2, interval=2)
+    text = config.read_text().replace("[data]", '[data]\nsplit = "time"')
+    every = text.replace('["train.npz"]', '["*.npz"]')
+    more = text.replace("[data]", '[data]\ncorrections = ["tr*.npz"]')
+    for content, key in ((every, "validation"), (more, "corrections")):
+        config.write_text(content)
+        refused = cgml("train", config)
+        assert refused.exit_code == 1
+        said = " ".join(refused.output.split())
+        assert f"found under train and under {key} of [data]: narrow one" in said
+
+
 @pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path):
     """Two processes share every batch over gloo; the files are written once."""
