@@ -116,7 +116,7 @@ def _check_frames(item: BeadTrajectory, spec: ModelSpec) -> None:
         raise ValueError(
             f"all frames of a run must have a box, or none: {item.name!r} has "
             f"{words[has_box]}, the training frames {words[spec.periodic]}: "
-            "prepare it as these, see --box and --no-box of cgml prepare"
+            "prepare it as these (cgml prepare, --box or --no-box)"
         )
     n_molecules = item.mapping.graph.n_molecules
     if spec.has_property and (n_molecules > 1 or "rg2" not in item.observables):
