@@ -184,17 +184,19 @@ def load_frames(
     return read_prepared(find_files(patterns), recipe)
 
 
-def _check_files(data: DataConfig) -> None:
-    """Refuse a file that patterns of two keys match."""
+def _find_all(data: DataConfig) -> list[list[Path]]:
+    """Find the files of all keys; refuse one that patterns of two keys match."""
     keys: dict[Path, str] = {}
-    for key in FILES:
-        for path in find_files(getattr(data, key)):
+    files = [find_files(getattr(data, key)) for key in FILES]
+    for key, found in zip(FILES, files, strict=True):
+        for path in found:
             other = keys.setdefault(path.resolve(), key)
             if other != key:
                 raise ValueError(
                     f"a file must be for one use, {path} is found under {other} and "
                     f"under {key} of [data]: narrow one of the two patterns"
                 )
+    return files
 
 
 def load_splits(config: TrainingConfig) -> Splits:
@@ -207,11 +209,9 @@ def load_splits(config: TrainingConfig) -> Splits:
             than the config says.
     """
     data = config.data
-    _check_files(data)
+    files = _find_all(data)
     recipe = Recipe(**config.recipe) if "atoms_per_bead" in config.recipe else None
-    train, validation, corrections = (
-        load_frames(getattr(data, name), recipe) for name in FILES
-    )
+    train, validation, corrections = (read_prepared(paths, recipe) for paths in files)
     shared_recipe([*train, *validation, *corrections], config.recipe)
     if data.split == "molecule":
         check_disjoint([*train, *corrections], validation)

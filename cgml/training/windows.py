@@ -234,7 +234,7 @@ class WindowDataset(Dataset[Batch]):
         stream = np.random.default_rng((self._seed, number))
         (n_train, n_molecules), (n_others, n_corrected) = self._shares
         chosen = stream.choice(n_train, n_molecules, replace=False).tolist()
-        others = stream.choice(n_others, n_corrected, replace=False) if n_others else ()
+        others = stream.choice(n_others, n_corrected, replace=False).tolist()
         windows = []
         for slot, place in enumerate([*chosen, *(n_train + k for k in others)]):
             source = self._sources[place]

@@ -151,8 +151,9 @@ def lifetimes(comparisons: Sequence[Comparison]) -> Figure | None:
 
 def residences(comparisons: Sequence[Comparison]) -> Figure | None:
     """Draw the correlation of contacts above chance: a row for each box."""
-    kept = {id(item.subject): formed(item) for item in slowest_first(comparisons)}
-    chosen = [item for item in slowest_first(comparisons) if kept[id(item.subject)]]
+    slowest = slowest_first(comparisons)
+    kept = {id(item.subject): formed(item) for item in slowest}
+    chosen = [item for item in slowest if kept[id(item.subject)]]
     if not chosen:
         return None
     words = ("time / ps", "contacts, correlation")
