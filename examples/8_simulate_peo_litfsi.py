@@ -2,13 +2,15 @@
 
     python examples/8_simulate_peo_litfsi.py [--box NAME] [--output FOLDER] [--core N]
     python examples/8_simulate_peo_litfsi.py --box NAME --beads FOLDER [--stride N]
+    python examples/8_simulate_peo_litfsi.py --box NAME --resume data/peo_litfsi
 
 United atoms, about 300 ns/day on one thread; one box has all atoms, a sixth as fast.
 Every box has a folder in the output, with its state and a trajectory of unwrapped atoms
 in segments of 50 ps: after a kill, the same command goes on where it was. `--box all`
 takes all boxes in turn, and skips those that are finished or that another process has:
 start it once per core. The second command reduces what is simulated so far to beads, a
-CH2-O-CH2, a Li or a TFSI each. The default is one tiny box.
+CH2-O-CH2, a Li or a TFSI each. The third goes on where frames of beads end, in a new
+folder of the output. The default is one tiny box.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from openmm_cgml.testsystems.peo_beads import write_beads
+from openmm_cgml.testsystems.peo_archive import resume, write_beads
 from openmm_cgml.testsystems.peo_protocol import density
 from openmm_cgml.testsystems.peo_runs import PeoBox, PeoRun, PeoTimes
 
@@ -52,6 +54,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of the CPU platform")
     parser.add_argument("--beads", type=Path, help="reduce to beads, into this folder")
     parser.add_argument("--stride", type=int, default=1, help="of frames of beads")
+    parser.add_argument(
+        "--resume", type=Path, help="go on from the frames of beads there"
+    )
     return parser.parse_args()
 
 
@@ -106,6 +111,8 @@ def main(options: argparse.Namespace) -> None:
             log(f"{box.name}: another process has it")
             continue
         with claim:
+            if options.resume is not None:
+                resume(options.resume / f"{box.name}.xtc", folder)
             simulate(box, folder, options.platform, options.threads)
 
 

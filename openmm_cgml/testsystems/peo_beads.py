@@ -7,7 +7,8 @@
 
 In NAME.npz: bead_types, bead_masses (Da), bead_chains (molecule of each bead),
 atom_types, atom_masses (Da), bonds, bead_index (bead of each atom), first_atoms (of the
-first frame, nm), box (row vectors, nm), interval (ps), meta (JSON).
+first frame, nm), last_atoms and last_velocities (of the state behind the frames, nm and
+nm/ps), box (row vectors, nm), interval (ps), meta (JSON).
 """
 
 import json
@@ -26,11 +27,9 @@ from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
 from cgml.spec import Rotation
-from openmm_cgml.testsystems.force_field import CHARGE_SCALE, CUTOFF
 from openmm_cgml.testsystems.peo import PeoSystem
 from openmm_cgml.testsystems.peo_parameters import FORCE_FIELDS
-from openmm_cgml.testsystems.peo_protocol import FRICTION, density
-from openmm_cgml.testsystems.peo_runs import PRESSURE, PeoBox, PeoTimes
+from openmm_cgml.testsystems.peo_runs import PeoBox
 
 TFSI = Rotation(atoms={"C": 2, "F": 6, "N": 1, "O": 4, "S": 2}, time=11.8)
 """Mean of the six training boxes at 423 K, 9.1 to 14.9 ps; beads alone do not tell."""
@@ -80,34 +79,6 @@ def box_of(path: Path) -> PeoSystem:
     return PeoBox(**meta["box"]).build()
 
 
-def write_beads(folder: Path, output: Path, *, stride: int = 1) -> Path:
-    """Reduce a box as far as it is simulated.
-
-    Args:
-        folder: of the box, as PeoRun writes it.
-        output: folder, made if need be; the files are named after the box.
-        stride: keep every so many frames.
-
-    Returns:
-        The trajectory.
-
-    Raises:
-        FileNotFoundError: the box has no state, or a segment is not there.
-        ValueError: there are no frames yet, a segment holds others than it should, or
-            the stride is below 1.
-    """
-    if stride < 1:
-        raise ValueError(f"stride must be 1 or more, got {stride}")
-    record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    box = PeoBox(**record["box"])
-    system = box.build()
-    atoms, times = _frames(folder, record, stride)
-    output.mkdir(parents=True, exist_ok=True)
-    _write_description(output / f"{box.name}.npz", system, record, atoms, times)
-    beads, edges = bead_positions(system, atoms), record["edge"] * np.eye(3)
-    return _write_frames(output / f"{box.name}.xtc", beads, times, edges)
-
-
 def write_branch(
     path: Path,
     trunk: Path,
@@ -138,7 +109,7 @@ def write_branch(
     with replacing(path.with_suffix(".npz")) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **content)
     times = interval * (1.0 + np.arange(len(beads)))
-    return _write_frames(path, beads, times, content["box"])
+    return write_frames(path, beads, times, content["box"])
 
 
 def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
@@ -198,45 +169,7 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
     )
 
 
-def _frames(
-    folder: Path, record: dict[str, Any], stride: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read the segments that the state knows of.
-
-    Returns:
-        Atoms (n_frames, n_atoms, 3), nm, and times (n_frames,), ps.
-    """
-    box, times = PeoBox(**record["box"]), PeoTimes(**record["times"])
-    n_segments = record["n_done"] - times.n_unkept
-    frames, stamps = [], []
-    for index in range(n_segments):
-        path = folder / "production" / f"{index:04d}.xtc"
-        if not path.exists():
-            raise FileNotFoundError(
-                f"segment {index} of {n_segments} is missing: {path}"
-            )
-        with mdtraj.formats.XTCTrajectoryFile(str(path)) as stream:
-            atoms, found, numbers, _ = stream.read()
-        kept = numbers % stride == 0
-        frames.append(atoms[kept])
-        stamps.append(found[kept])
-    if not frames or not len(np.concatenate(stamps)):
-        raise ValueError(
-            f"{box.name} has no frames yet: {record['n_done']} of "
-            f"{times.n_segments} segments are done, production begins after "
-            f"{times.n_unkept}"
-        )
-    stamped = np.concatenate(stamps)
-    expected = stride * times.interval * (1 + np.arange(len(stamped)))
-    if not np.allclose(stamped, expected, rtol=1e-6):
-        raise ValueError(
-            f"frames of {folder} must be {stride * times.interval:g} ps apart from 0 "
-            f"on, their times begin with {stamped[:3].tolist()} ps"
-        )
-    return np.concatenate(frames), stamped
-
-
-def _write_frames(
+def write_frames(
     path: Path,
     beads: NDArray[np.floating[Any]],
     times: NDArray[np.floating[Any]],
@@ -254,40 +187,3 @@ def _write_frames(
             box=np.tile(box.astype(np.float32), (len(times), 1, 1)),
         )
     return path
-
-
-def _write_description(
-    path: Path,
-    system: PeoSystem,
-    record: dict[str, Any],
-    atoms: NDArray[np.float32],
-    times: NDArray[np.float32],
-) -> None:
-    """Write what the beads are and how they were simulated."""
-    chains = [residue.chain.index for residue in system.topology.residues()]
-    kept = ("box", "times", "temperature", "time_step", "openmm")
-    meta = {name: record[name] for name in kept} | {
-        "friction": FRICTION,
-        "pressure": PRESSURE,
-        "density": density(system, record["edge"]),
-        "force_field": system.force_field,
-        "charge_scale": CHARGE_SCALE,
-        "cutoff": CUTOFF,
-        "pressed_edges": record["pressed_edges"],
-        "history": record["history"],
-    }
-    with replacing(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            bead_types=np.array(bead_types(system)),
-            bead_masses=np.bincount(system.beads, weights=system.masses),
-            bead_chains=np.array(chains),
-            atom_types=np.array(system.types),
-            atom_masses=system.masses,
-            bonds=np.array(system.bonds),
-            bead_index=system.beads,
-            first_atoms=atoms[0],
-            box=record["edge"] * np.eye(3),
-            interval=float(times[0]),
-            meta=np.array(json.dumps(meta)),
-        )

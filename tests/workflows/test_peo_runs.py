@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from workflow_tools import ROOT, environment
 
-from openmm_cgml.testsystems.peo_beads import bead_positions, write_beads
+from openmm_cgml.testsystems.peo_archive import resume, write_beads
+from openmm_cgml.testsystems.peo_beads import bead_positions
 from openmm_cgml.testsystems.peo_runs import PeoBox, PeoRun, PeoTimes
 
 SCRIPT = ROOT / "examples" / "8_simulate_peo_litfsi.py"
@@ -173,6 +174,45 @@ def test_a_finished_box_goes_on_for_a_longer_production(killed, tmp_path):
     before, after = (read(folder / "production" / f"{i:04d}.xtc") for i in (3, 4))
     np.testing.assert_allclose(after[1], 4.0 + 0.2 * np.arange(1, 6), rtol=1e-6)
     assert abs(after[0][0] - before[0][-1]).max() < 0.4  # goes on where it was
+
+
+def test_a_box_goes_on_from_frames_of_beads_as_from_its_state(killed, tmp_path):
+    folder = shutil.copytree(killed[0], tmp_path / "own" / BOX.name)
+    longer = replace(BOX, kept=0.005), replace(TIMES, kept=5.0)
+    trunk = write_beads(folder, tmp_path / "data")
+    other = tmp_path / "other" / BOX.name
+    resume(trunk, other)
+    with pytest.raises(ValueError, match=r"stride must be 1, as of .*, got 2"):
+        write_beads(other, tmp_path, stride=2)
+    for place in (folder, other):
+        PeoRun(*longer, place).advance()
+    before = (other / "state.json").read_bytes()
+    resume(trunk, other)  # the same command again, after a kill
+    assert (other / "state.json").read_bytes() == before
+    one, two = (write_beads(place, place.parent) for place in (folder, other))
+    beads, times, _ = read(two)
+    np.testing.assert_allclose(times, 0.2 * np.arange(1, 26), rtol=1e-6)
+    # the last bits of OpenMM's sums differ from run to run
+    np.testing.assert_allclose(beads, read(one)[0], atol=5e-3)
+    np.testing.assert_array_equal(beads[:20], read(trunk)[0])
+    with (
+        np.load(one.with_suffix(".npz")) as first,
+        np.load(two.with_suffix(".npz")) as second,
+    ):
+        assert set(first.files) == set(second.files)
+        np.testing.assert_array_equal(first["first_atoms"], second["first_atoms"])
+        first_history, history = (
+            json.loads(str(file["meta"]))["history"] for file in (first, second)
+        )
+    assert history[:-1] == first_history[:-1]
+    assert len(history) == N_SEGMENTS + 1
+
+
+def test_frames_without_a_state_cannot_be_gone_on_from(tmp_path):
+    trunk = ROOT / "data" / "peo_litfsi" / "train_8x16_10_2.xtc"
+    with pytest.raises(ValueError, match=r"10_2\.npz must have the state .* anew"):
+        resume(trunk, tmp_path / "box")
+    assert not (tmp_path / "box").exists()
 
 
 def test_a_box_from_before_there_were_two_force_fields_goes_on(killed, tmp_path):
