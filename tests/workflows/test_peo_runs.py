@@ -276,3 +276,5 @@ def test_stages_follow_one_another():
     stages = [times.stage(i) for i in range(times.n_segments)]
     assert stages == ["pressing"] * 10 + ["ageing"] * 30 + ["production"] * 40
     assert times.n_unkept == 40
+    atoms = PeoTimes.of(PeoBox("atoms", 8, 16, 10, 3.0, 11, "all-atom"))
+    assert (atoms.n_unkept, atoms.n_segments) == (30, 90)  # dear: 1.5 ns thrown away
