@@ -100,6 +100,15 @@ class ScalarReadout(nn.Module):
         return multiply(weights.second, silu(multiply(weights.first, values)))[:, :1]
 
 
+def gaussian(exponents: torch.Tensor) -> torch.Tensor:
+    """Take exp of numbers up to 0, which are used up.
+
+    Below -80, a function too small to count, exp would give denormal numbers, which
+    cost thirty times as much.
+    """
+    return exponents.clamp_(min=-80.0).exp_()
+
+
 class RadialBasis(nn.Module):
     """Gaussians on a logarithmic distance axis.
 
@@ -128,7 +137,7 @@ class RadialBasis(nn.Module):
             (..., n_functions, n).
         """
         steps = torch.log1p(lengths).unsqueeze(-2) - self.centres.unsqueeze(1)
-        return steps.square_().mul_(self.factor).exp_()
+        return gaussian(steps.square_().mul_(self.factor))
 
 
 class PlacedRadialBasis(nn.Module):
@@ -156,7 +165,7 @@ class PlacedRadialBasis(nn.Module):
     def forward(self, lengths: torch.Tensor) -> torch.Tensor:
         """Map distances to functions; see RadialBasis."""
         steps = torch.log1p(lengths).unsqueeze(-2) - self.centres.unsqueeze(1)
-        return steps.square_().mul_(self.factors.unsqueeze(1)).exp_()
+        return gaussian(steps.square_().mul_(self.factors.unsqueeze(1)))
 
 
 Radial = RadialBasis | PlacedRadialBasis
