@@ -100,9 +100,10 @@ def write_branch(
         The trajectory.
     """
     with np.load(trunk.with_suffix(".npz")) as file:
-        content = {name: file[name] for name in file.files if name != "first_atoms"}
+        own = {"first_atoms", "last_atoms", "last_velocities"}  # of the box's own run
+        content = {name: file[name] for name in file.files if name not in own}
     meta = json.loads(str(content["meta"])) | {"origin": origin}
-    for name in ("times", "history", "pressed_edges"):  # of the box's own run
+    for name in ("times", "history", "pressed_edges"):  # likewise
         del meta[name]
     content |= {"interval": interval, "meta": np.array(json.dumps(meta))}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,14 @@
 """Bead frames of the repository, as beads of a recipe."""
 
+import json
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 
 from cgml.molecules.recipe import Recipe
-from openmm_cgml.testsystems.peo_beads import read_beads
+from openmm_cgml.testsystems.peo_beads import read_beads, write_branch
 
 DATA = Path(__file__).parents[2] / "data" / "peo_litfsi"
 FRAMES = DATA / "train_8x16_10_2.xtc"
@@ -30,3 +32,25 @@ def test_beads_of_whole_residues(n_units, bond):
 def test_beads_that_cut_a_residue_are_refused():
     with pytest.raises(ValueError, match="5 atoms to a bead cut residue"):
         read_beads(FRAMES, Recipe(5, single_bead_limit=15))
+
+
+def test_frames_that_began_elsewhere_say_where(tmp_path):
+    with np.load(FRAMES.with_suffix(".npz")) as file:
+        content = {name: file[name] for name in file.files}
+    content |= {"last_atoms": content["first_atoms"], "last_velocities": np.zeros(3)}
+    np.savez(tmp_path / "trunk.npz", **content)
+    with mdtraj.formats.XTCTrajectoryFile(str(FRAMES)) as stream:
+        beads = stream.read(n_frames=3)[0]
+    origin = {"model": "peo-litfsi", "replica": 1, "frame": 15}
+    path = write_branch(
+        tmp_path / "new" / "branch.xtc", tmp_path / "trunk.xtc", beads, 2.0, origin
+    )
+    branch = read_beads(path, Recipe(3, single_bead_limit=15))
+    assert branch.first_atoms is None
+    np.testing.assert_allclose(branch.positions, beads, atol=6e-4)
+    np.testing.assert_allclose(branch.times, [2.0, 4.0, 6.0])
+    with np.load(path.with_suffix(".npz")) as file:
+        assert not {"first_atoms", "last_atoms", "last_velocities"} & set(file.files)
+        meta = json.loads(str(file["meta"]))
+    assert meta["origin"] == origin
+    assert not {"times", "history", "pressed_edges"} & meta.keys()
