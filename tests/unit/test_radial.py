@@ -57,3 +57,16 @@ def test_a_model_takes_them_and_says_which():
     for wrong in ((), (0.0, 0.5, 0.4, 1.0), (0.0, 0.5, 1.0)):
         with pytest.raises(ValueError, match="radial_centres must be 4 ascending"):
             ModelSpec.model_validate(spec.model_dump() | {"radial_centres": wrong})
+
+
+@pytest.mark.parametrize("kind", ["even", "placed"])
+def test_functions_are_gaussians_and_no_denormal_numbers(kind):
+    even = RadialBasis(48, 1.2)
+    basis = PlacedRadialBasis(even.centres.tolist()) if kind == "placed" else even
+    lengths = torch.linspace(0.0, 4.0, 400)
+    values = basis(lengths).double()
+    steps = (torch.log1p(lengths.double()) - basis.centres.double()[:, None]) * 47 / 1.2
+    exact = torch.exp(-0.5 * steps.square())
+    torch.testing.assert_close(values, exact, rtol=1e-4, atol=1e-20)
+    assert (exact < 1e-40).any()
+    assert values.min() >= torch.finfo(torch.float32).tiny
