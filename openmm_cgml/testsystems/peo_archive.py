@@ -64,7 +64,8 @@ def resume(trunk: Path, folder: Path) -> None:
         folder: made if need be; left as it is if it has a state.
 
     Raises:
-        ValueError: the frames have no state behind them.
+        ValueError: the frames have no state behind them, or the two files do not belong
+            together.
     """
     if (folder / "state.json").exists():
         return
@@ -77,12 +78,21 @@ def resume(trunk: Path, folder: Path) -> None:
             "simulated anew"
         )
     meta = json.loads(str(content["meta"]))
-    n_done = len(meta["history"])
+    times, n_done = PeoTimes(**meta["times"]), len(meta["history"])
+    n_before = n_done - times.n_unkept
+    n_expected = int(n_before * times.segment / content["interval"] + 1e-6)
+    with mdtraj.formats.XTCTrajectoryFile(str(trunk)) as stream:
+        n_frames = len(stream)
+    if n_frames != n_expected:
+        raise ValueError(
+            f"{trunk} must have the {n_expected} frames of "
+            f"{trunk.with_suffix('.npz')}, got {n_frames}"
+        )
     kept = ("box", "times", "temperature", "time_step", "history", "pressed_edges")
     record = {name: meta[name] for name in kept} | {
         "openmm": version.version,
         "n_done": n_done,
-        "n_before": n_done - PeoTimes(**meta["times"]).n_unkept,
+        "n_before": n_before,
         "edge": float(content["box"][0, 0]),
         "edges": [],
         "positions": content["last_atoms"].tolist(),

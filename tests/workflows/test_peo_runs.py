@@ -208,6 +208,16 @@ def test_a_box_goes_on_from_frames_of_beads_as_from_its_state(killed, tmp_path):
     assert len(history) == N_SEGMENTS + 1
 
 
+def test_frames_of_another_state_are_refused(killed, tmp_path):
+    trunk = write_beads(killed[0], tmp_path)
+    positions, times, boxes = read(trunk)
+    with mdtraj.formats.XTCTrajectoryFile(str(trunk), "w") as stream:
+        stream.write(positions[:-1], times[:-1], box=boxes[:-1])
+    with pytest.raises(ValueError, match=r"must have the 20 frames of .*, got 19"):
+        resume(trunk, tmp_path / "box")
+    assert not (tmp_path / "box").exists()
+
+
 def test_frames_without_a_state_cannot_be_gone_on_from(tmp_path):
     trunk = ROOT / "data" / "peo_litfsi" / "train_8x16_10_2.xtc"
     with pytest.raises(ValueError, match=r"10_2\.npz must have the state .* anew"):
