@@ -26,10 +26,13 @@ from cgml.molecules.chemistry import Chemistry, describe
 from cgml.molecules.frames import BeadTrajectory
 from cgml.molecules.mapping import Mapping
 from cgml.molecules.recipe import Recipe
+from cgml.molecules.united import united
 from cgml.spec import Rotation
 from openmm_cgml.testsystems.peo import PeoSystem
 from openmm_cgml.testsystems.peo_parameters import FORCE_FIELDS
 from openmm_cgml.testsystems.peo_runs import PeoBox
+
+UNITED = {"CH2": 14.02658, "CH3": 15.03452}  # Da, of all-atom boxes
 
 TFSI = Rotation(atoms={"C": 2, "F": 6, "N": 1, "O": 4, "S": 2}, time=11.8)
 """Mean of the six training boxes at 423 K, 9.1 to 14.9 ps; beads alone do not tell."""
@@ -123,8 +126,9 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
 
     Returns:
         The frames, with types and masses of atoms as `graph_from_topology` finds them.
-        Atoms of the first frame are there, so that a run can carry them, unless the MD
-        began elsewhere (`write_branch`).
+        Hydrogens are joined with their carbons. Atoms of the first frame are there, so
+        that a run can carry them, unless the MD began elsewhere (`write_branch`) or had
+        hydrogens.
 
     Raises:
         FileNotFoundError: one of the two files is not there.
@@ -150,9 +154,10 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
         elements=[table[name].element for name in content["atom_types"]],
         masses=content["atom_masses"],
     )
-    mapping = Mapping.from_recipe(describe(atoms, Chemistry()), recipe)
-    bead = mapping.bead_index[np.unique(residues, return_index=True)[1]]
-    cut = np.flatnonzero(mapping.bead_index != bead[residues])
+    graph, place = united(describe(atoms, Chemistry()), UNITED)
+    mapping = Mapping.from_recipe(graph, recipe)
+    bead = mapping.bead_index[place][np.unique(residues, return_index=True)[1]]
+    cut = np.flatnonzero(mapping.bead_index[place] != bead[residues])
     if len(cut):
         raise ValueError(
             f"beads of whole residues are required, {recipe.atoms_per_bead:g} atoms to "
@@ -165,7 +170,7 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
         times=times.astype(np.float64),
         box=content["box"],
         name=path.stem,
-        first_atoms=content.get("first_atoms"),
+        first_atoms=content.get("first_atoms") if len(place) == graph.n_atoms else None,
         rotation=(TFSI,),
     )
 
