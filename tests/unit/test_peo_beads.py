@@ -54,3 +54,18 @@ def test_frames_that_began_elsewhere_say_where(tmp_path):
         meta = json.loads(str(file["meta"]))
     assert meta["origin"] == origin
     assert not {"times", "history", "pressed_edges"} & meta.keys()
+
+
+def test_hydrogens_are_joined_with_their_carbons():
+    recipe = Recipe(6, single_bead_limit=15, method="runs")
+    atoms, united = (
+        read_beads(DATA / f"{name}.xtc", recipe)
+        for name in ("atoms_8x16_10_11", "test_8x16_10_10")
+    )
+    assert atoms.mapping.graph.types == united.mapping.graph.types
+    assert atoms.mapping.bead_bonds.tolist() == united.mapping.bead_bonds.tolist()
+    np.testing.assert_allclose(
+        atoms.mapping.bead_masses, united.mapping.bead_masses, atol=0.01
+    )
+    assert atoms.first_atoms is None
+    assert united.first_atoms is not None
