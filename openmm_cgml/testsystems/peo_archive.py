@@ -117,10 +117,10 @@ def _frames(
     """
     box, times = PeoBox(**record["box"]), PeoTimes(**record["times"])
     n_segments, n_before = record["n_done"] - times.n_unkept, record.get("n_before", 0)
-    parts, stamps, first_atoms = [], [], []
+    parts, stamps, first_atoms = [], [], None
     if n_before:
-        beads, found, atoms = _frames_before(folder, stride, times.interval)
-        parts, stamps, first_atoms = [beads], [found], [atoms]
+        beads, found, first_atoms = _frames_before(folder, stride, times.interval)
+        parts, stamps = [beads], [found]
     for index in range(n_before, n_segments):
         path = folder / "production" / f"{index:04d}.xtc"
         if not path.exists():
@@ -130,10 +130,12 @@ def _frames(
         with mdtraj.formats.XTCTrajectoryFile(str(path)) as stream:
             atoms, found, numbers, _ = stream.read()
         kept = numbers % stride == 0
-        parts.append(bead_positions(system, atoms[kept]))
+        atoms = atoms[kept]
+        parts.append(bead_positions(system, atoms))
         stamps.append(found[kept])
-        first_atoms.extend(atoms[kept][:1])
-    if not first_atoms:
+        if first_atoms is None and len(atoms):
+            first_atoms = atoms[0]
+    if first_atoms is None:
         raise ValueError(
             f"{box.name} has no frames yet: {record['n_done']} of "
             f"{times.n_segments} segments are done, production begins after "
@@ -146,7 +148,7 @@ def _frames(
             f"frames of {folder} must be {stride * times.interval:g} ps apart from 0 "
             f"on, their times begin with {stamped[:3].tolist()} ps"
         )
-    return np.concatenate(parts), stamped, first_atoms[0]
+    return np.concatenate(parts), stamped, first_atoms
 
 
 def _frames_before(

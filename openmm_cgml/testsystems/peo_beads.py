@@ -32,8 +32,6 @@ from openmm_cgml.testsystems.peo import PeoSystem
 from openmm_cgml.testsystems.peo_parameters import FORCE_FIELDS
 from openmm_cgml.testsystems.peo_runs import PeoBox
 
-UNITED = {"CH2": 14.02658, "CH3": 15.03452}  # Da, of all-atom boxes
-
 TFSI = Rotation(atoms={"C": 2, "F": 6, "N": 1, "O": 4, "S": 2}, time=11.8)
 """Mean of the six training boxes at 423 K, 9.1 to 14.9 ps; beads alone do not tell."""
 
@@ -154,7 +152,9 @@ def read_beads(path: Path | str, recipe: Recipe) -> BeadTrajectory:
         elements=[table[name].element for name in content["atom_types"]],
         masses=content["atom_masses"],
     )
-    graph, place = united(describe(atoms, Chemistry()), UNITED)
+    types = FORCE_FIELDS["united"].atom_types
+    known = {"CH2": types["CT2"].mass, "CH3": types["CT3"].mass}
+    graph, place = united(describe(atoms, Chemistry()), known)
     mapping = Mapping.from_recipe(graph, recipe)
     bead = mapping.bead_index[place][np.unique(residues, return_index=True)[1]]
     cut = np.flatnonzero(mapping.bead_index[place] != bead[residues])
