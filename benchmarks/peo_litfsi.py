@@ -81,13 +81,13 @@ def main() -> None:
     for path in options.boxes:
         beads = read_beads(path, Recipe.from_spec(model.spec))
         works = {"MD": (md_mover(path, beads), 1)}
-        for name in ("float32", "compiled"):
+        for name in ("float32", "compiled", "bfloat16, compiled"):
             works[name] = model_mover(model, beads, EXECUTIONS[name]), MODEL_STEPS
         seconds = in_turns(works, options.rounds)
         speed = MD_TIME / seconds["MD"]
         print(f"{path.stem}: {beads.mapping.n_beads} beads, {options.rounds} rounds")
         report("OpenMM MD", speed, "ps/s")
-        for name in ("float32", "compiled"):
+        for name in tuple(works)[1:]:
             report(f"{name} step", 1e3 * seconds[name], "ms")
             report(f"{name} / MD", model.spec.time_step / seconds[name] / speed, "x")
 

@@ -12,13 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cgml.network.compiled import compile_model, compiled_parts
 from cgml.network.model import LearnedModel
-from cgml.spec import Execution
+from cgml.spec import Execution, Precision
 
 MIB = 1 << 20
 EXECUTIONS = {
     "float32": Execution(compiled=False),
     "compiled": Execution(),
-    "bfloat16": Execution(precision="bfloat16"),
+    "bfloat16": Execution(compiled=False, precision="bfloat16"),
+    "bfloat16, compiled": Execution(precision="bfloat16"),
 }
 """Ways to evaluate the networks of models trained here."""
 
@@ -68,9 +69,11 @@ def matrix_product(size: int = 2048, dtype: torch.dtype = torch.float32) -> Work
 
 def compile_if_needed(model: LearnedModel) -> None:
     """Compile the networks for this machine, unless that was done before."""
-    if compiled_parts(model.spec, model.module) is None:
-        print("compiling, a minute or two")
-        compile_model(model)
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        if compiled_parts(model.spec, model.module, precision) is None:
+            print(f"compiling in {precision}, a minute or two")
+            compile_model(model, precision)
 
 
 def report_rate(work: Work, seconds: NDArray[np.float64], rounds: int) -> None:

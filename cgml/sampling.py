@@ -63,12 +63,15 @@ class Refinement(Section):
         return self
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class Execution(Section):
     """How the networks are evaluated: what costs time and leaves the answer alone.
 
     Attributes:
         compiled: use networks that `cgml compile` made for this machine, where there
-            are any (CPU, float32).
+            are any (CPU, of this precision).
         capture: record a step as a CUDA graph (capture.py); models trained here, on
             CUDA only. Up to three times as fast for a few replicas, of no use for
             hundreds, hence not the default.
@@ -78,7 +81,7 @@ class Execution(Section):
 
     compiled: bool = True
     capture: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 FAST = Execution()  # what is used unless something else is asked for

@@ -27,13 +27,14 @@ from cgml.fields import (
     Width,
 )
 from cgml.mean_force import PotentialSpec
-from cgml.sampling import FAST, Execution, Refinement
+from cgml.sampling import FAST, Execution, Precision, Refinement
 from cgml.training_data import Rotation, RousePrior, Seen, Statistics
 
 __all__ = [  # known to all as parts of the spec
     "FAST",
     "Execution",
     "PotentialSpec",
+    "Precision",
     "Refinement",
     "Rotation",
     "RousePrior",

@@ -3,13 +3,15 @@
 from cgml.cli import console, options
 
 
-def compile_networks(model: options.Model) -> None:
-    """Compile a model for this machine: the same numbers to single precision, sooner.
+def compile_networks(
+    model: options.Model, precision: options.Precision = "float32"
+) -> None:
+    """Compile a model for this machine: the same numbers to its precision, sooner.
 
     It needs a C++ compiler and a minute or two. What comes out is kept in your cache
-    and used from then on, on the CPU and in single precision. Compiling again
-    replaces it; other weights, another version of cgml or torch, and another
-    processor need their own.
+    and used from then on, on the CPU and in this precision: with --precision bfloat16
+    by commands that are given the same. Compiling again replaces it; other weights,
+    another version of cgml or torch, and another processor need their own.
 
     For example:
         cgml compile polymer-electrolyte
@@ -18,6 +20,6 @@ def compile_networks(model: options.Model) -> None:
     from cgml.network.compiled import compile_model
 
     with console.working().status("compiling"):
-        folder = compile_model(load_model(model))
+        folder = compile_model(load_model(model), precision)
     console.say(f"compiled networks in {folder}")
     console.emit({"folder": str(folder)})

@@ -50,6 +50,7 @@ def evaluate(
         typer.Option(help="Also run without the score network; default: boxes only."),
     ] = None,
     device: options.Device = "cpu",
+    precision: options.Precision = "float32",
     allow_unseen: unseen.Allow = False,
 ) -> None:
     """Run MODEL from the first frame of each reference, and compare the two.
@@ -98,6 +99,7 @@ def evaluate(
         n_replicas=replicas,
         seed=seed,
         device=device,
+        precision=precision,
         md_seconds_per_ps=md_cost,
         unseen="allow",  # or else refused above
         longest_lag=longest_lag,

@@ -139,6 +139,10 @@ VALIDATION = typer.Option(
 )
 PATTERNS = ("--reference", "--train", "--validation")  # options of several files
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Precision = Annotated[
+    Literal["float32", "bfloat16"],
+    typer.Option(help="Of the products inside the networks; bfloat16: CPU only."),
+]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness.")]
 Method = Annotated[
     Literal["recursive", "kway", "runs"],

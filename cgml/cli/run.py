@@ -57,10 +57,7 @@ def run(
         ),
     ] = False,
     device: options.Device = "cpu",
-    precision: Annotated[
-        Literal["float32", "bfloat16"],
-        typer.Option(help="Of the products inside the networks."),
-    ] = "float32",
+    precision: options.Precision = "float32",
     compiled: Annotated[
         bool, typer.Option(help="Use what cgml compile made of the model, if anything.")
     ] = True,

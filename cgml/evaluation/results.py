@@ -16,7 +16,7 @@ from cgml.molecules.seen import Unseen
 from cgml.observables.statistics import Estimate
 from cgml.observables.transport import Window
 from cgml.ranges import at_least, positive
-from cgml.spec import BaseSpec
+from cgml.spec import BaseSpec, Precision
 
 Floats = NDArray[np.float64]
 Result = TypeVar("Result")
@@ -143,6 +143,7 @@ class EvaluationOptions:
         n_replicas: runs of every subject, each with randomness of its own.
         seed: seed of the runs and of the bootstrap.
         device: of the networks, "cpu" or "cuda".
+        precision: of products inside the networks (Execution).
         md_seconds_per_ps: wall time of reference dynamics for 1 ps of all runs
             together (subjects times replicas), measured on this machine in this
             process, s/ps; None: not measured.
@@ -157,6 +158,7 @@ class EvaluationOptions:
     n_replicas: int = 1
     seed: int = 0
     device: str = "cpu"
+    precision: Precision = "float32"
     md_seconds_per_ps: float | None = None
     unseen: Unseen = "refuse"
     longest_lag: float = 500.0

@@ -16,7 +16,7 @@ from cgml.evaluation.subject import Run
 from cgml.molecules.frames import BeadTrajectory, boxes_of
 from cgml.molecules.united import as_known
 from cgml.network.model import LearnedModel
-from cgml.spec import BaseSpec, Refinement
+from cgml.spec import BaseSpec, Execution, Refinement
 
 MIN_STEPS = 20
 
@@ -93,6 +93,7 @@ def simulate(
         refinement=refinement,
         unseen=options.unseen,
         device=options.device,
+        execution=Execution(precision=options.precision),
     )
     state = propagator.start(np.concatenate([item.positions[0] for item in systems]))
     positions = np.empty((max(n_steps), propagator.n_beads, 3), dtype=np.float32)

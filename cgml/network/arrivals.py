@@ -22,11 +22,12 @@ from cgml.network.inputs import Beads
 from cgml.network.kinds import apply_kernels
 from cgml.network.leaves import (
     Product,
-    length_and_direction,
+    lengths_and_directions,
     level_waves,
     multiply,
     pack,
 )
+from cgml.network.pairs import whole_registers
 from cgml.network.potential import envelope
 
 N_HIDDEN = 32
@@ -36,20 +37,42 @@ class Far(NamedTuple):
     """Pairs beyond the cutoff before a step.
 
     Attributes:
-        receiver: (n,).
-        sender: (n,).
-        shift: (n, 3) nm, to add to receiver minus sender.
-        products: (n, N_HIDDEN) of learned properties of the two beads.
-        along: (n, 3) unit vectors of receiver minus sender at the predicted positions.
-        ahead: (n, N_HIDDEN) terms of the distance there.
+        ends: (2, n) receivers, senders.
+        shift: (3, n) nm, to add to receiver minus sender.
+        ahead: (3, n) unit vectors of receiver minus sender at the predicted positions.
+        known: (n, 2 * N_HIDDEN) products of learned properties of the two beads, and
+            terms of the distance at the predicted positions.
     """
 
-    receiver: torch.Tensor
-    sender: torch.Tensor
+    ends: torch.Tensor
     shift: torch.Tensor
-    products: torch.Tensor
-    along: torch.Tensor
     ahead: torch.Tensor
+    known: torch.Tensor
+
+
+class ArrivalLevel(NamedTuple):
+    """A noise level sigma, of all beads or of each."""
+
+    terms: torch.Tensor  # (1 or n_beads, N_HIDDEN) of the networks
+    share: torch.Tensor  # (1 or n_beads, 1) sigma / (1 + sigma^2)^(1/2) / length scale
+
+
+class ArrivalInputs(NamedTuple):
+    """All that the networks look at, tensors alone.
+
+    Attributes:
+        gaps: (3, n) nm, receiver minus sender in the candidate.
+        relative: (3, n) likewise in noisy white coordinates.
+        ahead: (3, n) see Far.
+        known: (n, 2 * N_HIDDEN) see Far.
+        level: (1 or n, N_HIDDEN) terms of the noise level.
+    """
+
+    gaps: torch.Tensor
+    relative: torch.Tensor
+    ahead: torch.Tensor
+    known: torch.Tensor
+    level: torch.Tensor
 
 
 class ArrivalWeights(NamedTuple):
@@ -63,11 +86,10 @@ class ArrivalWeights(NamedTuple):
     strengths: MlpWeights  # readout: along the pair, along its predicted direction
 
 
-def between(
-    values: torch.Tensor, receiver: torch.Tensor, sender: torch.Tensor
-) -> torch.Tensor:
-    """Receiver minus sender of (n_beads, 3): (n, 3)."""
-    return values.index_select(0, receiver) - values.index_select(0, sender)
+def between(values: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """Receiver minus sender of (n_beads, n_columns): (n_columns, n)."""
+    columns = values.t().contiguous()
+    return columns.index_select(1, ends[0]) - columns.index_select(1, ends[1])
 
 
 class Arrivals(nn.Module):
@@ -119,7 +141,8 @@ class Arrivals(nn.Module):
         weights = self.pack()
         far = self.far(weights, pairs, embedding, condition.mean)
         candidate = unwhiten(unit, condition.mean, condition.spread, beads)
-        return self.shift(weights, beads, far, condition, unit, candidate, sigma)
+        level = self.level(weights, sigma)
+        return self.shift(weights, beads, far, condition, unit, candidate, level)
 
     def pack(self) -> ArrivalWeights:
         """Prepare the weights."""
@@ -132,6 +155,12 @@ class Arrivals(nn.Module):
             strengths=self.strengths.pack(None),
         )
 
+    def level(self, weights: ArrivalWeights, sigma: torch.Tensor) -> ArrivalLevel:
+        """What evaluations at a noise level, (n_beads, 1) or (1, 1), share."""
+        terms = multiply(weights.phase, level_waves(sigma, self.frequencies))
+        share = (sigma / torch.sqrt(1.0 + sigma * sigma)).to(terms.dtype)
+        return ArrivalLevel(terms, share / self.length_scale)
+
     def far(
         self,
         weights: ArrivalWeights,
@@ -140,14 +169,14 @@ class Arrivals(nn.Module):
         mean: torch.Tensor,
     ) -> Far:
         """Prepare what stays over all evaluations of a step; mean is (n_beads, 3)."""
+        ends = torch.stack((pairs.receiver, pairs.sender))
+        shift = pairs.shift.t().contiguous()
         own = multiply(weights.properties, embedding)
-        first = own.index_select(0, pairs.receiver)
-        products = first * own.index_select(0, pairs.sender)
-        gaps = between(mean, pairs.receiver, pairs.sender) + pairs.shift
-        lengths, along = length_and_direction(gaps)
-        radial = self.radial(lengths.squeeze(1) / self.length_scale)
-        ahead = multiply(weights.ahead, radial.t())
-        return Far(pairs.receiver, pairs.sender, pairs.shift, products, along, ahead)
+        products = own.index_select(0, ends[0]) * own.index_select(0, ends[1])
+        lengths, ahead = lengths_and_directions(between(mean, ends) + shift)
+        radial = self.radial(lengths / self.length_scale)
+        terms = multiply(weights.ahead, radial.t())
+        return Far(ends, shift, ahead, torch.cat((products, terms), dim=1))
 
     def shift(
         self,
@@ -157,12 +186,9 @@ class Arrivals(nn.Module):
         condition: Condition,
         unit: torch.Tensor,
         candidate: torch.Tensor,
-        sigma: torch.Tensor,
+        level: ArrivalLevel,
     ) -> torch.Tensor:
         """What to add to the denoised point; see `forward`.
-
-        Forces on the beads, opposite for the two of a pair, brought to white
-        coordinates like a gradient: what moves a bead there moves its neighbours, too.
 
         Args:
             weights: packed.
@@ -171,48 +197,70 @@ class Arrivals(nn.Module):
             condition: of the step.
             unit: (n_beads, 3) noisy white coordinates over (1 + sigma^2)^(1/2).
             candidate: (n_beads, 3) nm, where these are in space.
-            sigma: (n_beads, 1) or (1, 1) noise level.
+            level: of the noise.
         """
-        gaps = between(candidate, far.receiver, far.sender) + far.shift
-        if candidate.is_cpu:  # a GPU does all: nothing there may wait for numbers
-            reached = (gaps.square().sum(dim=1) < self.cutoff**2).nonzero().squeeze(1)
-            far = Far(
-                far.receiver.index_select(0, reached),
-                far.sender.index_select(0, reached),
-                far.shift.index_select(0, reached),
-                far.products.index_select(0, reached),
-                far.along.index_select(0, reached),
-                far.ahead.index_select(0, reached),
-            )
-            gaps = gaps.index_select(0, reached)
-        lengths, along = length_and_direction(gaps)
-        radial = self.radial(lengths.squeeze(1) / self.length_scale)  # (n_radial, n)
-        relative = between(unit, far.receiver, far.sender)
-        turned = torch.stack(
-            (
-                (along * far.along).sum(dim=1),
-                (along * relative).sum(dim=1),
-                (far.along * relative).sum(dim=1),
-            ),
-            dim=1,
-        )
-        hidden = multiply(weights.filter, radial.t()) * far.products
-        hidden = hidden + self._level(weights, far, sigma) + far.ahead
-        hidden = hidden + multiply(weights.turned, turned)
-        strengths = self.strengths.run(weights.strengths, hidden)
-        strengths = self.gain * strengths * envelope(lengths, self.cutoff)
-        forces = (strengths[:, :1] * along + strengths[:, 1:] * far.along).double()
-        ends = torch.cat((far.receiver, far.sender))
-        total = sum_by(ends, torch.cat((forces, -forces)), candidate.size(0))
-        back = [kernel.transpose(1, 2) for kernel in beads.kinds.root]
-        moved = apply_kernels(back, beads.kinds, total).to(candidate.dtype)
-        noise = (sigma / torch.sqrt(1.0 + sigma * sigma)).to(candidate.dtype)
-        shift: torch.Tensor = noise * condition.spread * moved / self.length_scale
-        return shift
+        ends, inputs = self.look(far, unit, candidate, level)
+        forces = self.evaluate(weights, inputs)
+        return self.conclude(beads, ends, condition, forces, level)
 
-    def _level(
-        self, weights: ArrivalWeights, far: Far, sigma: torch.Tensor
+    def look(
+        self,
+        far: Far,
+        unit: torch.Tensor,
+        candidate: torch.Tensor,
+        level: ArrivalLevel,
+    ) -> tuple[torch.Tensor, ArrivalInputs]:
+        """Bring pairs that are within the cutoff before the networks.
+
+        Returns:
+            Receivers and senders, (2, n); inputs, on the CPU padded to whole registers.
+        """
+        ends, ahead, known = far.ends, far.ahead, far.known
+        gaps = between(candidate, ends) + far.shift
+        n = ends.size(1)
+        if candidate.is_cpu and n > 0:  # a GPU does all: nothing waits there for n
+            near = gaps.square().sum(dim=0) < self.cutoff**2
+            rows = near.nonzero().squeeze(1)
+            n = rows.size(0)
+            rows = nn.functional.pad(rows, (0, whole_registers(n) - n))
+            ends, gaps = ends.index_select(1, rows), gaps.index_select(1, rows)
+            ahead, known = ahead.index_select(1, rows), known.index_select(0, rows)
+        terms = level.terms
+        if terms.size(0) > 1:
+            terms = terms.index_select(0, ends[0])
+        inputs = ArrivalInputs(gaps, between(unit, ends), ahead, known, terms)
+        return ends[:, :n], inputs
+
+    def evaluate(self, weights: ArrivalWeights, inputs: ArrivalInputs) -> torch.Tensor:
+        """Ask the networks for the forces on the receivers, (3, n)."""
+        ahead, relative = inputs.ahead, inputs.relative
+        products, terms = inputs.known.chunk(2, dim=1)
+        lengths, along = lengths_and_directions(inputs.gaps)
+        radial = self.radial(lengths / self.length_scale)  # (n_radial, n)
+        turned = torch.stack((along * ahead, along * relative, ahead * relative))
+        hidden = multiply(weights.filter, radial.t()) * products
+        hidden = hidden + inputs.level + terms
+        hidden = hidden + multiply(weights.turned, turned.sum(dim=1).t())
+        strengths = self.strengths.run(weights.strengths, hidden).t()
+        strengths = self.gain * strengths * envelope(lengths, self.cutoff)
+        forces: torch.Tensor = strengths[0] * along + strengths[1] * ahead
+        return forces
+
+    def conclude(
+        self,
+        beads: Beads,
+        ends: torch.Tensor,
+        condition: Condition,
+        forces: torch.Tensor,
+        level: ArrivalLevel,
     ) -> torch.Tensor:
-        """Terms of the noise level, (1 or n, N_HIDDEN)."""
-        level = multiply(weights.phase, level_waves(sigma, self.frequencies))
-        return level if level.size(0) == 1 else level.index_select(0, far.receiver)
+        """Say in white coordinates what the networks said, (n_beads, 3).
+
+        Forces on the beads, opposite for the two of a pair, brought to white
+        coordinates like a gradient: what moves a bead there moves its neighbours, too.
+        """
+        wide = forces[:, : ends.size(1)].t().double()
+        total = sum_by(ends.reshape(-1), torch.cat((wide, -wide)), len(beads.masses))
+        back = [kernel.transpose(1, 2) for kernel in beads.kinds.root]
+        moved = apply_kernels(back, beads.kinds, total).to(condition.spread.dtype)
+        return level.share * condition.spread * moved

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple, get_type_hints
 import torch
 
 from cgml.contract.stepper import Pairs
-from cgml.network.arrivals import ArrivalWeights
+from cgml.network.arrivals import (
+    ArrivalInputs,
+    ArrivalLevel,
+    ArrivalWeights,
+    Far,
+)
 from cgml.network.conditioner import ConditionerWeights
 from cgml.network.denoiser import DenoiserInputs, DenoiserWeights, Level
 from cgml.network.gaussian import Prediction, held_direction, unwhiten, without
@@ -27,10 +32,17 @@ from cgml.network.predictor import (
     Terms,
 )
 from cgml.network.sampler import Denoise, sample
-from cgml.spec import Refinement
+from cgml.spec import Precision, Refinement
 
 Part = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
 """Function of tensors alone, which may empty its list: what can be compiled."""
+
+
+KINDS: dict[Precision, torch.dtype | None] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+}
+"""Of the numbers multiplied at the edges, None: as they are."""
 
 
 class Parts(NamedTuple):
@@ -38,6 +50,7 @@ class Parts(NamedTuple):
 
     predict: Part  # once per step
     evaluate: Part  # once per evaluation of the score network
+    arrive: Part | None = None  # likewise, where the model looks at pairs that arrive
 
 
 class Neighbourhood(NamedTuple):
@@ -80,6 +93,7 @@ class BoundNetworks:
             self._arrivals = module.arrivals.pack()
         self._is_held = bool(beads.rest.any())
         self._levels: dict[float, Level] = {}
+        self._arrival_levels: dict[float, ArrivalLevel] = {}
         self._last: tuple[Pairs, Neighbourhood] | None = None
         self._compiled = compiled if len(beads.masses) >= LEAST_ROWS else None
 
@@ -156,25 +170,36 @@ class BoundNetworks:
         )
         nodes = multiply(self._denoiser.known, condition.nodes)
         held = held_direction(condition.spread, beads)
-        arrivals, far = self._module.arrivals, None
+        far: Far | None = None
         if self._arrivals is not None and near.far is not None:
             own = self._arrivals, near.far, self._embedding
-            far = arrivals.far(*own, condition.mean)
+            far = self._module.arrivals.far(*own, condition.mean)
 
         def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
             level = self._level(sigma)
             inputs = module.look(beads, layout, condition, nodes, level, white)
-            unit, candidate = inputs.unit, inputs.candidate
             if self._compiled is None:
                 clean = module.evaluate(self._denoiser, inputs)
             else:
                 (clean,) = self._compiled.evaluate(flat(inputs))
             if far is not None:
-                own = self._arrivals, beads, far, condition
-                clean = clean + arrivals.shift(*own, unit, candidate, level.sigma)
+                clean = clean + self._arrive(far, inputs, sigma)
             return without(clean, held, beads) if self._is_held else clean
 
         return denoise
+
+    def _arrive(self, far: Far, given: DenoiserInputs, sigma: float) -> torch.Tensor:
+        """What pairs that arrive add to the denoised point; see Arrivals.shift."""
+        arrivals, level = self._module.arrivals, self._arrival_level(sigma)
+        ends, inputs = arrivals.look(far, given.unit, given.candidate, level)
+        part = self._compiled and self._compiled.arrive
+        if part is None or len(inputs.known) == 0:
+            forces = arrivals.evaluate(self._arrivals, inputs)
+        else:
+            (forces,) = part(flat(inputs))
+        own = self._beads, ends, given.condition, forces, level
+        shift: torch.Tensor = arrivals.conclude(*own)
+        return shift
 
     def parts(self) -> Parts:
         """Functions of tensors alone that give what the networks give."""
@@ -189,7 +214,11 @@ class BoundNetworks:
             inputs = filled(DenoiserInputs, iter(values))
             return (module.denoiser.evaluate(self._denoiser, inputs),)
 
-        return Parts(predict, evaluate)
+        def arrive(values: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            inputs = filled(ArrivalInputs, iter(values))
+            return (module.arrivals.evaluate(self._arrivals, inputs),)
+
+        return Parts(predict, evaluate, None if self._arrivals is None else arrive)
 
     def _level(self, sigma: float) -> Level:
         """What evaluations at one noise level share."""
@@ -197,6 +226,14 @@ class BoundNetworks:
             level = self._embedding.new_full((1, 1), sigma, dtype=torch.float64)
             self._levels[sigma] = self._module.denoiser.level(self._denoiser, level)
         return self._levels[sigma]
+
+    def _arrival_level(self, sigma: float) -> ArrivalLevel:
+        """The same, of what looks at pairs that arrive."""
+        if sigma not in self._arrival_levels:
+            level = self._embedding.new_full((1, 1), sigma, dtype=torch.float64)
+            own = self._module.arrivals.level(self._arrivals, level)
+            self._arrival_levels[sigma] = own
+        return self._arrival_levels[sigma]
 
 
 def flat(inputs: Any) -> list[torch.Tensor]:

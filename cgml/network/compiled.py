@@ -26,13 +26,13 @@ from cgml.contract.lanes import LANES
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network import cache
-from cgml.network.bound import BoundNetworks, Part, Parts
+from cgml.network.bound import KINDS, BoundNetworks, Part, Parts
 from cgml.network.inputs import build_system
 from cgml.network.leaves import LEAST_ROWS
 from cgml.network.model import LearnedModel, fingerprint
-from cgml.network.pairs import Layout, PairSearch
+from cgml.network.pairs import Layout, PairSearch, divide
 from cgml.network.predictor import History
-from cgml.spec import ModelSpec
+from cgml.spec import ModelSpec, Precision
 
 _LEAST_TORCH = "2.13"
 """2.7 cannot trace the networks, those between were not tried."""
@@ -45,15 +45,16 @@ class CompilationError(RuntimeError):
     """The networks cannot be compiled on this machine."""
 
 
-def compile_model(model: LearnedModel) -> Path:
+def compile_model(model: LearnedModel, precision: Precision = "float32") -> Path:
     """Compile the networks of a model for this machine; it takes a minute or two.
 
-    From then on they are used wherever the model runs on the CPU in single
-    precision, unless `Execution(compiled=False)` is asked for. Results differ in the
-    last bits from those of networks that are not compiled.
+    From then on they are used wherever the model runs on the CPU in this precision,
+    unless `Execution(compiled=False)` is asked for. Results differ in the last bits
+    from those of networks that are not compiled.
 
     Args:
         model: from `cgml.load_model`, on the CPU.
+        precision: of products, see `Execution`; each is compiled for itself.
 
     Returns:
         The folder in the user's cache that holds the package, of several members that
@@ -70,15 +71,15 @@ def compile_model(model: LearnedModel) -> Path:
             "it runs without being compiled"
         )
     if spec.n_members > 1:
-        return [compile_model(member) for member in model.members][-1]
-    folder = _folder(spec, model.module)
+        return [compile_model(member, precision) for member in model.members][-1]
+    folder = _folder(spec, model.module, precision)
     _require_compiler()
     networks, examples = zip(
-        *(_example(spec, model.module, n) for n in _N), strict=True
+        *(_example(spec, model.module, precision, n) for n in _N), strict=True
     )
     digests = {}
     with cache.building(folder) as place:
-        for name, part in networks[0].parts()._asdict().items():
+        for name, part in _present(networks[0].parts()):
             path = place / f"{name}.pt2"
             _compile(part, [inputs[name] for inputs in examples], path)
             digests[path.name] = cache.digest(path)
@@ -88,7 +89,9 @@ def compile_model(model: LearnedModel) -> Path:
     return folder
 
 
-def compiled_parts(spec: ModelSpec, module: nn.Module) -> Parts | None:
+def compiled_parts(
+    spec: ModelSpec, module: nn.Module, precision: Precision
+) -> Parts | None:
     """Load what was compiled for a model on this machine, if there is such a thing.
 
     A package that must not be used is refused with a warning that says why.
@@ -96,19 +99,21 @@ def compiled_parts(spec: ModelSpec, module: nn.Module) -> Parts | None:
     Args:
         spec: of the model.
         module: its networks.
+        precision: of products, see `Execution`.
     """
-    folder = _folder(spec, module)
-    return find(folder) if cache.has_package(folder) else None
+    folder = _folder(spec, module, precision)
+    names = Parts._fields if module.arrivals else Parts._fields[:-1]
+    return find(folder, names) if cache.has_package(folder) else None
 
 
 @lru_cache
-def find(folder: Path) -> Parts | None:
-    """Load the package in a folder, or say once why not."""
-    names = [f"{name}.pt2" for name in Parts._fields]
-    reason = cache.objection(folder, names, _label())
+def find(folder: Path, names: tuple[str, ...]) -> Parts | None:
+    """Load the parts of the package in a folder, or say once why not."""
+    files = [f"{name}.pt2" for name in names]
+    reason = cache.objection(folder, files, _label())
     if not reason:
         try:
-            return Parts(*(_load(folder / name) for name in names))
+            return Parts(*(_load(folder / file) for file in files))
         except RuntimeError as error:
             reason = f"it cannot be loaded ({error})"
     warnings.warn(
@@ -149,9 +154,10 @@ def _processor() -> str:
     return " ".join(part for part in parts if part)
 
 
-def _folder(spec: ModelSpec, module: nn.Module) -> Path:
-    """Place in the cache, named by a digest of networks and weights."""
+def _folder(spec: ModelSpec, module: nn.Module, precision: Precision) -> Path:
+    """Place in the cache, named by a digest of networks, weights and precision."""
     said = f"{spec.network.model_dump_json()} {spec.n_history} {spec.periodic}"
+    said += "" if precision == "float32" else f" {precision}"
     return cache.root() / fingerprint(said, module)[:32]
 
 
@@ -161,6 +167,11 @@ def _load(path: Path) -> Part:
     # called itself, the package reads how its inputs are nested anew every time
     part: Part = package.loader.boxed_run
     return part
+
+
+def _present(parts: Parts) -> list[tuple[str, Part]]:
+    """Names and functions of the parts that a model has."""
+    return [(name, part) for name, part in parts._asdict().items() if part is not None]
 
 
 class _Traced(nn.Module):
@@ -200,7 +211,8 @@ def _failure(error: RuntimeError) -> CompilationError:
 def _compile(part: Part, examples: list[list[torch.Tensor]], path: Path) -> None:
     """Write one part to a package; what differs in size between the examples may."""
     sizes = _free_sizes(examples)
-    options = {"freezing": True, "cpp.threads": 1}
+    # what is read twice is kept: sums over all rounds would else be taken in each
+    options = {"freezing": True, "cpp.threads": 1, "realize_reads_threshold": 1}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(
@@ -262,7 +274,12 @@ class _Sizes(NamedTuple):
 
 
 def _sizes(inputs: list[torch.Tensor]) -> _Sizes:
-    """Sizes of the system behind the inputs of a part, which begin with a layout."""
+    """Sizes of the system behind the inputs of a part.
+
+    They begin with a layout, but for those of pairs that arrive, which have none.
+    """
+    if len(inputs) < len(Layout._fields):
+        return _Sizes(beads=0, registers=inputs[0].shape[1] // LANES, arrivals=0)
     layout = Layout(*inputs[: len(Layout._fields)])
     return _Sizes(
         beads=len(layout.begins),
@@ -272,14 +289,14 @@ def _sizes(inputs: list[torch.Tensor]) -> _Sizes:
 
 
 def _example(
-    spec: ModelSpec, module: Any, n: int
+    spec: ModelSpec, module: Any, precision: Precision, n: int
 ) -> tuple[BoundNetworks, dict[str, list[torch.Tensor]]]:
     """Networks bound to n chains, and the inputs of their parts."""
     mapping = _chains(spec, n)
     system = build_system(mapping, spec)
     boxes = None
     if spec.periodic:
-        width = 2.5 * (spec.cutoff or spec.statistics.length_scale)
+        width = 2.5 * (spec.farthest or spec.statistics.length_scale)
         boxes = [width * torch.eye(3, dtype=torch.float64)]
     stream = torch.Generator().manual_seed(n)
     steps = torch.randn((mapping.n_beads, 3), generator=stream)
@@ -295,13 +312,14 @@ def _example(
 
     with torch.no_grad():
         bound = (module, system.beads, module.embedding(system.atoms))
-        search = PairSearch(system.beads, [mapping.n_beads], spec.cutoff, boxes)
-        networks = BoundNetworks(*bound, search)
-        parts = Parts(*(noted(*item) for item in networks.parts()._asdict().items()))
-        watched = BoundNetworks(*bound, search, compiled=parts)
+        search = PairSearch(system.beads, [mapping.n_beads], spec.farthest, boxes)
+        kind = KINDS[precision]
+        networks = BoundNetworks(*bound, search, kind)
+        parts = Parts(*(noted(*item) for item in _present(networks.parts())))
+        watched = BoundNetworks(*bound, search, kind, parts)
         moves = torch.zeros(spec.n_history, len(positions), 3)
         history = History(positions, moves, moves[:, :, :1])
-        near = watched.lay_out(search(positions))
+        near = watched.lay_out(*divide(search(positions), positions, spec))
         denoise = watched.denoiser(near, positions, watched.predict(near, history))
         denoise(torch.randn(positions.shape, generator=stream), 0.5)
     return networks, inputs

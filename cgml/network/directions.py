@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cgml.network.blocks import MLP, MlpWeights
-from cgml.network.leaves import Product, grown, multiply, pack
+from cgml.network.leaves import Product, grown, multiply, pack, widened
 from cgml.network.pairs import Layout
 from cgml.network.sums import at_ends, sum_arrivals
 from cgml.spec import NetworkConfig
@@ -65,14 +65,19 @@ class Directions(nn.Module):
         self.to_node = MLP(n_node + (1 + chiral) * n_vectors, n_node, n_node)
         self.to_edge = MLP((2 + chiral) * n_vectors, n_edge, n_edge)
 
-    def pack(self, mean_degree: torch.Tensor) -> TurnWeights:
-        """Prepare the weights; mean_degree is () typical number of edges of a node."""
+    def pack(self, mean_degree: torch.Tensor, kind: torch.dtype | None) -> TurnWeights:
+        """Prepare the weights.
+
+        Args:
+            mean_degree: () typical number of edges of a node, scales the sums.
+            kind: of the numbers that are multiplied at the edges.
+        """
         scale = 1.0 / torch.sqrt(mean_degree)
         return TurnWeights(
-            edge=pack(self.edge.weight * scale, self.edge.bias * scale),
+            edge=pack(self.edge.weight * scale, self.edge.bias * scale, kind),
             node=pack(self.node.weight, self.node.bias),
             to_node=self.to_node.pack(None),
-            to_edge=self.to_edge.pack(None),
+            to_edge=self.to_edge.pack(kind),
         )
 
     def forward(
@@ -92,7 +97,7 @@ class Directions(nn.Module):
         """
         n_nodes, n, width = nodes.size(0), along.size(1), self.n_vectors
         axes = along.t().unsqueeze(2)  # (n, 3, 1)
-        shares = multiply(weights.edge, edges).view(2, n, 1, width)
+        shares = widened(multiply(weights.edge, edges)).view(2, n, 1, width)
         if self.is_chiral:
             shares = shares + near_bonds(layout, width).unsqueeze(1)
         parts = shares * torch.stack((axes, -axes))  # (2, n, 3, width)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from cgml.contract.lanes import LANES
 from cgml.network.pairs import Layout
 
 LEAST_ROWS = 4
@@ -53,6 +54,9 @@ def multiply(product: Product, values: torch.Tensor) -> torch.Tensor:
     """Map (n, n_input) to (n, n_output)."""
     n, matrix, bias = values.size(0), product.matrix, product.bias
     rows = padded(values.to(matrix.dtype))
+    if _is_compiled() and _is_of_beads(n) and matrix.dtype == torch.float32:
+        more = torch.zeros_like(matrix[:1]) if bias is None else bias.unsqueeze(0)
+        return torch.addmm(more, rows, matrix)[:n, : product.width]
     output = torch.mm(rows, matrix) if bias is None else torch.addmm(bias, rows, matrix)
     if n < rows.size(0) or product.width < matrix.size(1) or _is_compiled():
         output = output[:n, : product.width]
@@ -77,6 +81,18 @@ def _is_compiled() -> bool:
     It keeps what follows out of the product: fused, SiLU and sums take longer.
     """
     return False if torch.jit.is_scripting() else torch.compiler.is_exporting()  # type: ignore[attr-defined]
+
+
+@torch.jit.unused
+def _is_of_beads(n: int) -> bool:
+    """Whether n rows are not those of edges, which come in whole registers.
+
+    Products of few rows take a third longer in oneDNN, to which the compiler gives
+    all that have a row of numbers to add, or none, than in the library of the others.
+    """
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return not statically_known_true(n % LANES == 0)
 
 
 def padded(rows: torch.Tensor, least: int = LEAST_ROWS) -> torch.Tensor:

@@ -166,7 +166,7 @@ class Predictor(nn.Module):
         layers: list[MessageWeights] = []
         for turn, layer in zip(self.directions, self.layers):  # noqa: B905 (TorchScript)
             if self.has_turns:
-                turns.append(turn.pack(self.mean_degree))  # type: ignore[operator]
+                turns.append(turn.pack(self.mean_degree, kind))  # type: ignore[operator]
             layers.append(layer.pack(self.mean_degree, kind))  # type: ignore[operator]
         return PredictorWeights(
             moving=pack(moving, None),

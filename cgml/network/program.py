@@ -131,7 +131,7 @@ class OwnProgram(Program):
                     condition,
                     given.unit,
                     given.candidate,
-                    level.sigma,
+                    self.arrivals.level(arriving, sigma),  # type: ignore[possibly-undefined]
                 )
             clean = project(clean, spread, beads)
             unit, slope = advance(row, unit, slope, clean, draws)

@@ -12,7 +12,7 @@ from cgml.contract.device import to_device
 from cgml.contract.state import State
 from cgml.contract.stepper import Forecast, Pairs, View
 from cgml.molecules.systems import Systems
-from cgml.network.bound import BoundNetworks, Neighbourhood
+from cgml.network.bound import KINDS, BoundNetworks, Neighbourhood
 from cgml.network.capture import CapturedStep
 from cgml.network.compiled import compiled_parts
 from cgml.network.gaussian import Prediction, whiten
@@ -79,11 +79,10 @@ class LearnedStepper:
         boxes = None if systems.boxes is None else list(systems.boxes.cpu())
         search = PairSearch(self._beads, systems.sizes, spec.farthest, boxes)
         bound = (self._module, self._beads, embedding, search)
-        if execution.precision == "bfloat16":
-            return BoundNetworks(*bound, torch.bfloat16)
-        is_compiled = execution.compiled and systems.device.type == "cpu"
-        parts = compiled_parts(spec, self._module) if is_compiled else None
-        return BoundNetworks(*bound, None, parts)
+        parts, precision = None, execution.precision
+        if execution.compiled and systems.device.type == "cpu":
+            parts = compiled_parts(spec, self._module, precision)
+        return BoundNetworks(*bound, KINDS[precision], parts)
 
     def _step(
         self, pairs: Pairs, far: Pairs | None, history: History, draws: torch.Tensor

@@ -13,7 +13,7 @@ from cgml import machine, plans
 from cgml.contract.device import checked_device
 from cgml.network.compiled import compiled_parts
 from cgml.network.model import LearnedModel
-from cgml.spec import Execution
+from cgml.spec import Execution, Precision
 
 CONDITIONS = "conditions"
 LOGGER = logging.getLogger(__name__)
@@ -33,10 +33,9 @@ def conditions_of(
         The machine (versions, processor, device), CPU threads, and whether compiled
         networks are used.
     """
-    may_compile = execution.compiled and execution.precision == "float32"
-    is_compiled = False
-    if may_compile and device == "cpu" and model.spec.is_compilable:
-        is_compiled = any(_has_parts(member) for member in model.members)
+    is_compiled, precision = False, execution.precision
+    if execution.compiled and device == "cpu" and model.spec.is_compilable:
+        is_compiled = any(_has_parts(member, precision) for member in model.members)
     return {
         "machine": machine.kind(str(checked_device(device))),
         "threads": torch.get_num_threads(),
@@ -44,10 +43,10 @@ def conditions_of(
     }
 
 
-def _has_parts(member: LearnedModel) -> bool:
+def _has_parts(member: LearnedModel, precision: Precision) -> bool:
     """Whether networks are compiled on this machine."""
     spec: Any = member.spec
-    return compiled_parts(spec, member.module) is not None
+    return compiled_parts(spec, member.module, precision) is not None
 
 
 def settle(

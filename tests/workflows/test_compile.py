@@ -29,10 +29,13 @@ BOX = np.array([[4.0, 0.0, 0.0], [1.0, 5.5, 0.0], [-1.5, 2.5, 6.5]])
 MAPPINGS = [chain(), mixture(), chain("ABCD" * 9), chain("ABCDABCD")]
 PERIODIC = small_spec(
     cutoff=2.5,
+    reach=3.5,
     periodic=True,
     network={"n_vectors": 4, "atom_places": True, "chiral": True},
 )
 OPEN = small_spec(friction=None)
+NAMES = ("predict", "evaluate")
+SHORT = Execution(precision="bfloat16")
 
 
 @pytest.fixture(scope="module", params=[PERIODIC, OPEN], ids=["periodic", "open"])
@@ -41,7 +44,7 @@ def model(
 ) -> LearnedModel:
     """A model that is compiled, from the command line."""
     small = learned(request.param)
-    assert compiled_parts(small.spec, small.module) is None
+    assert compiled_parts(small.spec, small.module, "float32") is None
     file = tmp_path_factory.mktemp("models") / "model.pt"
     save_model(file, small.spec, small.module)
     result = in_process("compile", file)
@@ -59,7 +62,7 @@ def package(model: LearnedModel, tmp_path: Path) -> Path:
 
 
 def folder_of(model: LearnedModel) -> Path:
-    return compiled._folder(model.spec, model.module)
+    return compiled._folder(model.spec, model.module, "float32")
 
 
 def bound(model: LearnedModel, mappings: list[Mapping], **more: object) -> Propagator:
@@ -103,16 +106,31 @@ def test_systems_of_any_size(model):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-5)
 
 
+def test_short_numbers_are_compiled_for_themselves():
+    model = learned(small_spec(friction=None, network={"n_vectors": 4}))
+    slow = Execution(precision="bfloat16", compiled=False)
+    usual = path(bound(model, MAPPINGS, execution=slow), 2)
+    compiled.compile_model(model, "bfloat16")
+    assert compiled_parts(model.spec, model.module, "float32") is None
+    batch = bound(model, MAPPINGS, execution=SHORT)
+    found = path(batch, 2)
+    longer = path(bound(model, MAPPINGS), 2)
+    error, coarse = (np.sqrt(np.mean((usual - each) ** 2)) for each in (found, longer))
+    assert 0.0 < error < 0.2 * coarse < 0.02
+    alone = bound(model, [MAPPINGS[2]], replica_ids=[2], execution=SHORT)
+    np.testing.assert_array_equal(path(alone, 2), found[:, batch.slices[2]])
+
+
 def refused(folder: Path, text: str) -> None:
     """Require that a package is refused, with a reason."""
     with pytest.warns(RuntimeWarning, match=text):
-        assert compiled.find(folder) is None
+        assert compiled.find(folder, NAMES) is None
 
 
 def test_a_package_is_loaded_where_it_was_built(package):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert compiled.find(package) is not None
+        assert compiled.find(package, NAMES) is not None
 
 
 @pytest.mark.parametrize("key", ["processor", "torch", "version of cgml"])
@@ -163,7 +181,7 @@ def test_nothing_is_loaded_from_beside_the_model(model, tmp_path):
     save_model(tmp_path / "model.pt", other.spec, other.module)
     shutil.copytree(folder_of(model), tmp_path / "model")
     shutil.copy(folder_of(model) / "evaluate.pt2", tmp_path / "model.pt2")
-    assert compiled_parts(other.spec, other.module) is None
+    assert compiled_parts(other.spec, other.module, "float32") is None
 
 
 def test_an_older_torch_is_refused_at_once(monkeypatch):
