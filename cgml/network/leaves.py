@@ -71,6 +71,8 @@ def multiply_onto(
     rows = padded(values.to(matrix.dtype))
     if product.width < matrix.size(1):
         matrix = matrix[:, : product.width]
+    if _is_compiled() and matrix.dtype == torch.bfloat16:
+        return output + torch.mm(rows, matrix)[:n]  # sooner than adding while it sums
     output = padded(output).addmm_(rows, matrix)
     return output[:n] if n < rows.size(0) or _is_compiled() else output
 

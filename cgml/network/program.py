@@ -131,7 +131,7 @@ class OwnProgram(Program):
                     condition,
                     given.unit,
                     given.candidate,
-                    self.arrivals.level(arriving, sigma),  # type: ignore[possibly-undefined]
+                    self.arrivals.level(arriving, sigma),
                 )
             clean = project(clean, spread, beads)
             unit, slope = advance(row, unit, slope, clean, draws)
