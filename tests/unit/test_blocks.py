@@ -139,7 +139,7 @@ def test_directions_against_a_loop(stream, gradient, chiral):
     nodes, edges = normal(stream, N_NODES, N_NODE), normal(stream, 2 * n, N_EDGE)
     along, own = normal(stream, 3, n), normal(stream, N_NODES, 2, 3)
     with torch.set_grad_enabled(gradient):
-        packed = layer.pack(DEGREE)
+        packed = layer.pack(DEGREE, None)
         found = layer(packed, nodes, edges.clone(), along, own, layout)
     new_nodes, new_edges, crosses = found
 
@@ -186,7 +186,7 @@ def test_with_directions_a_bead_knows_angles(stream):
     for side in (1.0, -1.0):
         along = torch.zeros(3, n, dtype=torch.float64)
         along[0, :2] = torch.tensor([1.0, side])
-        found.append(layer(layer.pack(DEGREE), nodes, edges, along, own, layout))
+        found.append(layer(layer.pack(DEGREE, None), nodes, edges, along, own, layout))
     assert (found[0][0][0] - found[1][0][0]).abs().max() > 1e-3
     assert (found[0][1] - found[1][1])[:2].abs().max() > 1e-3
 
