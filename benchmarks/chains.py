@@ -4,7 +4,7 @@
 
 Both move the same random copolymers on one thread, in turns, so that a change of the
 machine's speed meets both; medians of the rounds are printed with their range. Times
-are CPU times. The model runs in three ways (float32, compiled, bfloat16), and
+are CPU times. The model runs in four ways (float32 and bfloat16, compiled and not), and
 once with each chain by itself. The last line is what `cgml evaluate --md-cost` takes
 for this number of chains.
 """

@@ -5,12 +5,13 @@
 A FOLDER is one that `examples/8_simulate_peo_litfsi.py` simulates in: its segments of
 atoms are read. What beads do not show stands side by side for boxes with and without
 hydrogens: shells of Li, gauche states, and displacements. Errors are standard errors of
-five blocks of time, of displacements those of molecules.
+five blocks of time, of displacements those of chains and ions.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -36,6 +37,11 @@ def read(folder: Path) -> tuple[PeoSystem, float, mdtraj.Trajectory]:
     segments = sorted(str(path) for path in (folder / "production").glob("*.xtc"))
     topology = mdtraj.Topology.from_openmm(box.topology)
     return box, record["edge"], mdtraj.load(segments, top=topology)
+
+
+def is_ether(atom: Any) -> bool:
+    """Whether an atom is of a chain."""
+    return atom.residue.name not in ("LI", "TFS")
 
 
 def blocks(values: Floats) -> tuple[float, float]:
@@ -78,13 +84,20 @@ def twists(frames: mdtraj.Trajectory, ethers: list[int]) -> str:
     )
 
 
-def displacements(beads: Floats, step: float) -> str:
-    """Mean squared displacements of beads (n_frames, n, 3) at some lags, nm^2."""
+def displacements(beads: Floats, n_molecules: int, step: float) -> str:
+    """Mean squared displacements of beads (n_frames, n, 3) at some lags, nm^2.
+
+    Args:
+        beads: molecule after molecule, all alike.
+        n_molecules: to which they belong.
+        step: between frames, ps.
+    """
     cells = []
     for lag in LAGS:
         n = round(lag / step)
         if 2 * n <= len(beads):
             squares = np.square(beads[n:] - beads[:-n]).sum(axis=2).mean(axis=0)
+            squares = squares.reshape(n_molecules, -1).mean(axis=1)
             error = squares.std(ddof=1) / np.sqrt(len(squares))
             cells.append(f"{squares.mean():.3f} ({error:.3f}) in {lag:g} ps")
     return ", ".join(cells)
@@ -98,8 +111,8 @@ def main() -> None:
         atoms = list(frames.topology.atoms)
         li = [atom.index for atom in atoms if atom.residue.name == "LI"]
         oxygens = [atom for atom in atoms if atom.name.startswith("O")]
-        ethers = [atom.index for atom in oxygens if atom.residue.name != "TFS"]
-        anions = [atom.index for atom in oxygens if atom.residue.name == "TFS"]
+        ethers = [atom.index for atom in oxygens if is_ether(atom)]
+        anions = [atom.index for atom in oxygens if not is_ether(atom)]
         few, step = frames[::STRIDE], float(np.diff(frames.time[:2])[0])
         time = 1e-3 * step * frames.n_frames
         print(f"{folder.name}: {time:.2f} ns, {density(box, edge):.3f} g/cm3")
@@ -108,8 +121,11 @@ def main() -> None:
         print(f"{'O-C-C-O':>20}: {twists(few, ethers)}")
         beads = bead_positions(box, frames.xyz)
         types = np.array([name[:2] for name in bead_types(box)])
+        n_chains = len({atom.residue.chain.index for atom in atoms if is_ether(atom)})
         for name, begun in {"EO": "EO", "Li": "Li", "TFSI": "TF"}.items():
-            moved = displacements(beads[:, types == begun], step)
+            these = beads[:, types == begun]
+            n_molecules = n_chains if name == "EO" else these.shape[1]
+            moved = displacements(these, n_molecules, step)
             print(f"{name + ', nm^2':>20}: {moved}")
 
 

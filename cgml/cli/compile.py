@@ -9,9 +9,10 @@ def compile_networks(
     """Compile a model for this machine: the same numbers to its precision, sooner.
 
     It needs a C++ compiler and a minute or two. What comes out is kept in your cache
-    and used from then on, on the CPU and in this precision: with --precision bfloat16
-    by commands that are given the same. Compiling again replaces it; other weights,
-    another version of cgml or torch, and another processor need their own.
+    and used from then on, on the CPU and in this precision: commands that are given
+    --precision bfloat16 need what was compiled with the same. Compiling again replaces
+    it; other weights, another version of cgml or torch, and another processor need
+    their own.
 
     For example:
         cgml compile polymer-electrolyte

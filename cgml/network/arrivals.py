@@ -86,6 +86,12 @@ class ArrivalWeights(NamedTuple):
     strengths: MlpWeights  # readout: along the pair, along its predicted direction
 
 
+def made_up(n: int, stream: torch.Generator) -> ArrivalInputs:
+    """Inputs of n pairs, of the sizes and kinds of real ones."""
+    sizes = (3, n), (3, n), (3, n), (n, 2 * N_HIDDEN), (1, N_HIDDEN)
+    return ArrivalInputs(*(torch.randn(size, generator=stream) for size in sizes))
+
+
 def between(values: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
     """Receiver minus sender of (n_beads, n_columns): (n_columns, n)."""
     columns = values.t().contiguous()

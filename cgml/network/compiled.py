@@ -26,11 +26,12 @@ from cgml.contract.lanes import LANES
 from cgml.molecules.graph import MolecularGraph
 from cgml.molecules.mapping import Mapping
 from cgml.network import cache
+from cgml.network.arrivals import made_up
 from cgml.network.bound import KINDS, BoundNetworks, Part, Parts
 from cgml.network.inputs import build_system
 from cgml.network.leaves import LEAST_ROWS
 from cgml.network.model import LearnedModel, fingerprint
-from cgml.network.pairs import Layout, PairSearch, divide
+from cgml.network.pairs import Layout, PairSearch
 from cgml.network.predictor import History
 from cgml.spec import ModelSpec, Precision
 
@@ -296,7 +297,7 @@ def _example(
     system = build_system(mapping, spec)
     boxes = None
     if spec.periodic:
-        width = 2.5 * (spec.farthest or spec.statistics.length_scale)
+        width = 2.5 * (spec.cutoff or spec.statistics.length_scale)
         boxes = [width * torch.eye(3, dtype=torch.float64)]
     stream = torch.Generator().manual_seed(n)
     steps = torch.randn((mapping.n_beads, 3), generator=stream)
@@ -312,16 +313,18 @@ def _example(
 
     with torch.no_grad():
         bound = (module, system.beads, module.embedding(system.atoms))
-        search = PairSearch(system.beads, [mapping.n_beads], spec.farthest, boxes)
+        search = PairSearch(system.beads, [mapping.n_beads], spec.cutoff, boxes)
         kind = KINDS[precision]
         networks = BoundNetworks(*bound, search, kind)
         parts = Parts(*(noted(*item) for item in _present(networks.parts())))
         watched = BoundNetworks(*bound, search, kind, parts)
         moves = torch.zeros(spec.n_history, len(positions), 3)
         history = History(positions, moves, moves[:, :, :1])
-        near = watched.lay_out(*divide(search(positions), positions, spec))
+        near = watched.lay_out(search(positions))
         denoise = watched.denoiser(near, positions, watched.predict(near, history))
         denoise(torch.randn(positions.shape, generator=stream), 0.5)
+    if module.arrivals is not None:  # which of the example arrive is chance
+        inputs["arrive"] = list(made_up(n * LANES, stream))
     return networks, inputs
 
 

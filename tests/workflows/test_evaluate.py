@@ -19,19 +19,22 @@ def references(tmp_path_factory):
     return write_chains(path, n_chains=3, n_frames=120, seed=4)
 
 
-def test_report(cgml, tiny_model, references, tmp_path):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_report(cgml, tiny_model, references, tmp_path, precision):
     result = cgml(
-        *("evaluate", tiny_model, "--reference", references),
+        *("evaluate", tiny_model, "--reference", references, "--precision", precision),
         *("--output", tmp_path / "judged", "--replicas", 2),
     )
     assert result.exit_code == 0, result.output
     page = next((tmp_path / "judged").glob("*.html")).read_text()
     assert "test_000" in page
     assert 'src="http' not in page
+    assert ("bfloat16" in page) == (precision == "bfloat16")
     (path,) = (tmp_path / "judged").glob("*.json")
     figures = json.loads(path.read_text())
     assert sorted(figures["molecules"]) == ["test_000", "test_001", "test_002"]
     assert figures["run"]["n_replicas"] == 2
+    assert figures["run"]["precision"] == precision
     output = " ".join(result.output.split())
     assert "contact map, mean" in output
     assert "the steps are done: computes figures" in output
