@@ -39,7 +39,7 @@ def read(folder: Path) -> tuple[PeoSystem, float, mdtraj.Trajectory]:
     return box, record["edge"], mdtraj.load(segments, top=topology)
 
 
-def is_ether(atom: Any) -> bool:
+def is_of_chain(atom: Any) -> bool:
     """Whether an atom is of a chain."""
     return atom.residue.name not in ("LI", "TFS")
 
@@ -66,14 +66,14 @@ def twists(frames: mdtraj.Trajectory, ethers: list[int]) -> str:
     for one, other in frames.topology.bonds:
         neighbours.setdefault(one.index, []).append(other.index)
         neighbours.setdefault(other.index, []).append(one.index)
-    is_ether = set(ethers)
+    ends = set(ethers)
     found = [
         (start, first, second, end)
         for start in ethers
         for first in neighbours[start]
         for second in neighbours[first]
         for end in neighbours[second]
-        if end in is_ether and second != start and start < end
+        if end in ends and second != start and start < end
     ]
     angles = np.degrees(mdtraj.compute_dihedrals(frames, np.array(found)))
     size = np.abs(angles)
@@ -111,8 +111,8 @@ def main() -> None:
         atoms = list(frames.topology.atoms)
         li = [atom.index for atom in atoms if atom.residue.name == "LI"]
         oxygens = [atom for atom in atoms if atom.name.startswith("O")]
-        ethers = [atom.index for atom in oxygens if is_ether(atom)]
-        anions = [atom.index for atom in oxygens if not is_ether(atom)]
+        ethers = [atom.index for atom in oxygens if is_of_chain(atom)]
+        anions = [atom.index for atom in oxygens if not is_of_chain(atom)]
         few, step = frames[::STRIDE], float(np.diff(frames.time[:2])[0])
         time = 1e-3 * step * frames.n_frames
         print(f"{folder.name}: {time:.2f} ns, {density(box, edge):.3f} g/cm3")
@@ -121,7 +121,9 @@ def main() -> None:
         print(f"{'O-C-C-O':>20}: {twists(few, ethers)}")
         beads = bead_positions(box, frames.xyz)
         types = np.array([name[:2] for name in bead_types(box)])
-        n_chains = len({atom.residue.chain.index for atom in atoms if is_ether(atom)})
+        n_chains = len(
+            {atom.residue.chain.index for atom in filter(is_of_chain, atoms)}
+        )
         for name, begun in {"EO": "EO", "Li": "Li", "TFSI": "TF"}.items():
             these = beads[:, types == begun]
             n_molecules = n_chains if name == "EO" else these.shape[1]

@@ -22,6 +22,7 @@ from cgml.network.inputs import Beads
 from cgml.network.kinds import apply_kernels
 from cgml.network.leaves import (
     Product,
+    between,
     lengths_and_directions,
     level_waves,
     multiply,
@@ -90,12 +91,6 @@ def made_up(n: int, stream: torch.Generator) -> ArrivalInputs:
     """Inputs of n pairs, of the sizes and kinds of real ones."""
     sizes = (3, n), (3, n), (3, n), (n, 2 * N_HIDDEN), (1, N_HIDDEN)
     return ArrivalInputs(*(torch.randn(size, generator=stream) for size in sizes))
-
-
-def between(values: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """Receiver minus sender of (n_beads, n_columns): (n_columns, n)."""
-    columns = values.t().contiguous()
-    return columns.index_select(1, ends[0]) - columns.index_select(1, ends[1])
 
 
 class Arrivals(nn.Module):
@@ -179,7 +174,7 @@ class Arrivals(nn.Module):
         shift = pairs.shift.t().contiguous()
         own = multiply(weights.properties, embedding)
         products = own.index_select(0, ends[0]) * own.index_select(0, ends[1])
-        lengths, ahead = lengths_and_directions(between(mean, ends) + shift)
+        lengths, ahead = lengths_and_directions(between(mean, ends[0], ends[1]) + shift)
         radial = self.radial(lengths / self.length_scale)
         terms = multiply(weights.ahead, radial.t())
         return Far(ends, shift, ahead, torch.cat((products, terms), dim=1))
@@ -222,7 +217,7 @@ class Arrivals(nn.Module):
             Receivers and senders, (2, n); inputs, on the CPU padded to whole registers.
         """
         ends, ahead, known = far.ends, far.ahead, far.known
-        gaps = between(candidate, ends) + far.shift
+        gaps = between(candidate, ends[0], ends[1]) + far.shift
         n = ends.size(1)
         if candidate.is_cpu and n > 0:  # a GPU does all: nothing waits there for n
             near = gaps.square().sum(dim=0) < self.cutoff**2
@@ -234,7 +229,8 @@ class Arrivals(nn.Module):
         terms = level.terms
         if terms.size(0) > 1:
             terms = terms.index_select(0, ends[0])
-        inputs = ArrivalInputs(gaps, between(unit, ends), ahead, known, terms)
+        relative = between(unit, ends[0], ends[1])
+        inputs = ArrivalInputs(gaps, relative, ahead, known, terms)
         return ends[:, :n], inputs
 
     def evaluate(self, weights: ArrivalWeights, inputs: ArrivalInputs) -> torch.Tensor:

@@ -92,8 +92,7 @@ class BoundNetworks:
         if module.arrivals is not None:
             self._arrivals = module.arrivals.pack()
         self._is_held = bool(beads.rest.any())
-        self._levels: dict[float, Level] = {}
-        self._arrival_levels: dict[float, ArrivalLevel] = {}
+        self._levels: dict[float, tuple[Level, ArrivalLevel | None]] = {}
         self._last: tuple[Pairs, Neighbourhood] | None = None
         self._compiled = compiled if len(beads.masses) >= LEAST_ROWS else None
 
@@ -176,21 +175,23 @@ class BoundNetworks:
             far = self._module.arrivals.far(*own, condition.mean)
 
         def denoise(white: torch.Tensor, sigma: float) -> torch.Tensor:
-            level = self._level(sigma)
+            level, arriving = self._level(sigma)
             inputs = module.look(beads, layout, condition, nodes, level, white)
             if self._compiled is None:
                 clean = module.evaluate(self._denoiser, inputs)
             else:
                 (clean,) = self._compiled.evaluate(flat(inputs))
             if far is not None:
-                clean = clean + self._arrive(far, inputs, sigma)
+                clean = clean + self._arrive(far, inputs, arriving)
             return without(clean, held, beads) if self._is_held else clean
 
         return denoise
 
-    def _arrive(self, far: Far, given: DenoiserInputs, sigma: float) -> torch.Tensor:
+    def _arrive(
+        self, far: Far, given: DenoiserInputs, level: ArrivalLevel | None
+    ) -> torch.Tensor:
         """What pairs that arrive add to the denoised point; see Arrivals.shift."""
-        arrivals, level = self._module.arrivals, self._arrival_level(sigma)
+        arrivals = self._module.arrivals
         ends, inputs = arrivals.look(far, given.unit, given.candidate, level)
         part = self._compiled and self._compiled.arrive
         if part is None or len(inputs.known) == 0:
@@ -220,20 +221,16 @@ class BoundNetworks:
 
         return Parts(predict, evaluate, None if self._arrivals is None else arrive)
 
-    def _level(self, sigma: float) -> Level:
-        """What evaluations at one noise level share."""
+    def _level(self, sigma: float) -> tuple[Level, ArrivalLevel | None]:
+        """What evaluations at one noise level share; second: of pairs that arrive."""
         if sigma not in self._levels:
             level = self._embedding.new_full((1, 1), sigma, dtype=torch.float64)
-            self._levels[sigma] = self._module.denoiser.level(self._denoiser, level)
+            arriving = None
+            if self._arrivals is not None:
+                arriving = self._module.arrivals.level(self._arrivals, level)
+            own = self._module.denoiser.level(self._denoiser, level)
+            self._levels[sigma] = own, arriving
         return self._levels[sigma]
-
-    def _arrival_level(self, sigma: float) -> ArrivalLevel:
-        """The same, of what looks at pairs that arrive."""
-        if sigma not in self._arrival_levels:
-            level = self._embedding.new_full((1, 1), sigma, dtype=torch.float64)
-            own = self._module.arrivals.level(self._arrivals, level)
-            self._arrival_levels[sigma] = own
-        return self._arrival_levels[sigma]
 
 
 def flat(inputs: Any) -> list[torch.Tensor]:

@@ -152,9 +152,16 @@ def lengths_and_directions(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.T
 
 def differences(values: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Receiver minus sender of (n_nodes, n_columns): (n_columns, n)."""
+    return between(values, layout.receiver, layout.sender)
+
+
+def between(
+    values: torch.Tensor, receiver: torch.Tensor, sender: torch.Tensor
+) -> torch.Tensor:
+    """The same for pairs without a layout."""
     columns = values.t().contiguous()
-    ends = columns.index_select(1, layout.receiver)
-    return ends.sub_(columns.index_select(1, layout.sender))
+    ends = columns.index_select(1, receiver)
+    return ends.sub_(columns.index_select(1, sender))
 
 
 def add_shift(gaps: torch.Tensor, layout: Layout) -> torch.Tensor:
